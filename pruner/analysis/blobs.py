@@ -1,0 +1,116 @@
+"""Blobs: what of the registry goes with revisions and images, and what is shared with something that stays (R24, R25).
+
+An image's blobs are its layers, its config and its manifest. A blob goes when no remaining Image needs it; a link in a repository
+when nothing that remains in that repository needs it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Literal
+
+from pruner.analysis.family import Family
+from pruner.analysis.history import StreamHistory
+from pruner.analysis.pullspec import InvalidPullSpecError, parse_pull_spec
+from pruner.analysis.usage import Usage
+from pruner.cluster.objects import Image
+from pruner.plan import Approval, Decision, PrunedBlob
+
+WITH_CONFIG = frozenset(
+    {"application/vnd.docker.distribution.manifest.v2+json", "application/vnd.oci.image.manifest.v1+json"}
+)
+"""Media types of manifests that have a config (R24)."""
+
+
+def repository_blobs(image: Image) -> set[str]:
+    """What is linked in a repository as blobs of this image: its layers and its config."""
+    blobs = set(image.layers)
+    if image.config is not None:
+        blobs.add(image.config)
+    return blobs
+
+
+def doomed_blobs(family: Family, decisions: Mapping[str, Decision], sizes: Mapping[str, int]) -> dict[str, PrunedBlob]:
+    """Every blob that only images need which go, by digest."""
+    doomed: dict[str, PrunedBlob] = {}
+    for name, decision in decisions.items():
+        if decision.kept:
+            continue
+        image = family.images[name]
+        for layer in image.layers:
+            doomed[layer] = PrunedBlob(layer, "layer", sizes.get(layer))
+        if image.config is not None:
+            doomed[image.config] = PrunedBlob(image.config, "config", sizes.get(image.config))
+        doomed[name] = PrunedBlob(name, "manifest", sizes.get(name))
+    if doomed:
+        for name, decision in decisions.items():
+            if decision.kept:
+                for blob in _needed(family.images[name]):
+                    doomed.pop(blob, None)
+    return doomed
+
+
+def _needed(image: Image) -> Iterable[str]:
+    yield from image.layers
+    if image.config is not None:
+        yield image.config
+    yield image.name
+    # A member without an Image of its own is a manifest that the index needs all the same.
+    yield from image.members
+
+
+class Links:
+    """Which links of a repository go with a change of its image stream."""
+
+    def __init__(
+        self, family: Family, decisions: Mapping[str, Decision], histories: Iterable[StreamHistory], usage: Usage
+    ) -> None:
+        self.family = family
+        named = {digest for history in histories for digest in history.remaining()}
+        named = family.with_members(named)
+        self._needed_besides: defaultdict[str, set[str]] = defaultdict(set)
+        self._left_behind: defaultdict[str, set[str]] = defaultdict(set)
+        for name, decision in decisions.items():
+            if decision.kept and name in named:
+                continue
+            repository = pushed_to(family.images[name])
+            if repository is not None:
+                # An image that stays in no stream, such as one pushed minutes ago whose index is still to come, needs
+                # the repository that it was pushed to; one that goes may have left links there in an interrupted run.
+                (self._needed_besides if decision.kept else self._left_behind)[repository].add(name)
+        for stream, digest in usage.digests:
+            self._needed_besides[stream].add(digest)
+
+    def of(self, history: StreamHistory) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Layer links and manifest links that go, each sorted (R25)."""
+        name = history.stream.name
+        going = self.family.with_members(history.pruned() | self._left_behind.get(name, set()))
+        if not going:
+            return (), ()
+        staying = self.family.with_members(history.remaining() | self._needed_besides.get(name, set()))
+        needed = {blob for digest in staying for blob in self._blobs(digest)}
+        layers = {blob for digest in going for blob in self._blobs(digest)} - needed
+        return tuple(sorted(layers)), tuple(sorted(going - staying))
+
+    def _blobs(self, digest: str) -> set[str]:
+        image = self.family.images.get(digest)
+        return repository_blobs(image) if image is not None else set()
+
+
+def pushed_to(image: Image) -> str | None:
+    """`namespace/name` of the repository that the image was pushed to; None for one of another registry."""
+    if not image.managed or not image.reference:
+        return None
+    try:
+        return parse_pull_spec(image.reference).stream
+    except InvalidPullSpecError:
+        return None
+
+
+def approved_links(
+    approval: Approval | None, stream: str, kind: Literal["layer", "manifest"], digests: tuple[str, ...]
+) -> tuple[str, ...]:
+    if approval is None:
+        return digests
+    return tuple(digest for digest in digests if (stream, kind, digest) in approval.links)

@@ -1,0 +1,184 @@
+"""The history of tags: which revisions of every image stream go (DECISIONS R14 to R21).
+
+`HistoryRules.decide` gives, for every item of every tag, the first rule that keeps it, or the one that lets it go.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from datetime import datetime
+
+import msgspec
+
+from pruner.analysis.family import Family
+from pruner.analysis.protection import Protection
+from pruner.analysis.usage import Usage, age_limit
+from pruner.cluster.objects import ImageLimit, ImageStream, Snapshot, TagEvent, moment
+from pruner.plan import Approval, Decision, keep, prune
+from pruner.settings import Rules
+
+
+class TagHistory(msgspec.Struct, frozen=True):
+    """The items of a tag, newest first, and the decision on each."""
+
+    tag: str
+    items: tuple[TagEvent, ...]
+    decisions: tuple[Decision, ...]
+
+    def remaining(self) -> Iterator[TagEvent]:
+        return (item for item, decision in zip(self.items, self.decisions, strict=True) if decision.kept)
+
+    def pruned(self) -> Iterator[tuple[int, TagEvent, Decision]]:
+        """Revision, item and reason of what goes."""
+        pairs = zip(self.items, self.decisions, strict=True)
+        return ((revision, item, decision) for revision, (item, decision) in enumerate(pairs) if not decision.kept)
+
+
+class StreamHistory(msgspec.Struct, frozen=True):
+    """An image stream and the histories of its tags."""
+
+    stream: ImageStream
+    tags: tuple[TagHistory, ...]
+
+    def remaining(self) -> set[str]:
+        """The digests that items name which stay."""
+        return {item.image for tag in self.tags for item in tag.remaining()}
+
+    def pruned(self) -> set[str]:
+        return {item.image for tag in self.tags for _, item, _ in tag.pruned()}
+
+
+class HistoryRules:
+    """The rules for items, made ready once for a snapshot: limits by namespace, age, protection."""
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        rules: Rules,
+        usage: Usage,
+        family: Family,
+        protection: Protection,
+        approval: Approval | None,
+    ) -> None:
+        self.rules = rules
+        self.usage = usage
+        self.family = family
+        self.protection = protection
+        self.approval = approval
+        age = rules.keep_younger_than
+        self.young_after: datetime | None = None if age is None else age_limit(snapshot.as_of, age)
+        self.limits: dict[str, list[ImageLimit]] = defaultdict(list)
+        for limit in sorted(snapshot.limits, key=lambda limit: (limit.storage, limit.namespace, limit.name)):
+            self.limits[limit.namespace].append(limit)
+        self.used_digests = self._used_digests()
+        # Decisions that say the same are one object: half a million revisions share a few dozen.
+        self._shared: dict[tuple[bool, int], Decision] = {}
+
+    def _used_digests(self) -> dict[str, dict[str, tuple[str, ...]]]:
+        """Users by stream and digest; with the extended rules, a used member uses its indexes (R12)."""
+        used: defaultdict[str, dict[str, tuple[str, ...]]] = defaultdict(dict)
+        for (stream, digest), users in self.usage.digests.items():
+            reached = self.family.with_indexes([digest]) if self.rules.references == "extended" else {digest}
+            for each in reached:
+                used[stream][each] = tuple(sorted({*used[stream].get(each, ()), *users}))
+        return used
+
+    def decide(self, stream: ImageStream) -> StreamHistory:
+        whole = self._whole_stream(stream)
+        tags = []
+        for history in stream.histories:
+            items = tuple(history.items or ())
+            if whole is not None:
+                decisions: tuple[Decision, ...] = (whole,) * len(items)
+            else:
+                decisions = self._decide_tag(stream, history.tag, items)
+            tags.append(TagHistory(history.tag, items, decisions))
+        return StreamHistory(stream, tuple(tags))
+
+    def _whole_stream(self, stream: ImageStream) -> Decision | None:
+        """What keeps all of a stream."""
+        if self.rules.namespace is not None and stream.metadata.namespace != self.rules.namespace:
+            return keep("R21", f"outside of namespace {self.rules.namespace}")
+        if self._is_young(stream.metadata.creation_timestamp):
+            return keep("R14", "the image stream is younger than keep_younger_than")
+        return None
+
+    def _is_young(self, created: datetime | None) -> bool:
+        return self.young_after is not None and moment(created) > self.young_after
+
+    def _decide_tag(self, stream: ImageStream, tag: str, items: tuple[TagEvent, ...]) -> tuple[Decision, ...]:
+        name = stream.name
+        tag_users = self.usage.tags.get((name, tag))
+        used = self.used_digests.get(name, {})
+        pattern = self.protection.match_item(name, tag)
+        limits = self.limits.get(stream.metadata.namespace, ())
+        decisions = []
+        for revision, item in enumerate(items):
+            decision = (
+                self._by_age_or_tag(item, revision, tag_users)
+                or self._by_absence(item, pattern)
+                or self._by_revision_or_size(item, revision, limits)
+                or self._by_digest_or_pattern(item, used, pattern)
+                or self._let_go(item, revision, limits)
+            )
+            decisions.append(decision if decision.kept else self._by_approval(name, tag, item) or decision)
+        return tuple(decisions)
+
+    def _by_age_or_tag(self, item: TagEvent, revision: int, tag_users: tuple[str, ...] | None) -> Decision | None:
+        if self._is_young(item.created):
+            return keep("R14", "the revision is younger than keep_younger_than")
+        if revision == 0 and tag_users:
+            return keep("R15", "the current revision of a tag that is used by", tag_users)
+        return None
+
+    def _by_absence(self, item: TagEvent, pattern: str | None) -> Decision | None:
+        """R19. A protected tag stays even then: what is protected is never pruned."""
+        if item.image in self.family.images or pattern is not None:
+            return None
+        return prune("R19", "its Image object is absent")
+
+    def _by_revision_or_size(
+        self, item: TagEvent, revision: int, limits: list[ImageLimit] | tuple[()]
+    ) -> Decision | None:
+        count = self.rules.keep_tag_revisions
+        if count is not None and revision < count:
+            return self._by_revision(True, revision, f"revision {revision} is among the newest {count}")
+        if self.rules.prune_over_size_limit and self._exceeded(item, limits) is None:
+            return keep("R16", "not larger than the limits for images of its namespace")
+        return None
+
+    def _exceeded(self, item: TagEvent, limits: list[ImageLimit] | tuple[()]) -> ImageLimit | None:
+        """The smallest limit that the image is larger than. What has no size exceeds none."""
+        image = self.family.images.get(item.image)
+        size = image.size if image is not None else None
+        return next((limit for limit in limits if size is not None and size > limit.storage), None)
+
+    def _by_digest_or_pattern(
+        self, item: TagEvent, used: dict[str, tuple[str, ...]], pattern: str | None
+    ) -> Decision | None:
+        if item.image in used:
+            return keep("R17", "used in this image stream by", used[item.image])
+        matched = pattern or self.protection.match_image(item.image)
+        if matched is not None:
+            return keep("R18", "protected by pattern", (matched,))
+        return None
+
+    def _by_approval(self, stream: str, tag: str, item: TagEvent) -> Decision | None:
+        if self.approval is None or (stream, tag, item.image, moment(item.created)) in self.approval.revisions:
+            return None
+        return keep("approval", "not in the approved plan")
+
+    def _let_go(self, item: TagEvent, revision: int, limits: list[ImageLimit] | tuple[()]) -> Decision:
+        if self.rules.prune_over_size_limit:
+            limit = self._exceeded(item, limits)
+            if limit is not None:
+                return prune("R16", "larger than allowed by", (f"LimitRange {limit.namespace}/{limit.name}",))
+        why = f"revision {revision} is past the newest {self.rules.keep_tag_revisions}, and not used"
+        return self._by_revision(False, revision, why)
+
+    def _by_revision(self, kept: bool, revision: int, why: str) -> Decision:
+        decision = self._shared.get((kept, revision))
+        if decision is None:
+            decision = self._shared[kept, revision] = Decision(kept, "R16", why)
+        return decision

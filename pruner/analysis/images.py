@@ -1,0 +1,120 @@
+"""Images: which of them go, once it is known which revisions do (DECISIONS R12, R18, R22, R23).
+
+`decide_images` gives a decision for every Image of the snapshot. What keeps one is looked for first; then everything that is
+reached from a kept one through manifest lists and indexes is kept as well.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from datetime import datetime
+
+from pruner.analysis.family import Family
+from pruner.analysis.history import StreamHistory
+from pruner.analysis.protection import Protection
+from pruner.analysis.usage import Usage, age_limit
+from pruner.cluster.objects import Image, Snapshot
+from pruner.plan import Approval, Decision, keep, prune
+from pruner.settings import Rules
+
+_YOUNG = keep("R22", "younger than keep_younger_than")
+_UNMANAGED = keep("R22", "imported from another registry, and all_images is false")
+_NOT_OVERSIZE = keep("R22", "no revision over the size limit named it")
+_NOT_APPROVED = keep("approval", "not in the approved plan")
+_UNUSED = prune("R22", "no image stream names it, and nothing uses it")
+
+
+def decide_images(
+    snapshot: Snapshot,
+    rules: Rules,
+    usage: Usage,
+    family: Family,
+    histories: Iterable[StreamHistory],
+    protection: Protection,
+    approval: Approval | None,
+) -> dict[str, Decision]:
+    """The decision on every Image, by digest."""
+    named, dropped = _names(histories)
+    used = _used(usage, family)
+    young_after = None if rules.keep_younger_than is None else age_limit(snapshot.as_of, rules.keep_younger_than)
+    decisions: dict[str, Decision] = {}
+    for image in snapshot.images:
+        decisions[image.name] = (
+            _by_name_or_use(image, named, used)
+            or _by_protection(image, protection)
+            or _by_rules(image, rules, young_after, dropped)
+            or _by_approval(image, approval)
+            or _UNUSED
+        )
+    _keep_members(decisions, family)
+    return decisions
+
+
+def _names(histories: Iterable[StreamHistory]) -> tuple[dict[str, list[str]], set[str]]:
+    """Which tags name each digest after the change, and which digests are named by items that go."""
+    named: defaultdict[str, list[str]] = defaultdict(list)
+    dropped: set[str] = set()
+    for history in histories:
+        for tag in history.tags:
+            name = f"{history.stream.name}:{tag.tag}"
+            for item, decision in zip(tag.items, tag.decisions, strict=True):
+                if decision.kept:
+                    named[item.image].append(name)
+                else:
+                    dropped.add(item.image)
+    return named, dropped
+
+
+def _used(usage: Usage, family: Family) -> dict[str, tuple[str, ...]]:
+    """Users by digest (R12), with the indexes of what is used. What runs may be known by the digest of its config."""
+    direct: defaultdict[str, set[str]] = defaultdict(set)
+    for digest, users in usage.anywhere.items():
+        for reached in family.with_indexes([digest]):
+            direct[reached].update(users)
+    if usage.anywhere:
+        for image in family.images.values():
+            if image.config in usage.anywhere:
+                for reached in family.with_indexes([image.name]):
+                    direct[reached].update(usage.anywhere[image.config])
+    return {digest: tuple(sorted(users)) for digest, users in direct.items()}
+
+
+def _by_name_or_use(image: Image, named: dict[str, list[str]], used: dict[str, tuple[str, ...]]) -> Decision | None:
+    if image.name in named:
+        return keep("R22", "named by", tuple(sorted(set(named[image.name]))))
+    if image.name in used:
+        return keep("R12", "used by", used[image.name])
+    return None
+
+
+def _by_protection(image: Image, protection: Protection) -> Decision | None:
+    pattern = protection.match_image(image.name)
+    return None if pattern is None else keep("R18", "protected by pattern", (pattern,))
+
+
+def _by_rules(image: Image, rules: Rules, young_after: datetime | None, dropped: set[str]) -> Decision | None:
+    if young_after is not None and image.created > young_after:
+        return _YOUNG
+    if not rules.all_images and not image.managed:
+        return _UNMANAGED
+    if rules.namespace is not None and image.name not in dropped:
+        return keep("R23", f"no pruned revision of namespace {rules.namespace} named it")
+    # A mode that asks for no age must not take what is in no stream yet (R22).
+    alone = rules.prune_over_size_limit and rules.keep_younger_than is None
+    if alone and rules.references == "extended" and image.name not in dropped:
+        return _NOT_OVERSIZE
+    return None
+
+
+def _by_approval(image: Image, approval: Approval | None) -> Decision | None:
+    return _NOT_APPROVED if approval is not None and (image.name, image.uid) not in approval.images else None
+
+
+def _keep_members(decisions: dict[str, Decision], family: Family) -> None:
+    """Keep what is reached from a kept image through indexes, at any depth (R22)."""
+    kept = family.with_members(name for name, decision in decisions.items() if decision.kept)
+    for name in kept:
+        if name in decisions and not decisions[name].kept:
+            above = tuple(index for index in family.indexes(name) if index in kept)
+            decisions[name] = keep("R22", "a member of", above)

@@ -1,0 +1,147 @@
+"""The analysis as a whole: snapshot and rules in, plan and decisions out.
+
+Deciding goes from use to storage: revisions of tags, then images, then blobs and links. Each step is given what the one before
+has decided, so that keeping a revision, for whatever reason, keeps its image, its members and its blobs.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from pruner.analysis.blobs import Links, approved_links, doomed_blobs
+from pruner.analysis.family import Family
+from pruner.analysis.history import HistoryRules, StreamHistory
+from pruner.analysis.images import decide_images
+from pruner.analysis.protection import Protection
+from pruner.analysis.usage import Usage, find_usage
+from pruner.cluster.objects import Image, Snapshot, moment
+from pruner.plan import (
+    Approval,
+    Decision,
+    PrunedBlob,
+    PrunedImage,
+    PrunedRevision,
+    PrunePlan,
+    Registry,
+    StreamChange,
+    keep,
+)
+from pruner.settings import Rules
+
+
+class Analysis(msgspec.Struct, frozen=True):
+    """The plan, and the decision on everything that it does not contain as well."""
+
+    plan: PrunePlan
+    usage: Usage
+    family: Family
+    histories: tuple[StreamHistory, ...]
+    images: dict[str, Decision]
+
+
+def analyse(
+    snapshot: Snapshot, rules: Rules, approval: Approval | None = None, registry: Registry | None = None
+) -> Analysis:
+    """Decide everything. With an approval nothing goes that it does not name.
+
+    Raises InvalidReferencesError (R9), and SettingsError for a pattern that matches nothing, when that is asked for.
+    """
+    usage = find_usage(snapshot, rules)
+    family = Family(snapshot.images)
+    protection = Protection(rules.protect)
+    if rules.strict:
+        protection.check_each_matches(
+            ((stream.name, tag.tag) for stream in snapshot.streams for tag in stream.histories), family.images
+        )
+    history_rules = HistoryRules(snapshot, rules, usage, family, protection, approval)
+    streams = sorted(snapshot.streams, key=lambda stream: (stream.metadata.namespace, stream.metadata.name))
+    histories = tuple(history_rules.decide(stream) for stream in streams)
+    images = decide_images(snapshot, rules, usage, family, histories, protection, approval)
+    blobs = doomed_blobs(family, images, snapshot.blob_sizes) if rules.prune_registry else {}
+    if approval is not None and not approval.blobs.issuperset(blobs):
+        blobs = _keep_unapproved(approval, images, blobs, family, snapshot)
+    plan = PrunePlan(
+        cluster=snapshot.cluster,
+        as_of=snapshot.as_of,
+        rules=_described(rules),
+        registry=registry,
+        streams=_changes(histories, Links(family, images, histories, usage), rules, approval),
+        images=_pruned_images(family, images, blobs),
+        blobs=tuple(blobs[digest] for digest in sorted(blobs)),
+        notes=usage.warnings,
+    )
+    return Analysis(plan, usage, family, histories, images)
+
+
+def _keep_unapproved(
+    approval: Approval, images: dict[str, Decision], blobs: dict[str, PrunedBlob], family: Family, snapshot: Snapshot
+) -> dict[str, PrunedBlob]:
+    """Keep the images that would take a blob with them which was not approved: something shared it when the plan was made."""
+    unapproved = blobs.keys() - approval.blobs
+    spared = {
+        name
+        for name, decision in images.items()
+        if not decision.kept and (name in unapproved or not unapproved.isdisjoint(_blobs_of(family.images[name])))
+    }
+    for name in family.with_members(spared):
+        if name in images and not images[name].kept:
+            images[name] = keep("approval", "one of its blobs is not in the approved plan")
+    return doomed_blobs(family, images, snapshot.blob_sizes)
+
+
+def _blobs_of(image: Image) -> set[str]:
+    return {*image.layers, image.name, *([image.config] if image.config is not None else [])}
+
+
+def _changes(
+    histories: tuple[StreamHistory, ...], links: Links, rules: Rules, approval: Approval | None
+) -> tuple[StreamChange, ...]:
+    changes = []
+    for history in histories:
+        meta = history.stream.metadata
+        if rules.namespace is not None and meta.namespace != rules.namespace:
+            continue
+        revisions = tuple(
+            PrunedRevision(tag.tag, revision, item.image, moment(item.created), reason)
+            for tag in sorted(history.tags, key=lambda tag: tag.tag)
+            for revision, item, reason in tag.pruned()
+        )
+        layers, manifests = links.of(history) if rules.prune_registry else ((), ())
+        layers = approved_links(approval, history.stream.name, "layer", layers)
+        manifests = approved_links(approval, history.stream.name, "manifest", manifests)
+        if revisions or layers or manifests:
+            emptied = (tag.tag for tag in history.tags if tag.items and not any(tag.remaining()))
+            changes.append(
+                StreamChange(
+                    meta.namespace,
+                    meta.name,
+                    meta.uid,
+                    meta.resource_version,
+                    revisions,
+                    tuple(sorted(emptied)),
+                    layers,
+                    manifests,
+                )
+            )
+    return tuple(changes)
+
+
+def _pruned_images(
+    family: Family, images: dict[str, Decision], blobs: dict[str, PrunedBlob]
+) -> tuple[PrunedImage, ...]:
+    pruned = []
+    for name in sorted(name for name, decision in images.items() if not decision.kept):
+        image = family.images[name]
+        going = tuple(sorted(blobs.keys() & _blobs_of(image)))
+        pruned.append(
+            PrunedImage(name, image.uid, image.resource_version, image.created, image.reference, images[name], going)
+        )
+    return tuple(pruned)
+
+
+def _described(rules: Rules) -> dict[str, object]:
+    """The rules as a plan records them: plain values, minutes for ages."""
+    described: dict[str, object] = msgspec.to_builtins(rules)
+    age = rules.keep_younger_than
+    described["keep_younger_than"] = None if age is None else int(age.total_seconds() // 60)
+    return described

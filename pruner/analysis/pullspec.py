@@ -1,0 +1,72 @@
+"""Pull specs: `[host[:port]/][namespace/]name[:tag][@digest]`, parsed once, at the edge, into a value.
+
+The grammar of names and tags is docker-image-py's. Two things are not left to it. What the first component is: Docker takes it for a
+host when it holds a dot or a colon, is `localhost` or has capitals, while the library's raw parser takes any first component; here
+Docker's rule holds, as it does in `oc`. And the digest: the library knows three algorithms, OCI registers more and
+lets others be used, so the form of a digest is checked here.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+import msgspec
+from docker_image.digest import InvalidDigest
+from docker_image.reference import InvalidReference, Reference
+
+_DIGEST = re.compile(r"[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[a-zA-Z0-9=_-]+")
+_HEXADECIMAL = {"sha256": 64, "sha384": 96, "sha512": 128, "blake3": 64}
+"""Algorithms whose encoding is fixed: lower case hexadecimal digits, so many of them."""
+
+
+class InvalidPullSpecError(ValueError):
+    """The text is no pull spec; the message says why."""
+
+
+class PullSpec(msgspec.Struct, frozen=True):
+    """A parsed pull spec. `path` is everything between host and tag; `host` is empty where there is none."""
+
+    host: str
+    path: str
+    tag: str | None
+    digest: str | None
+
+    @property
+    def stream(self) -> str | None:
+        """`namespace/name` of the image stream that it refers to; None when to none (DECISIONS R6)."""
+        return self.path if self.host and self.path.count("/") == 1 else None
+
+    @property
+    def bare(self) -> str | None:
+        """The name alone, when there is neither host nor namespace: a stream of one's own namespace, perhaps (R10)."""
+        return self.path if not self.host and "/" not in self.path else None
+
+
+def is_digest(text: str) -> bool:
+    """Whether this is a digest by OCI's grammar, of a registered algorithm or of another one."""
+    if not _DIGEST.fullmatch(text):
+        return False
+    algorithm, encoded = text.split(":", 1)
+    digits = _HEXADECIMAL.get(algorithm)
+    return digits is None or re.fullmatch(rf"[0-9a-f]{{{digits}}}", encoded) is not None
+
+
+@lru_cache(maxsize=65536)
+def parse_pull_spec(text: str) -> PullSpec:
+    """Parse; equal texts give the same value. Raises InvalidPullSpecError."""
+    named, at, digest = text.partition("@")
+    if at and not is_digest(digest):
+        raise InvalidPullSpecError(f"{digest!r} is not a digest")
+    try:
+        # The end of the library's pattern lets a line break pass.
+        if named != named.strip():
+            raise InvalidReference("invalid reference format")
+        parsed = Reference.parse(named)
+    except (InvalidReference, InvalidDigest) as error:
+        raise InvalidPullSpecError(str(error)) from None
+    name = str(parsed["name"])
+    first, slash, rest = name.partition("/")
+    if slash and (first == "localhost" or "." in first or ":" in first or first != first.lower()):
+        return PullSpec(first, rest, parsed.get("tag"), digest or None)
+    return PullSpec("", name, parsed.get("tag"), digest or None)

@@ -1,0 +1,154 @@
+"""Who uses what: from the references of all objects to the tags and digests that they protect.
+
+`find_usage` is given a snapshot and the rules and gives a `Usage`. A reference that cannot be understood is an error, all of
+them listed together, since what it uses would go unprotected (DECISIONS R9); with `ignore_invalid_refs` each is a warning.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+import msgspec
+
+from pruner.analysis.pullspec import InvalidPullSpecError, PullSpec, is_digest, parse_pull_spec
+from pruner.analysis.references import Reference, references_of, references_of_stream, resolves_names
+from pruner.cluster.objects import BEGINNING, Referrer, Snapshot, moment
+from pruner.errors import InvalidReferencesError
+from pruner.settings import DEFAULT_KEEP_YOUNGER_THAN, Rules
+
+Users = tuple[str, ...]
+"""Names of objects, `Kind namespace/name`, sorted."""
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """What is in use, and by whom.
+
+    `tags` by (`namespace/name`, tag); `digests` by (`namespace/name`, digest); `anywhere` by digest, whichever repository was
+    named (R12): it protects only with `references: extended`, and is empty otherwise.
+    """
+
+    tags: dict[tuple[str, str], Users] = {}
+    digests: dict[tuple[str, str], Users] = {}
+    anywhere: dict[str, Users] = {}
+    warnings: tuple[str, ...] = ()
+
+
+def age_limit(as_of: datetime, keep_younger_than: timedelta) -> datetime:
+    """What was created after it is young. An age that goes back before all time keeps everything."""
+    try:
+        return as_of - keep_younger_than
+    except OverflowError:
+        return BEGINNING
+
+
+def find_usage(snapshot: Snapshot, rules: Rules) -> Usage:
+    """Every use in the snapshot. Raises InvalidReferencesError (R9) unless `ignore_invalid_refs`."""
+    return _Collector(snapshot, rules).collect()
+
+
+class _Collector:
+    """Gathers users by what they use; one pass over the referrers."""
+
+    def __init__(self, snapshot: Snapshot, rules: Rules) -> None:
+        self.snapshot = snapshot
+        self.rules = rules
+        self.extended = rules.references == "extended"
+        self.tags: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+        self.digests: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+        self.anywhere: defaultdict[str, set[str]] = defaultdict(set)
+        self.invalid: set[str] = set()
+        self.local_streams = {
+            stream.name
+            for stream in snapshot.streams
+            if stream.spec and stream.spec.lookup_policy and stream.spec.lookup_policy.local
+        }
+
+    def collect(self) -> Usage:
+        limit = self._pod_age_limit()
+        for referrer in self.snapshot.referrers:
+            if referrer.kind == "Pod" and not counts(referrer, limit):
+                continue
+            meta = referrer.workload.metadata
+            user = f"{referrer.kind} {meta.namespace}/{meta.name}"
+            self._add(user, references_of(referrer, extended=self.extended), resolves=resolves_names(referrer))
+        if self.extended:
+            for stream in self.snapshot.streams:
+                self._add(f"ImageStream {stream.name}", references_of_stream(stream), resolves=False)
+        if self.invalid and not self.rules.ignore_invalid_refs:
+            raise InvalidReferencesError(sorted(self.invalid))
+        return Usage(
+            tags={key: tuple(sorted(users)) for key, users in self.tags.items()},
+            digests={key: tuple(sorted(users)) for key, users in self.digests.items()},
+            anywhere={key: tuple(sorted(users)) for key, users in self.anywhere.items()},
+            warnings=tuple(f"ignored: {reference}" for reference in sorted(self.invalid)),
+        )
+
+    def _pod_age_limit(self) -> datetime:
+        age = self.rules.keep_younger_than
+        if age is None:
+            # prune_over_size_limit alone: oc then has no age limit for pods; the extended rules keep to the default.
+            age = timedelta(minutes=DEFAULT_KEEP_YOUNGER_THAN if self.extended else 0)
+        return age_limit(self.snapshot.as_of, age)
+
+    def _add(self, user: str, references: Iterable[Reference], *, resolves: bool) -> None:
+        for reference in references:
+            try:
+                self._add_one(user, reference, resolves=resolves)
+            except InvalidPullSpecError as error:
+                self.invalid.add(f"{user}, {reference.place}: {reference.text!r}: {error}")
+
+    def _add_one(self, user: str, reference: Reference, *, resolves: bool) -> None:
+        match reference.form:
+            case "pull spec" | "DockerImage":
+                self._add_pull_spec(user, parse_pull_spec(reference.text), reference.namespace, resolves=resolves)
+            case "ImageStreamTag":
+                name, colon, tag = reference.text.partition(":")
+                if not name or not colon or not tag or "/" in reference.text or "@" in reference.text:
+                    raise InvalidPullSpecError("an ImageStreamTag is written name:tag")
+                self.tags[f"{reference.namespace}/{name}", tag].add(user)
+            case "ImageStreamImage":
+                name, _, digest = reference.text.partition("@")
+                if not name or "/" in name or not is_digest(digest):
+                    raise InvalidPullSpecError("an ImageStreamImage is written name@digest")
+                self._add_digest(user, f"{reference.namespace}/{name}", digest)
+            case "image id":
+                self._add_image_id(user, reference.text)
+            case "unknown":
+                raise InvalidPullSpecError("neither DockerImage nor ImageStreamTag nor ImageStreamImage")
+
+    def _add_pull_spec(self, user: str, spec: PullSpec, namespace: str, *, resolves: bool) -> None:
+        stream = spec.stream
+        if stream is None and self.extended and spec.bare:
+            own = f"{namespace}/{spec.bare}"
+            stream = own if resolves or own in self.local_streams else None
+        if spec.digest:
+            self._add_digest(user, stream, spec.digest)
+        elif stream is not None:
+            self.tags[stream, spec.tag or "latest"].add(user)
+
+    def _add_digest(self, user: str, stream: str | None, digest: str) -> None:
+        if stream is not None:
+            self.digests[stream, digest].add(user)
+        if self.extended:
+            self.anywhere[digest].add(user)
+
+    def _add_image_id(self, user: str, text: str) -> None:
+        """R11: `[scheme://]pull spec`, a digest alone, or 64 digits that are a sha256."""
+        image_id = text.rpartition("://")[2]
+        digest = image_id if ":" in image_id else f"sha256:{image_id}"
+        if is_digest(digest):
+            self._add_digest(user, None, digest)
+            return
+        spec = parse_pull_spec(image_id)
+        if spec.digest:
+            self._add_digest(user, spec.stream, spec.digest)
+
+
+def counts(pod: Referrer, limit: datetime) -> bool:
+    """Whether a pod's references count: it runs, is about to, or is not older than the age limit (R5)."""
+    status = pod.workload.status
+    if status is not None and status.phase in ("Running", "Pending"):
+        return True
+    return moment(pod.workload.metadata.creation_timestamp) >= limit

@@ -1,0 +1,321 @@
+"""The objects of a cluster, as far as pruning reads them.
+
+The structs name only the fields that some rule asks for; msgspec's decoders pass over everything else, so that a list
+of images, 4 to 20 KB each on the wire, holds a few hundred bytes each in memory. Field names are those of the API. Where an API
+server may answer null for an empty list, the type says so.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+T = TypeVar("T")
+
+BEGINNING = datetime(1, 1, 1, tzinfo=UTC)
+"""The age of what has no time: the API's zero time, older than any limit, as the API server's own types have it."""
+
+
+def moment(value: datetime | None) -> datetime:
+    """A time of the API, in UTC; one without an offset is UTC already, as the API writes no other."""
+    if value is None:
+        return BEGINNING
+    return value.replace(tzinfo=UTC) if value.tzinfo is None else value
+
+
+class ListMeta(msgspec.Struct, frozen=True, rename="camel"):
+    resource_version: str = ""
+    continue_: str = msgspec.field(name="continue", default="")
+    remaining_item_count: int | None = None
+
+
+class Page(msgspec.Struct, Generic[T], frozen=True):
+    """One page of a list."""
+
+    metadata: ListMeta = ListMeta()
+    items: list[T] | None = None
+
+
+class ObjectMeta(msgspec.Struct, frozen=True, rename="camel"):
+    name: str
+    namespace: str = ""
+    uid: str = ""
+    resource_version: str = ""
+    creation_timestamp: datetime | None = None
+
+
+# --- what uses images ----------------------------------------------------------------------------------------------
+
+
+class ObjectReference(msgspec.Struct, frozen=True):
+    """`from` of builds, tags and triggers."""
+
+    name: str = ""
+    kind: str = ""
+    namespace: str | None = None
+
+
+class Container(msgspec.Struct, frozen=True):
+    name: str = ""
+    image: str | None = None
+
+
+class ImageVolume(msgspec.Struct, frozen=True):
+    reference: str | None = None
+
+
+class Volume(msgspec.Struct, frozen=True):
+    name: str = ""
+    image: ImageVolume | None = None
+
+
+class WorkloadAnnotations(msgspec.Struct, frozen=True):
+    """The two annotations that make an object use an image stream (DECISIONS R10)."""
+
+    triggers: str | None = msgspec.field(name="image.openshift.io/triggers", default=None)
+    resolve_names: str | None = msgspec.field(name="alpha.image.policy.openshift.io/resolve-names", default=None)
+
+
+class WorkloadMeta(msgspec.Struct, frozen=True, rename="camel"):
+    name: str = ""
+    namespace: str = ""
+    creation_timestamp: datetime | None = None
+    annotations: WorkloadAnnotations | None = None
+
+
+class PodTemplate(msgspec.Struct, frozen=True):
+    metadata: WorkloadMeta | None = None
+    spec: WorkloadSpec | None = None
+
+
+class JobTemplate(msgspec.Struct, frozen=True):
+    spec: WorkloadSpec | None = None
+
+
+class ImageSource(msgspec.Struct, frozen=True):
+    from_: ObjectReference | None = msgspec.field(name="from", default=None)
+
+
+class BuildSource(msgspec.Struct, frozen=True):
+    images: list[ImageSource] | None = None
+
+
+class BuildStrategy(msgspec.Struct, frozen=True, rename="camel"):
+    """Of a BuildConfig or Build; the strategy of a Deployment has none of these fields."""
+
+    source_strategy: ImageSource | None = None
+    docker_strategy: ImageSource | None = None
+    custom_strategy: ImageSource | None = None
+
+
+class Trigger(msgspec.Struct, frozen=True, rename="camel"):
+    """Of a DeploymentConfig (`imageChangeParams`) or a BuildConfig (`imageChange`)."""
+
+    image_change_params: ImageSource | None = None
+    image_change: ImageSource | None = None
+
+
+class WorkloadSpec(msgspec.Struct, frozen=True, rename="camel"):
+    """The spec of everything that uses images: of a pod itself, and of all that holds a pod template or a build."""
+
+    template: PodTemplate | None = None
+    job_template: JobTemplate | None = None
+    init_containers: list[Container] | None = None
+    containers: list[Container] | None = None
+    ephemeral_containers: list[Container] | None = None
+    volumes: list[Volume] | None = None
+    strategy: BuildStrategy | None = None
+    source: BuildSource | None = None
+    triggers: list[Trigger] | None = None
+
+
+class ContainerStatus(msgspec.Struct, frozen=True):
+    name: str = ""
+    image_id: str | None = msgspec.field(name="imageID", default=None)
+
+
+class WorkloadStatus(msgspec.Struct, frozen=True, rename="camel"):
+    phase: str = ""
+    container_statuses: list[ContainerStatus] | None = None
+    init_container_statuses: list[ContainerStatus] | None = None
+    ephemeral_container_statuses: list[ContainerStatus] | None = None
+
+
+class RevisionData(msgspec.Struct, frozen=True):
+    """`data` of a ControllerRevision: the part of the spec that a roll-back would bring back."""
+
+    spec: WorkloadSpec | None = None
+
+
+class Workload(msgspec.Struct, frozen=True):
+    """Any object that uses images. `data` is a ControllerRevision's."""
+
+    metadata: WorkloadMeta
+    spec: WorkloadSpec | None = None
+    status: WorkloadStatus | None = None
+    data: RevisionData | None = None
+
+
+class Referrer(msgspec.Struct, frozen=True):
+    """A workload, its kind, and what `extra_referrers` found in it (path and text; DECISIONS R13)."""
+
+    kind: str
+    workload: Workload
+    extra: tuple[tuple[str, str], ...] = ()
+
+
+class LimitSpec(msgspec.Struct, frozen=True):
+    type: str = ""
+    max: dict[str, Any] | None = None
+
+
+class LimitRangeSpec(msgspec.Struct, frozen=True):
+    limits: list[LimitSpec] | None = None
+
+
+class LimitRange(msgspec.Struct, frozen=True):
+    metadata: ObjectMeta
+    spec: LimitRangeSpec | None = None
+
+
+class ImageLimit(msgspec.Struct, frozen=True):
+    """An `openshift.io/Image` limit: no image of the namespace should be larger than `storage` bytes."""
+
+    namespace: str
+    name: str
+    storage: Decimal
+
+
+# --- image streams and images --------------------------------------------------------------------------------------
+
+
+class TagReference(msgspec.Struct, frozen=True):
+    """`spec.tags[]`: where a tag comes from."""
+
+    name: str = ""
+    from_: ObjectReference | None = msgspec.field(name="from", default=None)
+
+
+class LookupPolicy(msgspec.Struct, frozen=True):
+    local: bool = False
+
+
+class ImageStreamSpec(msgspec.Struct, frozen=True, rename="camel"):
+    lookup_policy: LookupPolicy | None = None
+    tags: list[TagReference] | None = None
+
+
+class TagEvent(msgspec.Struct, frozen=True, gc=False):
+    """`status.tags[].items[]`: one revision of a tag."""
+
+    image: str = ""
+    created: datetime | None = None
+
+
+class NamedTagEventList(msgspec.Struct, frozen=True):
+    """`status.tags[]`: the history of a tag, newest first."""
+
+    tag: str
+    items: list[TagEvent] | None = None
+
+
+class ImageStreamStatus(msgspec.Struct, frozen=True, rename="camel"):
+    docker_image_repository: str = ""
+    tags: list[NamedTagEventList] | None = None
+
+
+class ImageStream(msgspec.Struct, frozen=True):
+    metadata: ObjectMeta
+    spec: ImageStreamSpec | None = None
+    status: ImageStreamStatus | None = None
+
+    @property
+    def name(self) -> str:
+        """`namespace/name`."""
+        return f"{self.metadata.namespace}/{self.metadata.name}"
+
+    @property
+    def histories(self) -> list[NamedTagEventList]:
+        return (self.status.tags if self.status else None) or []
+
+
+class ImageAnnotations(msgspec.Struct, frozen=True):
+    managed: str | None = msgspec.field(name="openshift.io/image.managed", default=None)
+
+
+class ImageMeta(msgspec.Struct, frozen=True, rename="camel"):
+    name: str
+    uid: str = ""
+    resource_version: str = ""
+    creation_timestamp: datetime | None = None
+    annotations: ImageAnnotations | None = None
+
+
+class ImageLayer(msgspec.Struct, frozen=True, gc=False):
+    name: str = ""
+    size: int | None = None
+
+
+class ImageManifest(msgspec.Struct, frozen=True, rename="camel", gc=False):
+    """`dockerImageManifests[]`: a member of a manifest list or an OCI index."""
+
+    digest: str = ""
+    manifest_size: int | None = None
+
+
+class DockerImageMetadata(msgspec.Struct, frozen=True):
+    id: str | None = msgspec.field(name="Id", default=None)
+    size: int | None = msgspec.field(name="Size", default=None)
+
+
+class ImageOnTheWire(msgspec.Struct, frozen=True, rename="camel"):
+    """An Image as the API gives it; `Image` is what is kept of it."""
+
+    metadata: ImageMeta
+    docker_image_reference: str = ""
+    docker_image_metadata: DockerImageMetadata | None = None
+    docker_image_layers: list[ImageLayer] | None = None
+    docker_image_manifests: list[ImageManifest] | None = None
+    docker_image_manifest_media_type: str = ""
+
+
+class Image(msgspec.Struct, frozen=True, gc=False):
+    """An Image, compact: digests are shared strings, sizes of blobs stand once, in the snapshot.
+
+    `size` is what the API says the image takes, in bytes; None where it says nothing. `config` is the digest of its
+    config, where its manifest has one (DECISIONS R24).
+    """
+
+    name: str
+    uid: str
+    resource_version: str
+    created: datetime
+    managed: bool
+    reference: str
+    media_type: str
+    size: int | None
+    config: str | None
+    layers: tuple[str, ...]
+    members: tuple[str, ...]
+
+
+class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """What a cluster has, read in the order that makes no use older than what it uses (DECISIONS R2).
+
+    `cluster` identifies it; `as_of` is the time that ages are measured against (UTC); `blob_sizes` are bytes by digest,
+    as far as the API knows them; `absent` names the kinds that the cluster does not serve; `resource_versions` say for each
+    kind from where a watch would go on.
+    """
+
+    cluster: str
+    as_of: datetime
+    images: tuple[Image, ...] = ()
+    streams: tuple[ImageStream, ...] = ()
+    limits: tuple[ImageLimit, ...] = ()
+    referrers: tuple[Referrer, ...] = ()
+    blob_sizes: dict[str, int] = {}
+    absent: tuple[str, ...] = ()
+    resource_versions: dict[str, str] = {}

@@ -1,0 +1,340 @@
+"""The plan: what would go, and why; the value that previews show, policies judge, people approve and apply carries out.
+
+A `PrunePlan` is canonical: everything in it is sorted, so that equal plans are equal bytes (DECISIONS P8). Its fingerprint covers
+what would be deleted and on which cluster, and leaves out what changes without changing that: the time of the plan, resource
+versions, and the reasons. `encode` and `decode` are its file format, JSON Lines with a header and an end, in which truncation and
+editing show. `Approval` is a plan as a limit: what else might be deleted by now is kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from typing import Any, Final, Literal
+
+import msgspec
+
+from pruner.errors import UnsafePlanError
+
+VERSION: Final = 1
+"""Of the file format. A reader refuses every other one."""
+
+
+class Decision(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """Why something is kept or goes: `rule` is a number of DECISIONS.md, `why` says it in words, `causes` name objects."""
+
+    kept: bool
+    rule: str
+    why: str
+    causes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        named = ", ".join(self.causes[:3]) + (f" and {len(self.causes) - 3} more" if len(self.causes) > 3 else "")
+        return f"{self.why}{f' {named}' if named else ''} ({self.rule})"
+
+
+def keep(rule: str, why: str, causes: tuple[str, ...] = ()) -> Decision:
+    return Decision(True, rule, why, causes)
+
+
+def prune(rule: str, why: str, causes: tuple[str, ...] = ()) -> Decision:
+    return Decision(False, rule, why, causes)
+
+
+class PrunedRevision(msgspec.Struct, frozen=True, gc=False):
+    """An item of a tag's history that goes. `revision` counts from 0, the current one, at the time of the plan."""
+
+    tag: str
+    revision: int
+    image: str
+    created: datetime
+    reason: Decision
+
+
+class StreamChange(msgspec.Struct, frozen=True):
+    """What goes of one image stream: items of its history, and links in its repository.
+
+    `removed_tags` lose their last item and go with it (DECISIONS R20). A change without revisions has only links left to
+    delete, those that an interrupted run has left behind.
+    """
+
+    namespace: str
+    name: str
+    uid: str
+    resource_version: str
+    revisions: tuple[PrunedRevision, ...] = ()
+    removed_tags: tuple[str, ...] = ()
+    layer_links: tuple[str, ...] = ()
+    manifest_links: tuple[str, ...] = ()
+
+    @property
+    def stream(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+class PrunedImage(msgspec.Struct, frozen=True):
+    """An Image that goes. `blobs` are those of its blobs that go with it; the others are needed by images that stay."""
+
+    name: str
+    uid: str
+    resource_version: str
+    created: datetime
+    reference: str
+    reason: Decision
+    blobs: tuple[str, ...] = ()
+
+
+class PrunedBlob(msgspec.Struct, frozen=True, gc=False):
+    """A blob that goes; `size` in bytes, None where it is not known."""
+
+    digest: str
+    kind: Literal["layer", "config", "manifest"]
+    size: int | None = None
+
+
+class Registry(msgspec.Struct, frozen=True):
+    """The registry that blobs are deleted in.
+
+    `deletes_blobs` is False where it lacks the admin endpoint: then manifests go, and blobs are left to its own garbage
+    collector (DECISIONS R26). `confirmed` is who said that it belongs to the cluster: a setting, or the cluster.
+    """
+
+    url: str
+    deletes_blobs: bool = True
+    found: str = ""
+
+
+class Summary(msgspec.Struct, frozen=True):
+    """Counts, and bytes: `bytes` are known to be freed, `unmeasured` blobs would free some more."""
+
+    image_streams: int
+    revisions: int
+    images: int
+    blobs: int
+    layer_links: int
+    manifest_links: int
+    bytes: int
+    unmeasured: int
+
+
+class PrunePlan(msgspec.Struct, frozen=True, kw_only=True):
+    """All that would go. `rules` are those that it was made with; `notes` are said with every showing of the plan."""
+
+    cluster: str
+    as_of: datetime
+    rules: dict[str, Any]
+    registry: Registry | None = None
+    streams: tuple[StreamChange, ...] = ()
+    images: tuple[PrunedImage, ...] = ()
+    blobs: tuple[PrunedBlob, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def empty(self) -> bool:
+        return not (self.streams or self.images or self.blobs)
+
+    @property
+    def deletions(self) -> int:
+        """What `max_deletions` counts: images and revisions."""
+        return len(self.images) + sum(len(change.revisions) for change in self.streams)
+
+    @property
+    def summary(self) -> Summary:
+        return Summary(
+            image_streams=len(self.streams),
+            revisions=sum(len(change.revisions) for change in self.streams),
+            images=len(self.images),
+            blobs=len(self.blobs),
+            layer_links=sum(len(change.layer_links) for change in self.streams),
+            manifest_links=sum(len(change.manifest_links) for change in self.streams),
+            bytes=sum(blob.size or 0 for blob in self.blobs),
+            unmeasured=sum(blob.size is None for blob in self.blobs),
+        )
+
+    @property
+    def fingerprint(self) -> str:
+        """A digest of what would be deleted on which cluster."""
+        digest = hashlib.sha256()
+        for line in _essence(self):
+            digest.update(line.encode() + b"\n")
+        return f"sha256:{digest.hexdigest()}"
+
+
+def _essence(plan: PrunePlan) -> Iterator[str]:
+    yield f"cluster {plan.cluster}"
+    yield f"registry {plan.registry.url if plan.registry else ''}"
+    for change in plan.streams:
+        for item in change.revisions:
+            yield f"revision {change.stream}:{item.tag} {item.image} {item.created.isoformat()}"
+        for kind, digests in (("layer", change.layer_links), ("manifest", change.manifest_links)):
+            yield from (f"{kind} link {change.stream} {digest}" for digest in digests)
+    for image in plan.images:
+        yield f"image {image.name} {image.uid}"
+    for blob in plan.blobs:
+        yield f"blob {blob.digest}"
+
+
+class Approval(msgspec.Struct, frozen=True):
+    """The names in a plan, as the limit of what may be deleted."""
+
+    revisions: frozenset[tuple[str, str, str, datetime]] = frozenset()
+    images: frozenset[tuple[str, str]] = frozenset()
+    blobs: frozenset[str] = frozenset()
+    links: frozenset[tuple[str, str, str]] = frozenset()
+
+    @classmethod
+    def of(cls, plan: PrunePlan) -> Approval:
+        return cls(
+            revisions=frozenset(
+                (change.stream, item.tag, item.image, item.created)
+                for change in plan.streams
+                for item in change.revisions
+            ),
+            images=frozenset((image.name, image.uid) for image in plan.images),
+            blobs=frozenset(blob.digest for blob in plan.blobs),
+            links=frozenset(
+                (change.stream, kind, digest)
+                for change in plan.streams
+                for kind, digests in (("layer", change.layer_links), ("manifest", change.manifest_links))
+                for digest in digests
+            ),
+        )
+
+
+# --- the file ---------------------------------------------------------------------------------------------------------
+
+
+class _Header(msgspec.Struct, tag="plan", tag_field="line"):
+    format: str
+    version: int
+    cluster: str
+    as_of: datetime
+    rules: dict[str, Any]
+    registry: Registry | None
+    summary: Summary
+    fingerprint: str
+    notes: tuple[str, ...] = ()
+
+
+class _Stream(StreamChange, frozen=True, tag="image stream", tag_field="line"):
+    pass
+
+
+class _Image(PrunedImage, frozen=True, tag="image", tag_field="line"):
+    pass
+
+
+class _Blob(PrunedBlob, frozen=True, tag="blob", tag_field="line"):
+    pass
+
+
+class _End(msgspec.Struct, tag="end", tag_field="line"):
+    lines: int
+    checksum: str
+
+
+_FORMAT: Final = "pruner plan"
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(_Header | _Stream | _Image | _Blob | _End)
+
+
+def _as(kind: type[Any], value: msgspec.Struct) -> Any:
+    return kind(**{name: getattr(value, name) for name in value.__struct_fields__})
+
+
+def encode(plan: PrunePlan) -> Iterator[bytes]:
+    """The lines of the plan's file, each with its line break. The last one counts and checks those before it."""
+    checksum, count = hashlib.sha256(), 0
+    header = _Header(
+        _FORMAT,
+        VERSION,
+        plan.cluster,
+        plan.as_of,
+        plan.rules,
+        plan.registry,
+        plan.summary,
+        plan.fingerprint,
+        plan.notes,
+    )
+    values: Iterable[Any] = (
+        header,
+        *(_as(_Stream, change) for change in plan.streams),
+        *(_as(_Image, image) for image in plan.images),
+        *(_as(_Blob, blob) for blob in plan.blobs),
+    )
+    for value in values:
+        line = _encoder.encode(value) + b"\n"
+        checksum.update(line)
+        count += 1
+        yield line
+    yield _encoder.encode(_End(count, checksum.hexdigest())) + b"\n"
+
+
+def decode(lines: Iterable[bytes], where: str) -> PrunePlan:
+    """The plan of a file. Raises UnsafePlanError for what is not one, is of another version, truncated or edited.
+
+    Lines of other kinds than the plan's, such as the result that a report appends, may follow its end and are not read.
+    """
+    checksum, header, end = hashlib.sha256(), None, None
+    parts: list[Any] = []
+    count = 0
+    for line in lines:
+        if header is None:
+            _check_header(line, where)
+        try:
+            value = _decoder.decode(line)
+        except msgspec.MsgspecError as error:
+            raise UnsafePlanError(f"{where}, line {count + 1}: is no line of a plan: {error}") from None
+        if isinstance(value, _End):
+            end = value
+            break
+        if isinstance(value, _Header):
+            header = value
+        else:
+            parts.append(value)
+        checksum.update(line)
+        count += 1
+    if header is None:
+        raise UnsafePlanError(f"{where}: is empty; give a plan that preview has written")
+    if end is None:
+        raise UnsafePlanError(
+            f"{where}: is truncated, its end is missing; take the whole file that preview has written"
+        )
+    if (end.lines, end.checksum) != (count, checksum.hexdigest()):
+        raise UnsafePlanError(
+            f"{where}: was edited after preview had written it; have the change planned and reviewed again"
+        )
+    plan = PrunePlan(
+        cluster=header.cluster,
+        as_of=header.as_of,
+        rules=header.rules,
+        registry=header.registry,
+        streams=tuple(_as(StreamChange, part) for part in parts if isinstance(part, _Stream)),
+        images=tuple(_as(PrunedImage, part) for part in parts if isinstance(part, _Image)),
+        blobs=tuple(_as(PrunedBlob, part) for part in parts if isinstance(part, _Blob)),
+        notes=header.notes,
+    )
+    if plan.fingerprint != header.fingerprint:
+        raise UnsafePlanError(
+            f"{where}: its fingerprint is not that of its content; have it planned and reviewed again"
+        )
+    return plan
+
+
+class _AnyHeader(msgspec.Struct):
+    format: str
+    version: int
+
+
+def _check_header(line: bytes, where: str) -> None:
+    try:
+        header = msgspec.json.decode(line, type=_AnyHeader)
+    except msgspec.MsgspecError:
+        raise UnsafePlanError(f"{where}: is not a plan of pruner") from None
+    if header.format != _FORMAT:
+        raise UnsafePlanError(f"{where}: is not a plan of pruner")
+    if header.version != VERSION:
+        raise UnsafePlanError(
+            f"{where}: is a plan of version {header.version}, this pruner reads version {VERSION}; preview again with this one"
+        )
