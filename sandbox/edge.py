@@ -1,0 +1,179 @@
+"""
+What stands before both servers: it writes each request into the journal, puts the sandbox's time into each answer, and
+lets faults happen where a client would see them, on the connection itself.
+"""
+
+import asyncio
+import socket
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from sandbox.clock import Clock
+from sandbox.faults import Action, Faults
+from sandbox.journal import Entry, Journal
+
+TRANSPORT = "sandbox.transport"
+_REASONS = {
+    400: "BadRequest",
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "NotFound",
+    405: "MethodNotAllowed",
+    409: "Conflict",
+    410: "Expired",
+    429: "TooManyRequests",
+    500: "InternalError",
+    503: "ServiceUnavailable",
+    504: "Timeout",
+}
+
+
+class Protocol(HttpToolsProtocol):
+    """uvicorn's protocol; it lends the application the connection, which ASGI hides."""
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self.scope[TRANSPORT] = self.transport  # type: ignore[literal-required]
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What both servers share. `stop` ends the sandbox, `stopping` is set when it does."""
+
+    clock: Clock
+    journal: Journal
+    faults: Faults
+    stopping: asyncio.Event
+    stop: Callable[[], None]
+
+
+class Edge:
+    """The ASGI application around that of a server, `api` or `registry`."""
+
+    def __init__(self, inner: ASGIApp, server: str, around: Surroundings) -> None:
+        self.inner = inner
+        self.server = server
+        self.around = around
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path, query = scope["raw_path"].decode("ascii"), scope["query_string"].decode("ascii")
+        path = f"{path}?{query}" if query else path
+        if path.startswith("/sandbox/") and self.server == "api":
+            await self.inner(scope, receive, self._dated(send))
+            return
+        entry = self.around.journal.begin(self.server, scope["method"], path)
+        noted = self._noting(entry, scope, self._dated(send))
+        action = self.around.faults.action(self.server, scope["method"], path)
+        if action is None:
+            await self.inner(scope, receive, noted)
+        else:
+            await self._trouble(action, scope, receive, noted)
+
+    def _dated(self, send: Send) -> Send:
+        async def dated(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                date = b"date", self.around.clock.http_date().encode()
+                message = {**message, "headers": [*message.get("headers", []), date]}
+            await send(message)
+
+        return dated
+
+    @staticmethod
+    def _noting(entry: Entry, scope: Scope, send: Send) -> Send:
+        async def noting(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                entry.status = message["status"]
+                entry.user = scope.get("sandbox.user", "")
+            await send(message)
+
+        return noting
+
+    async def _trouble(self, action: Action, scope: Scope, receive: Receive, send: Send) -> None:
+        if action.delay:
+            await _until(self.around.stopping, action.delay)
+        if "before" in (action.drop, action.kill):
+            await self._lose(action, scope, receive)
+        elif action.hang:
+            await _gone(receive)
+        elif action.status is not None:
+            await self._refuse(action, action.status, send)
+        elif action.truncate is not None:
+            await self.inner(scope, receive, _truncating(action.truncate, scope[TRANSPORT], send))
+        elif "after" in (action.drop, action.kill):
+            await self.inner(scope, receive, _nowhere)
+            await self._lose(action, scope, receive)
+        else:
+            await self.inner(scope, receive, send)
+
+    async def _lose(self, action: Action, scope: Scope, receive: Receive) -> None:
+        _reset(scope[TRANSPORT])
+        if action.kill:
+            self.around.stop()
+        await _gone(receive)
+
+    async def _refuse(self, action: Action, code: int, send: Send) -> None:
+        body = action.body if action.body is not None else self._wording(code)
+        raw = body.encode() if isinstance(body, str) else msgspec.json.encode(body)
+        kind = "text/plain" if isinstance(body, str) else "application/json"
+        headers = {"content-type": kind, "content-length": str(len(raw)), **action.headers}
+        pairs = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+        await send({"type": "http.response.start", "status": code, "headers": pairs})
+        await send({"type": "http.response.body", "body": raw})
+
+    def _wording(self, code: int) -> dict[str, Any]:
+        message = f"the sandbox was asked to answer {code}"
+        if self.server == "registry":
+            return {"errors": [{"code": "UNKNOWN", "message": message, "detail": None}]}
+        reason = _REASONS.get(code, "")
+        head = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure"}
+        return {**head, "message": message, "reason": reason, "code": code}
+
+
+async def _nowhere(_message: Message) -> None:
+    """Takes an answer that nobody gets."""
+
+
+async def _gone(receive: Receive) -> None:
+    """Returns when the client has gone."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _until(event: asyncio.Event, seconds: float) -> None:
+    """Returns after so many seconds, or when the event comes first."""
+    waiting = asyncio.ensure_future(event.wait())
+    await asyncio.wait([waiting], timeout=seconds)
+    waiting.cancel()
+
+
+def _reset(transport: asyncio.Transport) -> None:
+    """Ends a connection the hard way: the client sees a reset, not an end."""
+    raw = transport.get_extra_info("socket")
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()
+
+
+def _truncating(length: int, transport: asyncio.Transport, send: Send) -> Send:
+    left = length
+
+    async def truncating(message: Message) -> None:
+        nonlocal left
+        if message["type"] != "http.response.body":
+            await send(message)
+            return
+        if left < 0:
+            return
+        cut = message.get("body", b"")[:left]
+        left -= len(cut)
+        await send({"type": "http.response.body", "body": cut, "more_body": True})
+        if left == 0:
+            left = -1
+            transport.close()
+
+    return truncating
