@@ -4,6 +4,7 @@ Everything that a client needs to reach the sandbox (addresses, tokens, a kubeco
 """
 
 import asyncio
+import os
 import signal
 import socket
 import ssl
@@ -251,7 +252,7 @@ def stop_with_parent(stopping: asyncio.Event) -> None:
     loop = asyncio.get_running_loop()
 
     def watch() -> None:
-        while sys.stdin.buffer.read(4096):
+        while os.read(sys.stdin.fileno(), 4096):  # unbuffered: a lock of the buffer would be held at exit
             pass
         loop.call_soon_threadsafe(stopping.set)
 

@@ -1,0 +1,1 @@
+"""Tests against the sandbox: real HTTP, no cluster."""

@@ -1,0 +1,45 @@
+"""
+Clusters for component tests. The demo cluster is made once in a session; each test gets a copy of it, with a process of
+its own, so that no test sees what another did.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.servers import RunningSandbox, copied, populated_folder, running_sandbox
+
+StartSandbox = Callable[..., RunningSandbox]
+
+
+@pytest.fixture(scope="session")
+def demo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The saved demo cluster. Copy it, do not start it."""
+    return populated_folder(tmp_path_factory.mktemp("demo") / "cluster")
+
+
+@pytest.fixture
+def sandbox(demo_folder: Path, tmp_path: Path) -> Iterator[RunningSandbox]:
+    """A fresh copy of the demo cluster."""
+    with running_sandbox(copied(demo_folder, tmp_path / "cluster")) as running:
+        yield running
+
+
+@pytest.fixture
+def empty_sandbox(tmp_path: Path) -> Iterator[RunningSandbox]:
+    """A cluster with nothing but its own namespaces."""
+    with running_sandbox(tmp_path / "cluster") as running:
+        yield running
+
+
+@pytest.fixture
+def sandbox_with(tmp_path: Path) -> Iterator[StartSandbox]:
+    """Starts an empty cluster with the arguments of a command line: `sandbox_with("--registry-read-only")`."""
+    with ExitStack() as running:
+
+        def start(*arguments: str) -> RunningSandbox:
+            return running.enter_context(running_sandbox(tmp_path / "cluster-with", *arguments))
+
+        yield start
