@@ -112,12 +112,16 @@ async def _serve(options: Options, *, populate: bool, ready_file: Path | None, w
     if with_parent:
         stop_with_parent(sandbox.stopping)
     new = not (options.folder / OBJECTS_FILE).exists()
-    await sandbox.start()
+    try:
+        await sandbox.start()
+    except msgspec.DecodeError as error:
+        raise click.ClickException(f"cannot read {sandbox.objects_file}: {error}") from error
     state = sandbox.state()
     if populate and new:
         from sandbox.population import populate_demo  # noqa: PLC0415 - takes time that a saved sandbox has no use for
 
         await populate_demo(state["api"], state["registry"], state["tokens"]["admin"])
+        sandbox.journal.clear()
         sandbox.save()
     line = msgspec.json.encode(state).decode()
     if ready_file:

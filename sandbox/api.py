@@ -278,6 +278,9 @@ class Api:
         text = call.request.query_params.get("resourceVersion", "")
         if text and not text.isdigit():
             raise status.bad_request(f"Invalid value: {text!r}: resourceVersion must be a number")
+        if "sendInitialEvents" in call.request.query_params:  # clients take this answer as a sign to list first
+            why = "sendInitialEvents: Forbidden: sendInitialEvents is forbidden for watch"
+            raise status.invalid(call.resource, "", why)
         number(call.request, "timeoutSeconds")
         self._selector(call.request)
         return StreamingResponse(self._events(call, int(text or 0)), media_type="application/json")

@@ -149,17 +149,16 @@ class Builder:
 
     @asynccontextmanager
     async def days_ago(self, days: float) -> AsyncIterator[None]:
-        """What is done inside happens so many days ago. Nothing else may go on in the sandbox meanwhile."""
+        """What is done inside happens so many days before the sandbox's time. Nothing else may go on meanwhile."""
         if not days:
             yield
             return
         url = f"{self.api_url}/sandbox/clock"
-        moment = datetime.now().astimezone() - timedelta(days=days)
-        await self.request("PUT", url, {"now": moment.isoformat(), "frozen": True})
+        await self.request("PUT", url, {"days_ago": days})
         try:
             yield
         finally:
-            await self.request("DELETE", url)
+            await self.request("PUT", url, {"days_ago": 0})
 
     # -- objects
 

@@ -27,9 +27,10 @@ class Clock:
     def __init__(self) -> None:
         self._frozen: datetime | None = None
         self._offset = timedelta()
+        self._past: datetime | None = None
 
     def now(self) -> datetime:
-        return self._frozen or datetime.now(UTC) + self._offset
+        return self._past or self._frozen or datetime.now(UTC) + self._offset
 
     def set(self, moment: datetime, *, frozen: bool) -> None:
         self._frozen = moment if frozen else None
@@ -38,9 +39,15 @@ class Clock:
     def advance(self, seconds: float) -> None:
         self.set(self.now() + timedelta(seconds=seconds), frozen=self._frozen is not None)
 
+    def go_back(self, days: float) -> None:
+        """Stands still so many days before the time it has otherwise; 0 days ends that."""
+        self._past = None
+        if days:
+            self._past = self.now() - timedelta(days=days)
+
     def release(self) -> None:
         """Goes back to the real time. What was created keeps the time it was created at."""
-        self._frozen = None
+        self._frozen = self._past = None
         self._offset = timedelta()
 
     def timestamp(self) -> str:

@@ -26,11 +26,15 @@ from sandbox.store import Store
 
 
 class SetClock(msgspec.Struct, forbid_unknown_fields=True):
-    """`now` (RFC 3339) sets the clock, which stands still there if `frozen`; `advance` moves it on by seconds."""
+    """
+    `now` (RFC 3339) sets the clock, which stands still there if `frozen`; `advance` moves it on by seconds.
+    With `days_ago` it stands still in the past, until that is set to 0.
+    """
 
     now: str | None = None
     frozen: bool = False
     advance: float | None = None
+    days_ago: float | None = None
 
 
 class Age(msgspec.Struct, forbid_unknown_fields=True):
@@ -111,6 +115,8 @@ class Control:
             self.around.clock.set(parse_timestamp(wanted.now), frozen=wanted.frozen)
         if wanted.advance is not None:
             self.around.clock.advance(wanted.advance)
+        if wanted.days_ago is not None:
+            self.around.clock.go_back(wanted.days_ago)
         return await self.get_clock(request)
 
     async def delete_clock(self, request: Request) -> Response:

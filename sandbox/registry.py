@@ -70,7 +70,8 @@ class Call:
         return f"{self.namespace}/{self.name}"
 
 
-_REPOSITORY = r"/v2/(?P<namespace>[a-z0-9-]+)/(?P<name>[a-z0-9._/-]+?)"
+_NAME = r"[a-z0-9]+(?:[._-]+[a-z0-9]+)*"  # of distribution's grammar; no component is only dots
+_REPOSITORY = rf"/v2/(?P<namespace>{_NAME})/(?P<name>{_NAME})"
 
 
 class Registry:
@@ -229,13 +230,15 @@ class Registry:
     async def _start_upload(self, call: Call) -> Response:
         self._require_push(call)
         query = call.request.query_params
-        if digest := query.get("mount"):
-            source = self.blobs.layer_link(query.get("from", ""), _digest(digest))
-            if self.blobs.reachable(source):
-                return self._linked(call, digest)
+        if (digest := query.get("mount")) and self._has(query.get("from", ""), _digest(digest)):
+            return self._linked(call, digest)
         if digest := query.get("digest"):
             return self._stored(call, await call.request.body(), digest)
         return self._progress(call, self.blobs.start_upload(call.repository), 202)
+
+    def _has(self, repository: str, digest: str) -> bool:
+        named = re.fullmatch(f"{_NAME}/{_NAME}", repository)
+        return named is not None and self.blobs.reachable(self.blobs.layer_link(repository, digest)) is not None
 
     async def _upload_state(self, call: Call) -> Response:
         self._require_push(call)

@@ -132,6 +132,7 @@ class Sandbox:
         self.catalogue = Catalogue(options.without_groups, options.resources)
         self.blobs = Blobs(options.folder)
         self.streams = ImageStreams(self.store, self.registry_host)
+        self.journal = Journal()
         self._servers: list[asyncio.Server] = []
 
     @property
@@ -157,7 +158,7 @@ class Sandbox:
         else:
             self._found()
         self._write_kubeconfig()
-        around = Surroundings(self.clock, Journal(), Faults(), self.stopping, self.kill)
+        around = Surroundings(self.clock, self.journal, Faults(), self.stopping, self.kill)
         control = Control(
             self.store, self.catalogue, self.options.users, self.blobs, around, self.state, self.save
         ).application()

@@ -285,6 +285,19 @@ def test_watch_from_too_old_a_version_is_an_error_event(empty_sandbox: RunningSa
     assert (event["type"], event["object"]["code"]) == ("ERROR", 410)  # type: ignore[index]
 
 
+def test_watch_list_is_refused_so_that_clients_fall_back(empty_sandbox: RunningSandbox) -> None:
+    query = "watch=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true"
+    assert empty_sandbox.call("GET", f"/api/v1/pods?{query}").status == 422
+
+
+def test_watch_of_a_namespace_is_about_that_only(empty_sandbox: RunningSandbox) -> None:
+    version = empty_sandbox.get("/api/v1/pods")["metadata"]["resourceVersion"]
+    empty_sandbox.call("POST", "/api/v1/namespaces/openshift/pods", pod("other"))
+    create_pods(empty_sandbox, "a")
+    answer = empty_sandbox.call("GET", f"{PODS}?watch=true&timeoutSeconds=1&resourceVersion={version}")
+    assert [json.loads(line)["object"]["metadata"]["name"] for line in answer.body.splitlines()] == ["a"]
+
+
 def test_group_that_is_left_out_is_not_there(sandbox_with: StartSandbox) -> None:
     running = sandbox_with("--without-group", "apps.openshift.io")
     assert "apps.openshift.io" not in {group["name"] for group in running.get("/apis")["groups"]}
