@@ -1,0 +1,20 @@
+"""pruner removes unused container images from OpenShift clusters, declaratively.
+
+`PrunedImages` is the pruned state of a cluster as a Pulumi resource; everything else is underneath it.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pruner.resource import PrunedImages
+
+__all__ = ["PrunedImages"]
+
+
+def __getattr__(name: str) -> Any:
+    # The resource brings Pulumi with it, which the command line and the analysis do without.
+    if name == "PrunedImages":
+        from pruner.resource import PrunedImages  # noqa: PLC0415
+
+        return PrunedImages
+    raise AttributeError(name)

@@ -15,6 +15,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from pruner.cluster.objects import Registry
 from pruner.errors import UnsafePlanError
 
 VERSION: Final = 1
@@ -93,18 +94,6 @@ class PrunedBlob(msgspec.Struct, frozen=True, gc=False):
     size: int | None = None
 
 
-class Registry(msgspec.Struct, frozen=True):
-    """The registry that blobs are deleted in.
-
-    `deletes_blobs` is False where it lacks the admin endpoint: then manifests go, and blobs are left to its own garbage
-    collector (DECISIONS R26). `confirmed` is who said that it belongs to the cluster: a setting, or the cluster.
-    """
-
-    url: str
-    deletes_blobs: bool = True
-    found: str = ""
-
-
 class Summary(msgspec.Struct, frozen=True):
     """Counts, and bytes: `bytes` are known to be freed, `unmeasured` blobs would free some more."""
 
@@ -176,12 +165,16 @@ def _essence(plan: PrunePlan) -> Iterator[str]:
 
 
 class Approval(msgspec.Struct, frozen=True):
-    """The names in a plan, as the limit of what may be deleted."""
+    """The names in a plan, as the limit of what may be deleted.
+
+    `dropped` are digests that revisions named which have been removed already: those of an analysis in mid-run.
+    """
 
     revisions: frozenset[tuple[str, str, str, datetime]] = frozenset()
     images: frozenset[tuple[str, str]] = frozenset()
     blobs: frozenset[str] = frozenset()
     links: frozenset[tuple[str, str, str]] = frozenset()
+    dropped: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, plan: PrunePlan) -> Approval:

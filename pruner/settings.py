@@ -383,6 +383,9 @@ def _extra_referrers(value: object) -> tuple[PodSource, ...]:
         raise _UnfitError("takes a list")
     found: list[PodSource] = []
     for entry in value:
+        if isinstance(entry, str) and entry.lstrip().startswith("{"):
+            found.extend(_extra_referrers(f"[{entry}]"))
+            continue
         if isinstance(entry, str):
             if entry not in PRESETS:
                 raise _UnfitError(

@@ -6,6 +6,7 @@ when nothing that remains in that repository needs it.
 
 from __future__ import annotations
 
+import copy
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Literal
@@ -16,11 +17,6 @@ from pruner.analysis.pullspec import InvalidPullSpecError, parse_pull_spec
 from pruner.analysis.usage import Usage
 from pruner.cluster.objects import Image
 from pruner.plan import Approval, Decision, PrunedBlob
-
-WITH_CONFIG = frozenset(
-    {"application/vnd.docker.distribution.manifest.v2+json", "application/vnd.oci.image.manifest.v1+json"}
-)
-"""Media types of manifests that have a config (R24)."""
 
 
 def repository_blobs(image: Image) -> set[str]:
@@ -81,6 +77,12 @@ class Links:
                 (self._needed_besides if decision.kept else self._left_behind)[repository].add(name)
         for stream, digest in usage.digests:
             self._needed_besides[stream].add(digest)
+
+    def with_family(self, family: Family) -> Links:
+        """The same rules, with more images known."""
+        links = copy.copy(self)
+        links.family = family
+        return links
 
     def of(self, history: StreamHistory) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Layer links and manifest links that go, each sorted (R25)."""

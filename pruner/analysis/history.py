@@ -96,6 +96,17 @@ class HistoryRules:
             tags.append(TagHistory(history.tag, items, decisions))
         return StreamHistory(stream, tuple(tags))
 
+    def sparing(self, history: StreamHistory, present: set[str]) -> StreamHistory:
+        """The same history, with the items kept whose Image turned out to be there after all (R19)."""
+        there = keep("R19", "its Image object is there by now")
+
+        def again(tag: TagHistory) -> TagHistory:
+            pairs = zip(tag.items, tag.decisions, strict=True)
+            spared = (there if not decision.kept and item.image in present else decision for item, decision in pairs)
+            return TagHistory(tag.tag, tag.items, tuple(spared))
+
+        return StreamHistory(history.stream, tuple(again(tag) for tag in history.tags))
+
     def _whole_stream(self, stream: ImageStream) -> Decision | None:
         """What keeps all of a stream."""
         if self.rules.namespace is not None and stream.metadata.namespace != self.rules.namespace:

@@ -36,6 +36,8 @@ def decide_images(
 ) -> dict[str, Decision]:
     """The decision on every Image, by digest."""
     named, dropped = _names(histories)
+    if approval is not None:
+        dropped |= approval.dropped
     used = _used(usage, family)
     young_after = None if rules.keep_younger_than is None else age_limit(snapshot.as_of, rules.keep_younger_than)
     decisions: dict[str, Decision] = {}

@@ -14,29 +14,24 @@ from pruner.analysis.history import HistoryRules, StreamHistory
 from pruner.analysis.images import decide_images
 from pruner.analysis.protection import Protection
 from pruner.analysis.usage import Usage, find_usage
-from pruner.cluster.objects import Image, Snapshot, moment
-from pruner.plan import (
-    Approval,
-    Decision,
-    PrunedBlob,
-    PrunedImage,
-    PrunedRevision,
-    PrunePlan,
-    Registry,
-    StreamChange,
-    keep,
-)
+from pruner.cluster.objects import Image, Registry, Snapshot, moment
+from pruner.plan import Approval, Decision, PrunedBlob, PrunedImage, PrunedRevision, PrunePlan, StreamChange, keep
 from pruner.settings import Rules
 
 
 class Analysis(msgspec.Struct, frozen=True):
-    """The plan, and the decision on everything that it does not contain as well."""
+    """The plan, and the decision on everything that it does not contain as well.
+
+    `history_rules` and `links` decide an image stream anew that has changed in the meantime.
+    """
 
     plan: PrunePlan
     usage: Usage
     family: Family
     histories: tuple[StreamHistory, ...]
     images: dict[str, Decision]
+    history_rules: HistoryRules
+    links: Links
 
 
 def analyse(
@@ -57,20 +52,22 @@ def analyse(
     streams = sorted(snapshot.streams, key=lambda stream: (stream.metadata.namespace, stream.metadata.name))
     histories = tuple(history_rules.decide(stream) for stream in streams)
     images = decide_images(snapshot, rules, usage, family, histories, protection, approval)
-    blobs = doomed_blobs(family, images, snapshot.blob_sizes) if rules.prune_registry else {}
+    deletes_blobs = rules.prune_registry and (registry is None or registry.deletes_blobs)
+    blobs = doomed_blobs(family, images, snapshot.blob_sizes) if deletes_blobs else {}
     if approval is not None and not approval.blobs.issuperset(blobs):
         blobs = _keep_unapproved(approval, images, blobs, family, snapshot)
+    links = Links(family, images, histories, usage)
     plan = PrunePlan(
         cluster=snapshot.cluster,
         as_of=snapshot.as_of,
         rules=_described(rules),
         registry=registry,
-        streams=_changes(histories, Links(family, images, histories, usage), rules, approval),
+        streams=_changes(histories, links, rules, approval),
         images=_pruned_images(family, images, blobs),
         blobs=tuple(blobs[digest] for digest in sorted(blobs)),
         notes=usage.warnings,
     )
-    return Analysis(plan, usage, family, histories, images)
+    return Analysis(plan, usage, family, histories, images, history_rules, links)
 
 
 def _keep_unapproved(

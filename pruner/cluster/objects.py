@@ -15,6 +15,11 @@ import msgspec
 
 T = TypeVar("T")
 
+WITH_CONFIG = frozenset(
+    {"application/vnd.docker.distribution.manifest.v2+json", "application/vnd.oci.image.manifest.v1+json"}
+)
+"""Media types of manifests that have a config (DECISIONS R24)."""
+
 BEGINNING = datetime(1, 1, 1, tzinfo=UTC)
 """The age of what has no time: the API's zero time, older than any limit, as the API server's own types have it."""
 
@@ -300,6 +305,18 @@ class Image(msgspec.Struct, frozen=True, gc=False):
     config: str | None
     layers: tuple[str, ...]
     members: tuple[str, ...]
+
+
+class Registry(msgspec.Struct, frozen=True):
+    """The registry that blobs are deleted in.
+
+    `deletes_blobs` is False where it lacks the admin endpoint: then manifests go, and blobs are left to its own garbage
+    collector (DECISIONS R26). `confirmed` is who said that it belongs to the cluster: a setting, or the cluster.
+    """
+
+    url: str
+    deletes_blobs: bool = True
+    found: str = ""
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,0 +1,5 @@
+"""`python -m pruner`."""
+
+from pruner.cli import main
+
+main()

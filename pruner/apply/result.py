@@ -1,0 +1,63 @@
+"""What was done: the module's two results, and beside them counts, what was left alone and what failed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+
+class Skipped(msgspec.Struct, frozen=True):
+    """Something that was to go and was left alone, because of what the cluster has by now."""
+
+    what: str
+    why: str
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """Something that could not be done, and the server's words for it."""
+
+    what: str
+    why: str
+
+
+class Summary(msgspec.Struct, frozen=True, kw_only=True):
+    """Counts of what was done; `bytes` are those of the blobs deleted, as far as their sizes are known."""
+
+    image_streams: int = 0
+    revisions: int = 0
+    images: int = 0
+    blobs: int = 0
+    layer_links: int = 0
+    manifest_links: int = 0
+    bytes: int = 0
+
+
+class Result(msgspec.Struct):
+    """The result of a run. Objects are whole, as the API gave them: images before they went, streams as they are now."""
+
+    deleted_images: list[dict[str, Any]] = []
+    updated_image_streams: list[dict[str, Any]] = []
+    deleted_blobs: dict[str, int | None] = {}
+    deleted_links: list[tuple[str, str, str]] = []
+    removed_revisions: int = 0
+    skipped: list[Skipped] = []
+    failures: list[Failure] = []
+
+    @property
+    def summary(self) -> Summary:
+        return Summary(
+            image_streams=len(self.updated_image_streams),
+            revisions=self.removed_revisions,
+            images=len(self.deleted_images),
+            blobs=len(self.deleted_blobs),
+            layer_links=sum(kind == "layer" for _, kind, _ in self.deleted_links),
+            manifest_links=sum(kind == "manifest" for _, kind, _ in self.deleted_links),
+            bytes=sum(size or 0 for size in self.deleted_blobs.values()),
+        )
+
+    def failed(self, what: str, error: Exception) -> None:
+        self.failures.append(Failure(what, str(error)))
+
+    def left_alone(self, what: str, why: str) -> None:
+        self.skipped.append(Skipped(what, why))

@@ -1,0 +1,258 @@
+"""The Kubernetes API, as far as pruning asks it: discovery, lists, single objects, status updates, deletions, access reviews.
+
+`Api` turns requests into decoded values and every answer that is not one into an error of pruner.errors that names the server, the
+resource and, for a refusal, the permission that is missing. While the server is busy requests are repeated, writes too: an update names
+the resourceVersion it replaces and a deletion the uid, so that a second one after a lost answer is a conflict or a 404, and no harm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import msgspec
+
+from pruner.cluster.connection import Connection
+from pruner.cluster.http import Answer, Timeouts, Wire, WireError, describe_body, json_headers, query
+from pruner.cluster.oauth import token_by_challenge
+from pruner.cluster.objects import Page
+from pruner.cluster.resources import Resource
+from pruner.errors import (
+    ClusterError,
+    ConflictError,
+    ExpiredError,
+    ForbiddenError,
+    NotFoundError,
+    UnauthorizedError,
+)
+
+T = TypeVar("T")
+
+PAGE: int = 500
+"""Objects asked for at once, as `oc` does."""
+
+
+class _Status(msgspec.Struct):
+    message: str = ""
+    reason: str = ""
+
+
+class _ApiResource(msgspec.Struct):
+    name: str
+
+
+class _ApiResourceList(msgspec.Struct):
+    resources: list[_ApiResource] | None = None
+
+
+class _ReviewStatus(msgspec.Struct, frozen=True):
+    allowed: bool = False
+
+
+class _Review(msgspec.Struct, frozen=True):
+    status: _ReviewStatus = _ReviewStatus()
+
+
+class Api:
+    """A client of one API server. Use it as an asynchronous context manager.
+
+    `clock` is the server's time by the `Date` header of the latest answer (UTC), None before the first one.
+    """
+
+    def __init__(self, connection: Connection, *, workers: int = 20, timeouts: Timeouts | None = None) -> None:
+        self.connection = connection
+        self.server = connection.server
+        self.clock: datetime | None = None
+        self._wire = Wire(
+            connection.tls,
+            proxy=connection.proxy,
+            server_name=connection.server_name,
+            workers=workers,
+            timeouts=timeouts or Timeouts(),
+        )
+        self._discovered: dict[str, frozenset[str] | None] = {}
+
+    async def __aenter__(self) -> Self:
+        await self._wire.__aenter__()
+        if self.connection.has_password:
+            token = await token_by_challenge(self._wire, self.connection)
+            if token is not None:
+                self.connection.take_token(token)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._wire.__aexit__(kind, error, traceback)
+
+    # --- reading ------------------------------------------------------------------------------------------------------
+
+    async def serves(self, resource: Resource) -> bool:
+        """Whether discovery shows this resource (R3)."""
+        if resource.root not in self._discovered:
+            answer = await self._read(resource.root, "get", resource, missing_ok=True)
+            found = None
+            if answer is not None:
+                listed = self._decode(answer, _ApiResourceList, resource.root)
+                found = frozenset(entry.name for entry in listed.resources or ())
+            self._discovered[resource.root] = found
+        return resource.plural in (self._discovered[resource.root] or ())
+
+    async def pages(self, resource: Resource, decoder: msgspec.json.Decoder[Page[T]]) -> AsyncIterator[Page[T]]:
+        """The pages of a list of all namespaces, in order. Raises ExpiredError when its `continue` token does (410)."""
+        parameters: dict[str, str | int] = {"limit": PAGE}
+        while True:
+            path = resource.path() + query(parameters)
+            answer = await self._read(path, "list", resource)
+            assert answer is not None  # noqa: S101 - only None with missing_ok
+            try:
+                page = decoder.decode(answer.body)
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                raise self._not_understood(answer, resource.path(), error) from None
+            yield page
+            if not page.metadata.continue_:
+                return
+            parameters["continue"] = page.metadata.continue_
+
+    async def get(self, resource: Resource, kind: type[T], *, namespace: str = "", name: str = "") -> T:
+        """One object. Raises NotFoundError."""
+        path = resource.path(namespace, name)
+        answer = await self._read(path, "get", resource)
+        assert answer is not None  # noqa: S101
+        return self._decode(answer, kind, path)
+
+    async def allowed(self, verb: str, resource: Resource, *, subresource: str = "", namespace: str = "") -> bool:
+        """Whether who asks may do this: a SelfSubjectAccessReview, which writes nothing."""
+        attributes = {
+            "verb": verb,
+            "group": resource.group,
+            "resource": resource.plural,
+            "subresource": subresource,
+            "namespace": namespace,
+        }
+        body = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": {name: value for name, value in attributes.items() if value}},
+        }
+        reviews = Resource("authorization.k8s.io", "v1", "selfsubjectaccessreviews")
+        answer = await self.create(reviews, body)
+        return self._decode(answer, _Review, reviews.path()).status.allowed
+
+    async def read_path(self, path: str, kind: type[T]) -> T:
+        """Whatever stands at a path, such as `/version`. Raises ClusterError."""
+        answer = await self._read(path, "get", None)
+        assert answer is not None  # noqa: S101
+        return self._decode(answer, kind, path)
+
+    # --- writing ------------------------------------------------------------------------------------------------------
+
+    async def create(self, resource: Resource, body: object, *, namespace: str = "") -> Answer:
+        return await self._write("POST", resource.path(namespace), "create", resource, body)
+
+    async def update(
+        self, resource: Resource, body: object, *, namespace: str = "", name: str = "", subresource: str = ""
+    ) -> Answer:
+        """Replace an object, or its status. Raises ConflictError when its resourceVersion is another one by now."""
+        path = resource.path(namespace, name, subresource)
+        shown = (
+            msgspec.structs.replace(resource, plural=f"{resource.plural}/{subresource}") if subresource else resource
+        )
+        return await self._write("PUT", path, "update", shown, body)
+
+    async def delete(
+        self, resource: Resource, *, namespace: str = "", name: str, uid: str, resource_version: str | None = None
+    ) -> None:
+        """Delete this very object. Raises NotFoundError, and ConflictError when it is another one by now."""
+        preconditions = {"uid": uid, **({"resourceVersion": resource_version} if resource_version else {})}
+        body = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": preconditions}
+        await self._write("DELETE", resource.path(namespace, name), "delete", resource, body)
+
+    # --- underneath ---------------------------------------------------------------------------------------------------
+
+    async def _headers(self, more: Iterable[tuple[str, str]] = ()) -> list[tuple[str, str]]:
+        return json_headers(await self.connection.authorization(), [*self.connection.headers, *more])
+
+    async def _read(
+        self, path: str, verb: str, resource: Resource | None, *, missing_ok: bool = False
+    ) -> Answer | None:
+        try:
+            answer = await self._wire.repeat("GET", self.server + path, headers=await self._headers())
+        except WireError as error:
+            raise ClusterError(str(error)) from None
+        self.clock = answer.date or self.clock
+        if missing_ok and answer.status == 404:
+            return None
+        self._check(answer, verb, resource, path)
+        return answer
+
+    async def _write(self, method: str, path: str, verb: str, resource: Resource, body: object) -> Answer:
+        headers = await self._headers([("Content-Type", "application/json")])
+        encoded = body if isinstance(body, bytes) else msgspec.json.encode(body)
+        try:
+            answer = await self._wire.repeat(method, self.server + path, headers=headers, body=encoded)
+        except WireError as error:
+            raise ClusterError(str(error)) from None
+        self.clock = answer.date or self.clock
+        self._check(answer, verb, resource, path)
+        return answer
+
+    def _check(self, answer: Answer, verb: str, resource: Resource | None, path: str) -> None:
+        if answer.status in (200, 201, 202):
+            return
+        raise self._error(answer, verb, resource, path)
+
+    def _error(self, answer: Answer, verb: str, resource: Resource | None, path: str) -> ClusterError:  # noqa: PLR0911 - a table
+        try:
+            said = msgspec.json.decode(answer.body, type=_Status).message
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            said = ""
+        what = resource.name if resource else path.partition("?")[0]
+        match answer.status:
+            case 401:
+                return UnauthorizedError(
+                    f"{self.server}: the credentials are not accepted (401{f', {said}' if said else ''}); "
+                    "give a valid api_key, or log in again"
+                )
+            case 403:
+                group = resource.group if resource and resource.group else "core"
+                return ForbiddenError(
+                    f"{self.server}: no permission to {verb} {what} (403{f', {said}' if said else ''}); "
+                    f"grant verb {verb!r} on resource {resource.plural if resource else path!r} of API group {group!r}"
+                )
+            case 404:
+                return NotFoundError(
+                    f"{self.server}: {path.partition('?')[0]} is not there (404{f', {said}' if said else ''})"
+                )
+            case 409:
+                return ConflictError(f"{self.server}: {verb} {what}: {said or 'the object has changed'} (409)")
+            case 410:
+                return ExpiredError(f"{self.server}: {verb} {what}: {said or 'too old'} (410)")
+            case status if 300 <= status < 400:
+                where = answer.headers.get("Location", "nowhere").partition("?")[0]
+                return ClusterError(f"{self.server}: sends one on to {where} ({status}); give that address as host")
+        said = said or describe_body(answer)
+        error = ClusterError(f"{self.server}: {verb} {what}: the server answers {answer.status} ({said})")
+        error.status = answer.status
+        return error
+
+    def _decode(self, answer: Answer, kind: type[T], path: str) -> T:
+        try:
+            return msgspec.json.decode(answer.body, type=kind)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise self._not_understood(answer, path, error) from None
+
+    def _not_understood(self, answer: Answer, path: str, error: Exception) -> ClusterError:
+        return ClusterError(
+            f"{self.server}: the answer to {path} is not what an API server gives ({describe_body(answer)}: {error}); "
+            "is host the address of the API?"
+        )
+
+
+def decoder_of_pages(kind: type[T]) -> msgspec.json.Decoder[Page[T]]:
+    """A decoder for the pages of lists of this kind."""
+    page: Any = Page[kind]  # type: ignore[valid-type]
+    decoder: msgspec.json.Decoder[Page[T]] = msgspec.json.Decoder(page)
+    return decoder

@@ -1,0 +1,248 @@
+"""One wire for everything: the HTTP client under the API and the registry.
+
+`Wire.send` makes one request and gives the whole answer, or a `WireError` that says in one sentence what happened to it, so that a refused
+connection, a bad certificate, a hang, a reset and a page of HTML each read as what they are. `Wire.repeat` repeats requests that
+may be while the server is busy or the connection fails, as long as its patience lasts, and obeys `Retry-After`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import email.utils
+import ssl
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Final, Self
+from urllib.parse import urlencode, urlsplit
+
+import aiohttp
+import msgspec
+import tenacity
+from multidict import CIMultiDict, CIMultiDictProxy
+
+from pruner.cluster.connection import Proxy
+
+BUSY: Final = frozenset({429, 500, 502, 503, 504})
+"""Statuses after which a request is repeated: the server is not able to answer just now."""
+
+ATTEMPTS: Final = 5
+LONGEST_WAIT: Final = 30.0
+"""Seconds; a server that asks for more than this is taken at its word no further than this."""
+
+
+class WireError(Exception):
+    """No answer, and why, in words that can be shown."""
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """The whole answer to a request."""
+
+    status: int
+    headers: CIMultiDictProxy[str]
+    body: bytes
+
+    @property
+    def date(self) -> datetime | None:
+        """The server's clock (UTC), by its `Date` header."""
+        try:
+            return email.utils.parsedate_to_datetime(self.headers["Date"]).astimezone(UTC)
+        except (KeyError, ValueError):
+            return None
+
+    @property
+    def retry_after(self) -> float | None:
+        """Seconds that the server asks to wait; None where it does not say so in seconds."""
+        value = self.headers.get("Retry-After", "")
+        return float(value) if value.isdecimal() else None
+
+
+class Timeouts(msgspec.Struct, frozen=True):
+    """Seconds: to connect, and between two pieces of an answer."""
+
+    connect: float = 10.0
+    read: float = 60.0
+
+
+class Wire:
+    """A pool of connections to one server. Use it as an asynchronous context manager."""
+
+    def __init__(
+        self,
+        tls: ssl.SSLContext | None,
+        *,
+        proxy: Proxy | None = None,
+        server_name: str | None = None,
+        workers: int = 20,
+        timeouts: Timeouts = Timeouts(),  # noqa: B008 - frozen
+    ) -> None:
+        self._tls = tls
+        self._proxy = proxy
+        self._server_name = server_name
+        self._workers = workers
+        self._timeouts = timeouts
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=self._workers, ssl=self._tls if self._tls is not None else True),
+            timeout=aiohttp.ClientTimeout(
+                total=None, sock_connect=self._timeouts.connect, sock_read=self._timeouts.read
+            ),
+            headers={"User-Agent": "pruner"},
+            trust_env=False,
+            auto_decompress=True,
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    @property
+    def session(self) -> aiohttp.ClientSession:
+        assert self._session is not None, "the wire is used outside of its context"  # noqa: S101
+        return self._session
+
+    def request_options(self, url: str) -> dict[str, object]:
+        """What every request through this wire is made with: the way to the server."""
+        options: dict[str, object] = {"allow_redirects": False}
+        if self._server_name:
+            options["server_hostname"] = self._server_name
+        if self._proxy is not None and self._proxy.applies_to(url):
+            options["proxy"] = self._proxy.url
+            options["proxy_headers"] = CIMultiDict(self._proxy.headers)
+        return options
+
+    async def send(
+        self, method: str, url: str, *, headers: Iterable[tuple[str, str]] = (), body: bytes | None = None
+    ) -> Answer:
+        """Make one request. Raises WireError when there is no answer, or not a whole one."""
+        options = self.request_options(url)
+        all_headers = CIMultiDict(headers)
+        if "proxy" in options and not url.startswith("https://"):
+            # Without a tunnel the proxy reads the request itself.
+            all_headers.update(self._proxy.headers if self._proxy else {})
+            if "Authorization" in (self._proxy.headers if self._proxy else {}):
+                all_headers["Authorization"] = dict(headers).get("Authorization", all_headers["Authorization"])
+        try:
+            async with self.session.request(method, url, headers=all_headers, data=body, **options) as response:  # type: ignore[arg-type]
+                return Answer(response.status, response.headers, await response.read())
+        except (aiohttp.ClientError, TimeoutError, OSError, ssl.SSLError) as error:
+            raise WireError(explain(error, url)) from error
+
+    async def repeat(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Iterable[tuple[str, str]] = (),
+        body: bytes | None = None,
+        attempts: int = ATTEMPTS,
+    ) -> Answer:
+        """Make a request that may be repeated, again while the server is busy or the connection fails.
+
+        Gives the last answer, whatever its status. Raises WireError when there is none.
+        """
+        kept = list(headers)
+        retrying = tenacity.AsyncRetrying(
+            stop=tenacity.stop_after_attempt(attempts),
+            wait=_patience,
+            retry=tenacity.retry_if_exception(_may_pass)
+            | tenacity.retry_if_result(lambda answer: answer.status in BUSY),
+            retry_error_callback=_last_outcome,
+            reraise=True,
+        )
+        answer: Answer = await retrying(self.send, method, url, headers=kept, body=body)
+        return answer
+
+
+_jitter = tenacity.wait_random_exponential(multiplier=0.1, max=5)
+
+
+def _patience(state: tenacity.RetryCallState) -> float:
+    """Seconds until the next attempt: what the server asks for, or a random time that grows."""
+    outcome = state.outcome
+    if outcome is not None and not outcome.failed and outcome.result().retry_after is not None:
+        return min(float(outcome.result().retry_after), LONGEST_WAIT)
+    return _jitter(state)
+
+
+def _may_pass(error: BaseException) -> bool:
+    """Whether a failure may be a passing one. A bad certificate or an unknown host name stays what it is."""
+    if not isinstance(error, WireError):
+        return False
+    cause = error.__cause__
+    lasting = (aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorDNSError, aiohttp.InvalidURL)
+    if isinstance(cause, aiohttp.ClientConnectorSSLError | aiohttp.ClientHttpProxyError | TimeoutError):
+        return False
+    return not isinstance(cause, lasting)
+
+
+def _last_outcome(state: tenacity.RetryCallState) -> Answer:
+    assert state.outcome is not None  # noqa: S101 - tenacity calls this after an attempt
+    answer: Answer = state.outcome.result()
+    return answer
+
+
+def explain(error: BaseException, url: str) -> str:
+    """What happened to a request, in one sentence that begins with the server's address."""
+    parts = urlsplit(url)
+    server = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+    return f"{server}: {_what_happened(error)}"
+
+
+def _what_happened(error: BaseException) -> str:  # noqa: C901, PLR0911 - a table of faults
+    match error:
+        case aiohttp.ClientConnectorCertificateError():
+            reason = getattr(error.certificate_error, "verify_message", None) or str(error.certificate_error)
+            return f"its certificate is not trusted ({reason}); give the CA that signed it"
+        case aiohttp.ClientConnectorSSLError() | ssl.SSLError():
+            return f"no TLS connection could be made ({_reason(error)}); does this port speak https?"
+        case aiohttp.ClientConnectorDNSError():
+            return "its name is not known to the resolver; check the address"
+        case aiohttp.ClientProxyConnectionError():
+            return f"the proxy cannot be reached ({_reason(error)}); check proxy"
+        case aiohttp.ClientHttpProxyError():
+            return f"the proxy refuses: {error.status} {error.message}; check proxy and proxy_headers"
+        case aiohttp.ClientConnectorError():
+            return f"cannot be reached ({_reason(error)}); check the address and that it is up"
+        case aiohttp.ConnectionTimeoutError():
+            return "cannot be reached (no answer to the attempt to connect); check the address and the network"
+        case aiohttp.SocketTimeoutError() | TimeoutError() | asyncio.TimeoutError():
+            return "has accepted the connection and then given no answer in time"
+        case aiohttp.ServerDisconnectedError() | ConnectionResetError() | aiohttp.ClientOSError():
+            return "has closed the connection before the answer was complete"
+        case aiohttp.ClientPayloadError():
+            return "has sent a truncated answer"
+        case aiohttp.ClientResponseError():
+            return f"its answer is not HTTP that can be understood ({error.message})"
+        case _:
+            return f"the request failed ({_reason(error)})"
+
+
+def _reason(error: BaseException) -> str:
+    inner = getattr(error, "os_error", None) or error
+    return getattr(inner, "strerror", None) or getattr(inner, "reason", None) or str(inner) or type(inner).__name__
+
+
+def describe_body(answer: Answer) -> str:
+    """What an answer that is no JSON seems to be, for a message."""
+    kind = answer.headers.get("Content-Type", "").partition(";")[0] or "no content type"
+    return f"status {answer.status}, {kind}, {len(answer.body)} bytes"
+
+
+def json_headers(authorization: str | None, more: Iterable[tuple[str, str]] = ()) -> list[tuple[str, str]]:
+    """Headers for JSON in both directions, with the credentials."""
+    headers = [("Accept", "application/json"), *more]
+    if authorization is not None:
+        headers.append(("Authorization", authorization))
+    return headers
+
+
+def query(parameters: Mapping[str, str | int]) -> str:
+    """A query string, question mark included; empty for no parameters."""
+    return f"?{urlencode(parameters)}" if parameters else ""

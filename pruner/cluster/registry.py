@@ -1,0 +1,302 @@
+"""The cluster's registry: where it is, whether it is the one, how to speak with it.
+
+It is found as DECISIONS R27 says and pinged before anything depends on it. A ping proves nothing about credentials, so `find_registry` also
+asks its `/v2/`, and whether it has the admin endpoint that deletes blobs (R26). `RegistryClient` authenticates the way the registry asks
+for: Basic with the token as password, or Bearer through its token endpoint, renewed when it is refused. The token is sent to the
+registry's own host and to no other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import re
+import socket
+from types import TracebackType
+from typing import Final, Self
+from urllib.parse import urlsplit
+
+import msgspec
+
+from pruner.cluster.connection import Connection, basic, tls_context
+from pruner.cluster.http import BUSY, Answer, Timeouts, Wire, WireError, describe_body, query
+from pruner.cluster.objects import Registry, Snapshot, moment
+from pruner.errors import Problem, RegistryError, SettingsError
+from pruner.settings import Settings
+
+GONE: Final = frozenset({202, 204, 404})
+"""Answers to a deletion after which the thing is not there (R26)."""
+
+_NO_SUCH_BLOB: Final = "sha256:" + "0" * 64
+_MANIFEST_TYPES: Final = ", ".join(
+    (
+        "application/vnd.docker.distribution.manifest.v2+json",
+        "application/vnd.oci.image.manifest.v1+json",
+        "application/vnd.docker.distribution.manifest.list.v2+json",
+        "application/vnd.oci.image.index.v1+json",
+        "application/vnd.docker.distribution.manifest.v1+prettyjws",
+    )
+)
+
+
+class _Token(msgspec.Struct):
+    token: str = ""
+    access_token: str = ""
+
+
+class RegistryClient:
+    """A client of one registry, at a URL that has been chosen. Use it as an asynchronous context manager."""
+
+    def __init__(
+        self, url: str, settings: Settings, connection: Connection, *, timeouts: Timeouts | None = None
+    ) -> None:
+        self.url = url
+        self._connection = connection
+        self._authorizations: dict[str, str] = {}
+        tls = tls_context(settings.registry_ca_cert, validates=settings.registry_certs_validated)
+        proxy = connection.proxy
+        self._wire = Wire(tls, proxy=proxy, workers=settings.workers, timeouts=timeouts or Timeouts())
+
+    async def __aenter__(self) -> Self:
+        await self._wire.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._wire.__aexit__(kind, error, traceback)
+
+    # --- asking -------------------------------------------------------------------------------------------------------
+
+    async def ping(self) -> None:
+        """Raise RegistryError unless `/` or `/healthz` answers 200, without credentials (R27)."""
+        for path in ("/", "/healthz"):
+            try:
+                answer = await self._wire.repeat("GET", self.url + path, attempts=2)
+            except WireError as error:
+                raise RegistryError(f"registry {error}") from None
+            if answer.status == 200:
+                return
+        raise RegistryError(f"registry {self.url}: does not answer as a registry ({describe_body(answer)} to /healthz)")
+
+    async def check_credentials(self) -> None:
+        """Raise RegistryError unless the registry's API can be used with the credentials there are."""
+        answer = await self._send("GET", "/v2/", "")
+        if answer.status == 401:
+            raise self._refused("use its API")
+        if answer.status != 200:
+            raise RegistryError(f"registry {self.url}: /v2/ is not the API of a registry ({describe_body(answer)})")
+
+    async def deletes_blobs(self) -> bool:
+        """Whether it has the admin endpoint: asked with GET, which deletes nothing and that endpoint does not take (R26)."""
+        return (await self._send("GET", f"/admin/blobs/{_NO_SUCH_BLOB}", "")).status != 404
+
+    async def manifest_size(self, repository: str, digest: str) -> int | None:
+        """Bytes of a manifest; 0 where there is none, None where it may not be asked."""
+        path = f"/v2/{repository}/manifests/{digest}"
+        try:
+            answer = await self._send("HEAD", path, repository, accept=_MANIFEST_TYPES)
+        except RegistryError:
+            # A size is a courtesy of the plan: without it the plan says that it is not known.
+            return None
+        if answer.status == 404:
+            return 0
+        length = answer.headers.get("Content-Length", "")
+        return int(length) if answer.status == 200 and length.isdecimal() else None
+
+    # --- deleting -----------------------------------------------------------------------------------------------------
+
+    async def delete_layer_link(self, repository: str, digest: str) -> None:
+        await self._delete(f"/v2/{repository}/blobs/{digest}", repository, f"layer link {digest} of {repository}")
+
+    async def delete_manifest_link(self, repository: str, digest: str) -> None:
+        await self._delete(
+            f"/v2/{repository}/manifests/{digest}", repository, f"manifest link {digest} of {repository}"
+        )
+
+    async def delete_blob(self, digest: str) -> None:
+        await self._delete(f"/admin/blobs/{digest}", "", f"blob {digest}")
+
+    async def _delete(self, path: str, repository: str, what: str) -> None:
+        answer = await self._send("DELETE", path, repository)
+        if answer.status in GONE:
+            return
+        if answer.status == 401:
+            raise self._refused(f"delete {what}")
+        if answer.status == 405:
+            raise RegistryError(
+                f"registry {self.url}: does not let {what} be deleted (405): read-only, or still named", 405
+            )
+        said = describe_body(answer)
+        raise RegistryError(
+            f"registry {self.url}: {what} is not deleted, it answers {answer.status} ({said})", answer.status
+        )
+
+    # --- underneath ---------------------------------------------------------------------------------------------------
+
+    async def _send(self, method: str, path: str, repository: str, *, accept: str = "application/json") -> Answer:
+        """One request, with a second attempt after the registry has said how it wants to be authenticated.
+
+        All that is sent may be repeated: deleting what is gone is a success.
+        """
+        answer = await self._try(method, path, repository, accept)
+        if answer.status == 401 and await self._authenticate(answer, repository):
+            answer = await self._try(method, path, repository, accept)
+        return answer
+
+    async def _try(self, method: str, path: str, repository: str, accept: str) -> Answer:
+        headers = [("Accept", accept)]
+        authorization = self._authorizations.get(repository) or self._authorizations.get("")
+        if authorization is not None:
+            headers.append(("Authorization", authorization))
+        try:
+            return await self._wire.repeat(method, self.url + path, headers=headers)
+        except WireError as error:
+            raise RegistryError(f"registry {error}") from None
+
+    async def _authenticate(self, answer: Answer, repository: str) -> bool:
+        """Get what the registry asks for in its challenge; whether there is something new to try."""
+        token = await self._connection.token()
+        if token is None:
+            return False
+        before = self._authorizations.get(repository)
+        scheme, parameters = _challenge(answer.headers.getall("WWW-Authenticate", []))
+        if scheme == "bearer" and "realm" in parameters:
+            authorization = f"Bearer {await self._fetch_token(parameters, token)}"
+        elif scheme == "basic":
+            authorization = basic(f"pruner:{token}")
+        else:
+            authorization = f"Bearer {token}"
+        # A token without a scope is good for every repository.
+        self._authorizations[repository if "scope" in parameters else ""] = authorization
+        return authorization != before
+
+    async def _fetch_token(self, parameters: dict[str, str], token: str) -> str:
+        realm = parameters["realm"]
+        own, other = urlsplit(self.url), urlsplit(realm)
+        if (own.hostname, own.scheme) != (other.hostname, other.scheme):
+            raise RegistryError(
+                f"registry {self.url}: wants the token to be sent to {other.scheme}://{other.netloc}, which neither the "
+                "settings nor the cluster have named; give registry_url as that host, or set prune_registry to false"
+            )
+        asked: dict[str, str | int] = {name: parameters[name] for name in ("service", "scope") if name in parameters}
+        try:
+            answer = await self._wire.repeat(
+                "GET", realm + query(asked), headers=[("Authorization", basic(f"pruner:{token}"))]
+            )
+        except WireError as error:
+            raise RegistryError(f"registry {error}") from None
+        if answer.status == 401:
+            raise self._refused("have a token for its API")
+        try:
+            given = msgspec.json.decode(answer.body, type=_Token)
+        except msgspec.DecodeError:
+            given = _Token()
+        if not (given.token or given.access_token):
+            raise RegistryError(
+                f"registry {self.url}: its token endpoint gives none ({describe_body(answer)})", answer.status
+            )
+        return given.token or given.access_token
+
+    def _refused(self, what: str) -> RegistryError:
+        return RegistryError(
+            f"registry {self.url}: the credentials may not {what} (401); it needs the token (api_key) of somebody who may "
+            "delete images.image.openshift.io cluster-wide, or set prune_registry to false",
+            401,
+        )
+
+
+def is_passing(error: RegistryError) -> bool:
+    """Whether a failed deletion may succeed later on: trouble inside the registry's own check is 400."""
+    return error.status is None or error.status == 400 or error.status in BUSY
+
+
+def _challenge(headers: list[str]) -> tuple[str, dict[str, str]]:
+    """Scheme and parameters of the challenge to be met; Bearer where both are offered."""
+    offered = {}
+    for header in headers:
+        scheme, _, rest = header.strip().partition(" ")
+        offered[scheme.lower()] = dict(re.findall(r'(\w+)="([^"]*)"', rest))
+    for scheme in ("bearer", "basic"):
+        if scheme in offered:
+            return scheme, offered[scheme]
+    return "", {}
+
+
+# --- finding it -------------------------------------------------------------------------------------------------------
+
+
+def discovered_host(snapshot: Snapshot) -> tuple[str, str] | None:
+    """The registry's `host[:port]` and what says so: the newest managed image, or the newest image stream (R27)."""
+    managed = [image for image in snapshot.images if image.managed and "/" in image.reference]
+    if managed:
+        newest = max(managed, key=lambda image: (image.created, image.name))
+        return newest.reference.partition("/")[0], f"image {newest.name}"
+    streams = [stream for stream in snapshot.streams if stream.status and "/" in stream.status.docker_image_repository]
+    if streams:
+        newest_stream = max(streams, key=lambda stream: (moment(stream.metadata.creation_timestamp), stream.name))
+        assert newest_stream.status is not None  # noqa: S101 - chosen by it
+        return newest_stream.status.docker_image_repository.partition("/")[0], f"image stream {newest_stream.name}"
+    return None
+
+
+async def find_registry(
+    settings: Settings, connection: Connection, snapshot: Snapshot, *, timeouts: Timeouts | None = None
+) -> Registry | None:
+    """Find the registry, ping it, and see what it can do; None where nothing names one, as in a cluster without images.
+
+    Raises RegistryError when there is one and it cannot be used, with the ways out.
+    """
+    if settings.registry_url:
+        host, found = settings.registry_url, "registry_url"
+    else:
+        named = discovered_host(snapshot)
+        if named is None:
+            return None
+        host, found = named
+    failures = []
+    for url in await _candidates(host, settings):
+        async with RegistryClient(url, settings, connection, timeouts=timeouts) as client:
+            try:
+                await client.ping()
+            except RegistryError as error:
+                failures.append(str(error))
+                continue
+            await client.check_credentials()
+            return Registry(url, await client.deletes_blobs(), found)
+    hint = (
+        "" if settings.registry_url
+        else f"; the address was taken from {found}: where it cannot be reached from here, give a route as registry_url"
+    )  # fmt: skip
+    raise RegistryError("; ".join(failures) + hint + ", or set prune_registry to false")
+
+
+async def _candidates(host: str, settings: Settings) -> list[str]:
+    """The URLs to try: https; http only where certificates are not validated or the address is private (R27)."""
+    if "://" in host:
+        return [host]
+    urls = [f"https://{host}"]
+    if settings.registry_ca_cert:
+        return urls
+    if not settings.registry_certs_validated or await _is_private(host):
+        urls.append(f"http://{host}")
+    return urls
+
+
+async def _is_private(host: str) -> bool:
+    name = urlsplit(f"//{host}").hostname or ""
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(name, None, type=socket.SOCK_STREAM)
+    except OSError:
+        return False
+    return bool(found) and all(ipaddress.ip_address(entry[4][0]).is_private for entry in found)
+
+
+def check_registry_ca(settings: Settings) -> None:
+    """Raise SettingsError for a registry_ca_cert that TLS cannot use."""
+    try:
+        tls_context(settings.registry_ca_cert, validates=settings.registry_certs_validated)
+    except OSError as error:
+        raise SettingsError(
+            [Problem("registry_ca_cert", f"{settings.registry_ca_cert!r} cannot be used: {error}")]
+        ) from None

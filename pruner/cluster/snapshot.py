@@ -1,0 +1,304 @@
+"""A snapshot: everything that a decision is made from, read in the order that makes no use older than what it uses.
+
+Images are listed first, then image streams, then all that uses them, whose kinds are listed side by side (DECISIONS R1, R2). A kind that
+discovery does not show has no objects; anything else that keeps a list from being read whole ends it all (R3).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, Final, TypeVar
+
+import msgspec
+from kubernetes.utils.quantity import parse_quantity
+
+from pruner.cluster.api import Api, decoder_of_pages
+from pruner.cluster.objects import (
+    WITH_CONFIG,
+    Image,
+    ImageLimit,
+    ImageOnTheWire,
+    ImageStream,
+    LimitRange,
+    Page,
+    Referrer,
+    Snapshot,
+    Workload,
+    moment,
+)
+from pruner.cluster.resources import (
+    CLUSTER_VERSIONS,
+    CONTROLLER_REVISIONS,
+    IMAGE_STREAMS,
+    IMAGES,
+    LIMIT_RANGES,
+    NAMESPACES,
+    WORKLOADS,
+    Resource,
+)
+from pruner.errors import ClusterError, ExpiredError, ForbiddenError, NotFoundError, UnsafePlanError
+from pruner.settings import PodSource, References
+
+T = TypeVar("T")
+
+RESTARTS: Final = 3
+"""How often a list is begun again after its `continue` token has expired."""
+
+_IMAGE_LIMIT: Final = "openshift.io/Image"
+
+Progress = Callable[[str], None]
+"""Told, in a few words, what is being done."""
+
+_images = decoder_of_pages(ImageOnTheWire)
+_streams = decoder_of_pages(ImageStream)
+_limits = decoder_of_pages(LimitRange)
+_workloads = decoder_of_pages(Workload)
+_raw = decoder_of_pages(msgspec.Raw)
+
+
+def silent(_: str) -> None:
+    """No progress is shown."""
+
+
+async def take_snapshot(
+    api: Api,
+    *,
+    references: References = "extended",
+    extra_referrers: Iterable[PodSource] = (),
+    as_of: datetime | None = None,
+    progress: Progress = silent,
+) -> Snapshot:
+    """Read the cluster. `as_of` replaces the API server's clock; one that is ahead of it is refused.
+
+    Raises ClusterError when anything cannot be read whole, UnsafePlanError for an `as_of` in the future.
+    """
+    reading = _Reading(api, progress)
+    cluster = await identify(api)
+    if not await api.serves(IMAGES):
+        raise ClusterError(
+            f"{api.server}: serves no {IMAGES.group}/{IMAGES.version}, so there is nothing to prune; is it an OpenShift cluster?"
+        )
+    now = _now(api, as_of)
+    images, sizes = await reading.images()
+    streams = await reading.list_all(IMAGE_STREAMS, _streams)
+    kinds = [*WORKLOADS, *([CONTROLLER_REVISIONS] if references == "extended" else [])]
+    limits, referrers = await asyncio.gather(
+        reading.limits(),
+        asyncio.gather(
+            *(reading.referrers(resource) for resource in kinds),
+            *(reading.extra_referrers(source) for source in extra_referrers),
+        ),
+    )
+    return Snapshot(
+        cluster=cluster,
+        as_of=now,
+        images=tuple(images),
+        streams=tuple(streams),
+        limits=tuple(limits),
+        referrers=tuple(referrer for found in referrers for referrer in found),
+        blob_sizes=sizes,
+        absent=tuple(sorted(reading.absent)),
+        resource_versions=reading.versions,
+    )
+
+
+def _now(api: Api, as_of: datetime | None) -> datetime:
+    """The time that ages are measured against (R2). Nothing can be judged by a time that has not come."""
+    clock = api.clock or datetime.now(UTC)
+    if as_of is None:
+        return clock
+    if as_of > clock:
+        raise UnsafePlanError(
+            f"as_of: {as_of:%Y-%m-%dT%H:%M:%SZ} is ahead of the API server's clock, {clock:%Y-%m-%dT%H:%M:%SZ}"
+        )
+    return as_of
+
+
+class _Named(msgspec.Struct):
+    class Metadata(msgspec.Struct, frozen=True):
+        uid: str = ""
+
+    class Spec(msgspec.Struct, frozen=True, rename={"cluster_id": "clusterID"}):
+        cluster_id: str = ""
+
+    metadata: Metadata = Metadata()
+    spec: Spec = Spec()
+
+
+async def identify(api: Api) -> str:
+    """What a cluster is known by, whatever address it is reached at.
+
+    OpenShift's cluster ID; else the uid of the namespace kube-system; else, where neither may be read, the server's address.
+    """
+    for resource, name in ((CLUSTER_VERSIONS, "version"), (NAMESPACES, "kube-system")):
+        try:
+            found = await api.get(resource, _Named, name=name)
+        except (NotFoundError, ForbiddenError):
+            continue
+        identity = found.spec.cluster_id or found.metadata.uid
+        if identity:
+            return identity
+    return api.server
+
+
+class _Reading:
+    """One reading of a cluster: what is gathered on the way besides the objects."""
+
+    def __init__(self, api: Api, progress: Progress) -> None:
+        self.api = api
+        self.progress = progress
+        self.absent: set[str] = set()
+        self.versions: dict[str, str] = {}
+
+    async def list_all(self, resource: Resource, decoder: msgspec.json.Decoder[Page[T]]) -> list[T]:
+        """All objects of a kind; none where the cluster does not serve it. Begins again when the list expires (410)."""
+        if not await self.api.serves(resource):
+            self.absent.add(resource.name)
+            return []
+        for _ in range(RESTARTS):
+            found: list[T] = []
+            try:
+                await self._gather(resource, decoder, found.extend)
+            except ExpiredError:
+                continue
+            return found
+        raise ClusterError(
+            f"{self.api.server}: the list of {resource.name} has expired {RESTARTS} times before it was read"
+        )
+
+    async def _gather(
+        self, resource: Resource, decoder: msgspec.json.Decoder[Page[T]], take: Callable[[list[T]], object]
+    ) -> None:
+        count = 0
+        async for page in self.api.pages(resource, decoder):
+            self.versions.setdefault(resource.name, page.metadata.resource_version)
+            items = page.items or []
+            count += len(items)
+            take(items)
+            self.progress(f"reading {resource.plural}: {count}")
+
+    async def images(self) -> tuple[list[Image], dict[str, int]]:
+        """The images, compact, and the sizes of their blobs."""
+        for _ in range(RESTARTS):
+            images: list[Image] = []
+            sizes: dict[str, int] = {}
+            self.versions.pop(IMAGES.name, None)
+            try:
+                await self._gather(
+                    IMAGES,
+                    _images,
+                    lambda items, images=images, sizes=sizes: images.extend(compact(items, sizes)),  # type: ignore[misc]
+                )
+            except ExpiredError:
+                continue
+            return images, sizes
+        raise ClusterError(
+            f"{self.api.server}: the list of {IMAGES.name} has expired {RESTARTS} times before it was read"
+        )
+
+    async def limits(self) -> list[ImageLimit]:
+        ranges = await self.list_all(LIMIT_RANGES, _limits)
+        return [limit for found in ranges for limit in image_limits(found, self.api.server)]
+
+    async def referrers(self, resource: Resource) -> list[Referrer]:
+        return [Referrer(resource.kind, workload) for workload in await self.list_all(resource, _workloads)]
+
+    async def extra_referrers(self, source: PodSource) -> list[Referrer]:
+        """Objects of a kind that `extra_referrers` names (R13)."""
+        resource = Resource(source.group, source.version, source.resource)
+        found = await self.list_all(resource, _raw)
+        return [extra_referrer(source, msgspec.json.decode(raw)) for raw in found]
+
+
+def compact(images: Iterable[ImageOnTheWire], sizes: dict[str, int]) -> Iterable[Image]:
+    """Images as they are kept; adds what is known of their blobs' sizes (bytes) to `sizes`."""
+    intern = sys.intern
+    for wire in images:
+        meta, metadata = wire.metadata, wire.docker_image_metadata
+        layers = tuple(intern(layer.name) for layer in wire.docker_image_layers or () if layer.name)
+        for layer in wire.docker_image_layers or ():
+            if layer.size is not None:
+                sizes[layer.name] = layer.size
+        members = tuple(intern(manifest.digest) for manifest in wire.docker_image_manifests or () if manifest.digest)
+        for manifest in wire.docker_image_manifests or ():
+            if manifest.manifest_size is not None:
+                sizes[manifest.digest] = manifest.manifest_size
+        config = (
+            intern(metadata.id)
+            if metadata and metadata.id and wire.docker_image_manifest_media_type in WITH_CONFIG
+            else None
+        )
+        size = metadata.size if metadata and metadata.size else None
+        if config is not None and size is not None:
+            # The API counts the config and every layer once.
+            rest = size - sum(sizes.get(layer, 0) for layer in set(layers))
+            if rest >= 0:
+                sizes[config] = rest
+        yield Image(
+            name=intern(meta.name),
+            uid=meta.uid,
+            resource_version=meta.resource_version,
+            created=moment(meta.creation_timestamp),
+            managed=meta.annotations is not None and meta.annotations.managed == "true",
+            reference=wire.docker_image_reference,
+            media_type=intern(wire.docker_image_manifest_media_type),
+            size=size,
+            config=config,
+            layers=layers,
+            members=members,
+        )
+
+
+def image_limits(limit_range: LimitRange, server: str) -> Iterable[ImageLimit]:
+    """The limits for images in a LimitRange. Raises ClusterError for a quantity that is none."""
+    meta = limit_range.metadata
+    for limit in (limit_range.spec.limits if limit_range.spec else None) or ():
+        storage = (limit.max or {}).get("storage")
+        if limit.type == _IMAGE_LIMIT and storage is not None:
+            try:
+                quantity: Decimal = parse_quantity(storage)
+            except ValueError:
+                raise ClusterError(
+                    f"{server}: LimitRange {meta.namespace}/{meta.name}: max.storage {storage!r} is not a quantity"
+                ) from None
+            yield ImageLimit(meta.namespace, meta.name, quantity)
+
+
+def extra_referrer(source: PodSource, found: dict[str, Any]) -> Referrer:
+    """What an object of a further kind uses: its pod templates or pod specs, and its image fields."""
+    templates = [value for path in source.template for _, value in at_path(found, path)]
+    specs = [template.get("spec", template) for template in templates if isinstance(template, dict)]
+    workload = msgspec.convert({"metadata": found.get("metadata", {})}, Workload, strict=False)
+    texts = [(path, str(value)) for wanted in source.images for path, value in at_path(found, wanted) if value]
+    for spec in specs:
+        for place in ("initContainers", "containers", "ephemeralContainers"):
+            texts.extend(
+                (f"{place} {container.get('name', '')!r}", container["image"])
+                for container in spec.get(place) or ()
+                if str(container.get("image") or "").strip()
+            )
+        texts.extend(
+            (f"volume {volume.get('name', '')!r}", volume["image"]["reference"])
+            for volume in spec.get("volumes") or ()
+            if (volume.get("image") or {}).get("reference")
+        )
+    kind = str(found.get("kind") or source.name)
+    return Referrer(kind, workload, tuple(texts))
+
+
+def at_path(value: Any, path: str) -> Iterable[tuple[str, Any]]:
+    """The values at a dotted path, each with where it was; `*` steps over a list or a map."""
+    step, _, rest = path.partition(".")
+    if step == "*":
+        members = value if isinstance(value, list) else list(value.values()) if isinstance(value, dict) else []
+    else:
+        members = [value[step]] if isinstance(value, dict) and step in value else []
+    for member in members:
+        if rest:
+            yield from at_path(member, rest)
+        else:
+            yield path, member

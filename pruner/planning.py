@@ -1,0 +1,173 @@
+"""From the settings to a plan: connect, take a snapshot, find the registry, analyse, and see whether the plan is one to be trusted.
+
+Everything here reads. `make_plan` is what a preview, `explain` and the fleet have in common. Besides the rules of the analysis it refuses
+what looks like a broken view of the cluster, and plans that are larger than was allowed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from pruner.analysis import Analysis, analyse
+from pruner.cluster.api import Api
+from pruner.cluster.objects import Registry, Snapshot
+from pruner.cluster.registry import RegistryClient, find_registry
+from pruner.cluster.resources import IMAGE_STREAMS, IMAGES
+from pruner.cluster.snapshot import Progress, silent, take_snapshot
+from pruner.errors import UnsafePlanError
+from pruner.plan import Approval, PrunedBlob, PrunePlan, decode
+from pruner.settings import Percent, Rules, Settings, rules
+
+MEASURED: Final = 2000
+"""Manifests whose sizes are asked of the registry, one request each; of more than these none is, and the plan says so."""
+
+
+async def make_plan(api: Api, settings: Settings, *, progress: Progress = silent) -> Analysis:
+    """The plan for what the cluster has now, and all decisions.
+
+    Raises ClusterError, RegistryError, InvalidReferencesError, UnsafePlanError, SettingsError; nothing is changed in any case.
+    """
+    approved = read_plan(settings.approved_plan) if settings.approved_plan else None
+    snapshot = await take_snapshot(
+        api,
+        references=settings.references,
+        extra_referrers=settings.extra_referrers,
+        as_of=settings.as_of,
+        progress=progress,
+    )
+    check_view(snapshot, settings)
+    if approved is not None:
+        check_approved(approved, snapshot)
+    asked, notes = rules(settings), [*_absent(snapshot)]
+    registry = None
+    if asked.prune_registry:
+        progress("looking for the registry")
+        registry = await find_registry(settings, api.connection, snapshot)
+        asked, notes = _without_registry(asked, notes) if registry is None else (asked, notes)
+    progress("analysing")
+    approval = Approval.of(approved) if approved is not None else None
+    analysis = await asyncio.to_thread(analyse, snapshot, asked, approval, registry)
+    plan = analysis.plan
+    if registry is not None:
+        notes.extend(_about(registry, plan))
+        if registry.deletes_blobs and plan.blobs:
+            plan = await _measured(plan, analysis, registry, api, settings, progress)
+    notes.extend(await _missing_permissions(api, plan))
+    plan = msgspec.structs.replace(plan, notes=(*plan.notes, *notes))
+    check_size(plan, snapshot, settings)
+    return msgspec.structs.replace(analysis, plan=plan)
+
+
+def read_plan(path: str) -> PrunePlan:
+    """The plan in a file. Raises UnsafePlanError for what is not a whole, unedited one of this version."""
+    try:
+        with Path(path).open("rb") as lines:
+            return decode(lines, path)
+    except OSError as error:
+        raise UnsafePlanError(f"approved_plan: {path!r} cannot be read: {error.strerror}") from None
+
+
+def check_approved(approved: PrunePlan, snapshot: Snapshot) -> None:
+    """Raise UnsafePlanError for the plan of another cluster."""
+    if approved.cluster != snapshot.cluster:
+        raise UnsafePlanError(
+            f"approved_plan: it was made for cluster {approved.cluster}, and this is {snapshot.cluster}; "
+            "have a plan of this cluster made and approved"
+        )
+
+
+def check_view(snapshot: Snapshot, settings: Settings) -> None:
+    """Raise UnsafePlanError where the cluster shows so little that the view of it is rather broken than the cluster empty."""
+    if settings.allow_empty_cluster or not snapshot.images:
+        return
+    strange = None
+    if not snapshot.streams:
+        strange = f"{len(snapshot.images)} images and no image stream"
+    elif not snapshot.referrers:
+        strange = f"{len(snapshot.images)} images and no workload at all"
+    if strange is not None:
+        raise UnsafePlanError(
+            f"the cluster shows {strange}, which rather means that not everything can be seen; nothing is pruned. "
+            "If it is really so, set allow_empty_cluster"
+        )
+
+
+def check_size(plan: PrunePlan, snapshot: Snapshot, settings: Settings) -> None:
+    """Raise UnsafePlanError for a plan that would delete more than max_deletions."""
+    limit = settings.max_deletions
+    if limit is None:
+        return
+    whole = len(snapshot.images) + sum(len(tag.items or ()) for stream in snapshot.streams for tag in stream.histories)
+    allowed = whole * limit.value / 100 if isinstance(limit, Percent) else limit
+    if plan.deletions > allowed:
+        of = f", {allowed:g} of {whole}" if isinstance(limit, Percent) else ""
+        raise UnsafePlanError(
+            f"the plan would delete {plan.deletions} images and revisions, and max_deletions is {limit}{of}; nothing is "
+            "pruned. Look at what has grown, or raise max_deletions"
+        )
+
+
+def _absent(snapshot: Snapshot) -> list[str]:
+    if not snapshot.absent:
+        return []
+    return [f"not served by this cluster, so without objects: {', '.join(snapshot.absent)}"]
+
+
+def _without_registry(asked: Rules, notes: list[str]) -> tuple[Rules, list[str]]:
+    note = "no image and no image stream names a registry, so none is pruned; give registry_url if there is one"
+    return msgspec.structs.replace(asked, prune_registry=False), [*notes, note]
+
+
+def _about(registry: Registry, plan: PrunePlan) -> list[str]:
+    if registry.deletes_blobs or plan.empty:
+        return []
+    return [
+        f"registry {registry.url} has no endpoint that deletes blobs: manifests and links go, and the space is freed by the "
+        "registry's own garbage collector"
+    ]
+
+
+async def _measured(
+    plan: PrunePlan, analysis: Analysis, registry: Registry, api: Api, settings: Settings, progress: Progress
+) -> PrunePlan:
+    """The plan with the sizes of manifests, which the API does not know, asked of the registry."""
+    unknown = [blob for blob in plan.blobs if blob.size is None and blob.kind == "manifest"]
+    if not unknown or len(unknown) > MEASURED:
+        return plan
+    progress(f"measuring {len(unknown)} manifests")
+    bound = asyncio.Semaphore(settings.workers)
+
+    async def measure(client: RegistryClient, blob: PrunedBlob) -> tuple[str, int | None]:
+        repository = _repository(analysis, blob.digest)
+        if repository is None:
+            return blob.digest, None
+        async with bound:
+            return blob.digest, await client.manifest_size(repository, blob.digest)
+
+    async with RegistryClient(registry.url, settings, api.connection) as client:
+        sizes = dict(await asyncio.gather(*(measure(client, blob) for blob in unknown)))
+    blobs = (msgspec.structs.replace(blob, size=sizes.get(blob.digest, blob.size)) for blob in plan.blobs)
+    return msgspec.structs.replace(plan, blobs=tuple(blobs))
+
+
+def _repository(analysis: Analysis, digest: str) -> str | None:
+    """A repository that holds the manifest: the one it was pushed to, by its reference."""
+    path = analysis.family.images[digest].reference.partition("@")[0].partition("/")[2]
+    return path if path.count("/") == 1 else None
+
+
+async def _missing_permissions(api: Api, plan: PrunePlan) -> list[str]:
+    """What up would be refused. A preview needs less than up, so for a preview it is worth a warning."""
+    missing = []
+    for wanted, verb, resource, subresource in (
+        (bool(plan.streams), "update", IMAGE_STREAMS, "status"),
+        (bool(plan.images), "delete", IMAGES, ""),
+    ):
+        if wanted and not await api.allowed(verb, resource, subresource=subresource):
+            what = f"{resource.plural}/{subresource}" if subresource else resource.plural
+            missing.append(f"up would be refused: no permission to {verb} {what}.{resource.group}")
+    return missing

@@ -1,0 +1,91 @@
+"""Speaking to Pulumi's engine from inside the provider: progress on the status line, warnings under Diagnostics, clean failures.
+
+The SDK hands a dynamic provider none of these. The engine's address is the provider process's first argument; the call that is being
+served has a gRPC context, which is found on the stack. Outside of an engine, as in tests of the provider, nothing is said and failures are
+raised as they are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any, Final, NoReturn
+
+import grpc
+from google.rpc import status_pb2
+from pulumi.runtime import rpc
+from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc, provider_pb2
+
+_BETWEEN: Final = 0.2
+"""Seconds between two lines of progress; the status line is read by people."""
+
+
+class EngineLog:
+    """The engine's log."""
+
+    def __init__(self) -> None:
+        address = sys.argv[1] if len(sys.argv) > 1 and _is_provider_process() else None
+        self._stub = engine_pb2_grpc.EngineStub(grpc.insecure_channel(address)) if address else None
+        self._last = 0.0
+
+    def progress(self, message: str) -> None:
+        """Show on the status line, where the next one replaces it."""
+        now = time.monotonic()
+        if now - self._last >= _BETWEEN:
+            self._last = now
+            self._say(engine_pb2.INFO, message, ephemeral=True)
+
+    def warn(self, message: str) -> None:
+        self._say(engine_pb2.WARNING, message)
+
+    def info(self, message: str) -> None:
+        self._say(engine_pb2.INFO, message)
+
+    def _say(self, severity: Any, message: str, *, ephemeral: bool = False) -> None:
+        if self._stub is None:
+            return
+        request = engine_pb2.LogRequest(severity=severity, message=message, ephemeral=ephemeral)
+        try:
+            self._stub.Log(request, timeout=5)
+        except grpc.RpcError:
+            # An engine that takes no more messages is on its way out; a run must not fail by its commentary.
+            self._stub = None
+
+
+def _is_provider_process() -> bool:
+    main = sys.modules.get("__main__")
+    return getattr(main, "DynamicResourceProviderServicer", None) is not None
+
+
+def fail(message: str, *, resource_id: str | None = None, outputs: Mapping[str, Any] | None = None) -> NoReturn:
+    """End the call that is being served with this message, and no traceback.
+
+    With an id and outputs the resource is kept in the state as one whose last step failed: the next up goes on with it.
+    """
+    context = _serving()
+    if context is None:
+        raise RuntimeError(message)
+    # What is raised on purpose is said once, by the engine.
+    logging.getLogger("grpc._server").setLevel(logging.CRITICAL)
+    status = status_pb2.Status(code=grpc.StatusCode.UNKNOWN.value[0], message=message)
+    if resource_id is not None:
+        properties = asyncio.run(rpc.serialize_properties(dict(outputs or {}), {}))
+        failed = provider_pb2.ErrorResourceInitFailed(id=resource_id, properties=properties, reasons=[message])
+        status.details.add().Pack(failed)
+    context.set_trailing_metadata((("grpc-status-details-bin", status.SerializeToString()),))
+    context.abort(grpc.StatusCode.UNKNOWN, message)
+    raise AssertionError("abort does not return")
+
+
+def _serving() -> Any:
+    """The gRPC context of the call that is being served; None outside of one."""
+    frame = inspect.currentframe()
+    while frame is not None:
+        if frame.f_code.co_name in {"Create", "Update", "Read", "Check"} and "context" in frame.f_locals:
+            return frame.f_locals["context"]
+        frame = frame.f_back
+    return None

@@ -1,0 +1,194 @@
+"""The dynamic provider: what Pulumi's engine calls, in terms of settings, plans and results.
+
+`check` makes the plan and puts it into the inputs, where preview shows it, policies judge it and `--save-plan` keeps it. `diff`
+says that there is something to do only when the plan says so, or a setting has changed. `create` and `update` carry out the plan that
+`check` has kept; `read` gives back an empty one, so that the next preview shows what is planned then and nothing of the last time. `delete`
+forgets.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable, Coroutine, Mapping
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import msgspec
+from pulumi.dynamic import (
+    CheckFailure,
+    CheckResult,
+    CreateResult,
+    DiffResult,
+    ReadResult,
+    ResourceProvider,
+    UpdateResult,
+)
+from pulumi.runtime import rpc
+
+from pruner.apply import Result, apply_plan
+from pruner.cluster.api import Api
+from pruner.cluster.connection import connect
+from pruner.errors import PrunerError, SettingsError
+from pruner.plan import PrunePlan, encode
+from pruner.planning import make_plan
+from pruner.resource import engine
+from pruner.resource.rendering import rendered
+from pruner.resource.store import forget_plan, keep_plan, kept_plan, write_whole
+from pruner.settings import Settings, read
+
+T = TypeVar("T")
+
+OUTPUTS: Final = ("deleted_images", "updated_image_streams", "summary", "skipped", "failures")
+"""What a run gives back (PARAMETERS.md, Results)."""
+
+WHOLE: Final = 200
+"""Objects up to which the results in the state are whole; of more than these the state has the names, the report all."""
+
+
+class PrunedImagesProvider(ResourceProvider):
+    """Provides `PrunedImages`. Stored in the state by reference, since it is imported from a module."""
+
+    serialize_as_secret_always = False
+
+    def check(self, _olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
+        given = _settings_in(news)
+        unknown = sorted(name for name, value in given.items() if _is_unknown(value))
+        if unknown:
+            # What the program does not know yet is not guessed.
+            message = f"not known before {', '.join(unknown)} {'is' if len(unknown) == 1 else 'are'} known"
+            engine.EngineLog().info(f"the plan is {message}")
+            return CheckResult({**given, "plan": {"summary": message}}, [])
+        try:
+            plan = _run(_plan(_read(given)))
+            keep_plan(plan)
+            return CheckResult({**given, "plan": rendered(plan)}, [])
+        except SettingsError as error:
+            failures = [CheckFailure(problem.parameter, problem.message) for problem in error.problems]
+        except (PrunerError, OSError) as error:
+            failures = [CheckFailure("", str(error))]
+        return CheckResult(given, failures)
+
+    def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
+        changed = _settings_in(olds) != _settings_in(news)
+        return DiffResult(changes=changed or bool(news.get("plan")))
+
+    def create(self, props: dict[str, Any]) -> CreateResult:
+        identity, outputs = self._apply(None, props)
+        return CreateResult(identity, outputs)
+
+    def update(self, id_: str, _olds: dict[str, Any], news: dict[str, Any]) -> UpdateResult:
+        return UpdateResult(self._apply(id_, news)[1])
+
+    def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
+        without_plan = {name: value for name, value in props.items() if name != "__provider"} | {"plan": {}}
+        result = ReadResult(id_, without_plan)
+        result.inputs = {**_settings_in(props), "plan": {}}
+        return result
+
+    def delete(self, _id: str, _props: dict[str, Any]) -> None:
+        """Forget: nothing in the cluster is deleted, and nothing that was pruned can come back."""
+
+    def _apply(self, id_: str | None, props: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        """Carry out the plan that the inputs name; id and outputs. Fails with the outputs kept where some of it failed."""
+        given = _settings_in(props)
+        fingerprint = (props.get("plan") or {}).get("fingerprint")
+        plan = None
+        try:
+            settings = _read(given)
+            if fingerprint is None:
+                result = Result()
+            else:
+                plan = kept_plan(fingerprint)
+                result = _run(_carry_out(settings, plan))
+                _report(settings, plan, result)
+                forget_plan(fingerprint)
+        except (PrunerError, OSError) as error:
+            engine.fail(str(error))
+        outputs = {**given, "plan": {}, **_outputs(result)}
+        identity = id_ or (plan.cluster if plan is not None else "pruned")
+        if result.failures:
+            engine.fail(_table(result), resource_id=identity, outputs=outputs)
+        return identity, outputs
+
+
+def _settings_in(properties: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters among the properties, and whatever else the program has given, which `read` will refuse."""
+    others = {"plan", "__provider", *OUTPUTS}
+    return {name: value for name, value in properties.items() if name not in others and value is not None}
+
+
+def _is_unknown(value: Any) -> bool:
+    if value == rpc.UNKNOWN:
+        return True
+    if isinstance(value, Mapping):
+        return any(map(_is_unknown, value.values()))
+    return isinstance(value, list) and any(map(_is_unknown, value))
+
+
+def _read(given: Mapping[str, Any]) -> Settings:
+    return read(given, environ=os.environ)
+
+
+def _run(work: Coroutine[Any, Any, T]) -> T:
+    """Run to the end in an event loop of its own; the engine calls from a thread that has none."""
+    return asyncio.run(work)
+
+
+async def _plan(settings: Settings) -> PrunePlan:
+    log = engine.EngineLog()
+    async with Api(connect(settings), workers=settings.workers) as api:
+        plan = (await make_plan(api, settings, progress=log.progress)).plan
+    for note in plan.notes:
+        log.warn(note)
+    if settings.report:
+        write_whole(Path(settings.report), encode(plan))
+    return plan
+
+
+async def _carry_out(settings: Settings, plan: PrunePlan) -> Result:
+    log = engine.EngineLog()
+    async with Api(connect(settings), workers=settings.workers) as api:
+        return await apply_plan(api, plan, settings, progress=log.progress, wish_to_stop=_main_thread_has_ended())
+
+
+def _main_thread_has_ended() -> Callable[[], bool]:
+    """Ctrl-C ends the provider's main thread at once and lets the calls that are being served go on: that is the wish to stop."""
+    main = threading.main_thread()
+    return lambda: not main.is_alive()
+
+
+def _report(settings: Settings, plan: PrunePlan, result: Result) -> None:
+    if settings.report:
+        lines = (msgspec.json.encode({"line": "result", **_as_builtins(result)}) + b"\n",)
+        write_whole(Path(settings.report), (*encode(plan), *lines))
+
+
+def _as_builtins(result: Result) -> dict[str, Any]:
+    builtins: dict[str, Any] = msgspec.to_builtins(result)
+    return {**builtins, "summary": msgspec.to_builtins(result.summary)}
+
+
+def _outputs(result: Result) -> dict[str, Any]:
+    whole = _as_builtins(result)
+    for name in ("deleted_images", "updated_image_streams"):
+        if len(whole[name]) > WHOLE:
+            whole[name] = [_name(found["metadata"]) for found in whole[name]]
+    return {name: whole[name] for name in OUTPUTS}
+
+
+def _name(meta: Mapping[str, Any]) -> str:
+    return f"{meta['namespace']}/{meta['name']}" if meta.get("namespace") else str(meta["name"])
+
+
+def _table(result: Result) -> str:
+    """What failed and why, line by line, after what was done."""
+    done = result.summary
+    lines = [f"  {failure.what}: {failure.why}" for failure in result.failures[:50]]
+    if len(result.failures) > 50:
+        lines.append(f"  and {len(result.failures) - 50} more, all of them in the report")
+    return (
+        f"{len(result.failures)} deletions failed; {done.revisions} revisions, {done.images} images and {done.blobs} blobs are "
+        "deleted, and the next up goes on with the rest:\n" + "\n".join(lines)
+    )

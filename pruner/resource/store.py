@@ -1,0 +1,74 @@
+"""Where a whole plan is kept between `check`, which makes it, and `create` or `update`, which carry it out in another process.
+
+The inputs hold the plan's fingerprint; the file is found by it, and is that plan or is refused. It lies in the user's cache folder and
+goes when it has been carried out; what previews leave behind goes after a week.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from pruner.errors import UnsafePlanError
+from pruner.plan import PrunePlan, decode, encode
+
+_KEPT: Final = 7 * 24 * 3600
+"""Seconds after which a plan that nobody has carried out is removed."""
+
+
+def folder() -> Path:
+    """`$XDG_CACHE_HOME/pruner/plans`, made when it is missing, for its owner only."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pruner" / "plans"
+    cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return cache
+
+
+def _path(fingerprint: str) -> Path:
+    return folder() / f"{fingerprint.replace(':', '-')}.jsonl"
+
+
+def keep_plan(plan: PrunePlan) -> Path:
+    """Write the plan; gives the file's path."""
+    path = _path(plan.fingerprint)
+    write_whole(path, encode(plan))
+    long_ago = time.time() - _KEPT
+    for other in path.parent.glob("sha256-*.jsonl"):
+        if other.stat().st_mtime < long_ago:
+            other.unlink(missing_ok=True)
+    return path
+
+
+def kept_plan(fingerprint: str) -> PrunePlan:
+    """The plan with this fingerprint. Raises UnsafePlanError when it is not there, or not that one."""
+    path = _path(fingerprint)
+    try:
+        with path.open("rb") as lines:
+            plan = decode(lines, str(path))
+    except OSError as error:
+        raise UnsafePlanError(
+            f"the plan {fingerprint} cannot be read ({path}: {error.strerror}); run up again"
+        ) from None
+    if plan.fingerprint != fingerprint:
+        raise UnsafePlanError(f"{path}: is the plan {plan.fingerprint}, not {fingerprint}; run up again")
+    return plan
+
+
+def forget_plan(fingerprint: str) -> None:
+    _path(fingerprint).unlink(missing_ok=True)
+
+
+def write_whole(path: Path, lines: Iterable[bytes]) -> None:
+    """Write a file that is either whole or not there. Raises OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+        try:
+            file.writelines(lines)
+            file.flush()
+            Path(file.name).replace(path)
+        except BaseException:
+            Path(file.name).unlink(missing_ok=True)
+            raise

@@ -1,0 +1,114 @@
+"""Writes what is made from the parameters: the config schema in Pulumi.yaml, the table in README.md, the resource's docstring.
+
+    python tools/generate.py            rewrite them
+    python tools/generate.py --check    exit 1, and name them, where they differ
+
+Each stands between marks in its file; what is outside of them is left alone.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from pruner.settings import PARAMETERS, Parameter  # noqa: E402
+
+BEGIN, END = "generated from pruner/settings.py", "end of what is generated"
+
+
+ONLY_WHERE_GIVEN = {"keep_younger_than", "keep_tag_revisions"}
+"""With prune_over_size_limit these apply only where they are given, so no default of the schema may give them."""
+
+
+def schema() -> str:
+    """The `config` of Pulumi.yaml.
+
+    Pulumi wants a value for all that is declared. A default that must not count as given, since the environment comes
+    after the configuration, is an empty text.
+    """
+    lines = ["config:"]
+    for parameter in PARAMETERS:
+        for name in (parameter.name, *parameter.aliases):
+            what = _described(parameter) if name == parameter.name else f"another name of {parameter.name}"
+            lines += [f"  {name}:", f"    description: {_quoted(what)}", *_typed(parameter)]
+    return "\n".join(lines) + "\n"
+
+
+def _typed(parameter: Parameter) -> list[str]:
+    if parameter.kind == "array":
+        return ["    type: array", "    items:", "      type: string", "    default: []"]
+    if parameter.kind == "object":
+        return ["    type: object", "    default: {}"]
+    constant = parameter.environment is None and parameter.name not in ONLY_WHERE_GIVEN
+    if parameter.kind in ("boolean", "integer") and constant:
+        return [f"    type: {parameter.kind}", f"    default: {parameter.default}"]
+    return ["    type: string", '    default: ""']
+
+
+def _described(parameter: Parameter) -> str:
+    environment = f"; environment {parameter.environment}" if parameter.environment else ""
+    return f"{parameter.takes}: {parameter.help} (default: {parameter.default}{environment})"
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def table() -> str:
+    """The table of the README."""
+    lines = ["| parameter | aliases | takes | default | environment | what it is |", "|---|---|---|---|---|---|"]
+    for parameter in PARAMETERS:
+        cells = (
+            f"`{parameter.name}`" + (" (secret)" if parameter.secret else ""),
+            ", ".join(f"`{alias}`" for alias in parameter.aliases),
+            parameter.takes,
+            parameter.default,
+            f"`{parameter.environment}`" if parameter.environment else "",
+            parameter.help,
+        )
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def docstring() -> str:
+    """The arguments in the docstring of PrunedImages."""
+    return "".join(f"        {parameter.name}: {_described(parameter)}\n" for parameter in PARAMETERS)
+
+
+MADE = {
+    "Pulumi.yaml": (f"# {BEGIN}\n", f"# {END}\n", schema),
+    "README.md": (f"<!-- {BEGIN} -->\n", f"<!-- {END} -->\n", table),
+    "pruner/resource/pruned_images.py": ("    Args:\n", '    """\n', docstring),
+}
+
+
+def rewritten(path: Path) -> str:
+    """The file's text with its part made anew."""
+    begin, end, make = MADE[str(path.relative_to(ROOT))]
+    text = path.read_text(encoding="utf-8")
+    head, mark, rest = text.partition(begin)
+    if not mark:
+        raise SystemExit(f"{path.name}: has no line {begin.strip()!r}")
+    return head + begin + make() + end + rest.partition(end)[2]
+
+
+def main() -> int:
+    differing = []
+    for name in MADE:
+        path = ROOT / name
+        new = rewritten(path)
+        if new != path.read_text(encoding="utf-8"):
+            differing.append(name)
+            if "--check" not in sys.argv:
+                path.write_text(new, encoding="utf-8")
+    if differing and "--check" in sys.argv:
+        print(f"{', '.join(differing)}: not what pruner/settings.py says; run python tools/generate.py")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
