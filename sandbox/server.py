@@ -72,10 +72,15 @@ class Options:
     registry: RegistryOptions = field(default_factory=RegistryOptions)
 
 
-class Saved(msgspec.Struct):
-    """What the file of a saved sandbox holds."""
+class SavedHost(msgspec.Struct):
+    """The part of the file that is needed before the rest can be read."""
 
     registry_host: str
+
+
+class Saved(SavedHost):
+    """What the file of a saved sandbox holds."""
+
     version: int
     objects: dict[str, list[dict[str, Any]]]
 
@@ -195,7 +200,7 @@ class Sandbox:
     def _load(self) -> None:
         """Reads the saved objects; what named the registry's old address names the new one."""
         raw = self.objects_file.read_bytes()
-        old = msgspec.json.decode(raw, type=Saved).registry_host
+        old = msgspec.json.decode(raw, type=SavedHost).registry_host
         saved = msgspec.json.decode(raw.replace(old.encode(), self.registry_host.encode()), type=Saved)
         for resource in self.catalogue:
             self.store.load(resource, saved.objects.get(resource.key, []))

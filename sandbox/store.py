@@ -107,35 +107,35 @@ class Snapshots:
     def page(self, items: list[Stored], version: int, limit: int) -> Page:
         if not 0 < limit < len(items):
             return Page(items, version, "", 0)
-        handle = secrets.token_hex(8)
-        self._kept[handle] = version, items
+        snapshot = secrets.token_hex(8)
+        self._kept[snapshot] = version, items
         if len(self._kept) > SNAPSHOTS_KEPT:
             self._kept.popitem(last=False)
-        return self._cut(handle, 0, limit)
+        return self._cut(snapshot, 0, limit)
 
     def next_page(self, token: str, limit: int) -> Page:
         """StatusError 400 for a token that is none, 410 for one that has expired."""
         try:
             text = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
             place = msgspec.json.decode(text, type=dict[str, str | int])
-            handle, offset = str(place["snapshot"]), int(place["offset"])
+            snapshot, offset = str(place["snapshot"]), int(place["offset"])
         except (ValueError, KeyError, msgspec.DecodeError) as error:
             raise status.bad_request(f"continue key is not valid: {error}") from error
-        if handle not in self._kept:
+        if snapshot not in self._kept:
             raise status.expired(
                 "The provided continue parameter is too old to display a consistent list result. You can start a new "
                 "list without the continue parameter."
             )
-        return self._cut(handle, offset, limit)
+        return self._cut(snapshot, offset, limit)
 
     def expire(self) -> None:
         self._kept.clear()
 
-    def _cut(self, handle: str, offset: int, limit: int) -> Page:
-        version, items = self._kept[handle]
+    def _cut(self, snapshot: str, offset: int, limit: int) -> Page:
+        version, items = self._kept[snapshot]
         end = offset + limit if limit > 0 else len(items)
         remaining = max(0, len(items) - end)
-        place = {"v": "meta.k8s.io/v1", "rv": version, "snapshot": handle, "offset": end}
+        place = {"v": "meta.k8s.io/v1", "rv": version, "snapshot": snapshot, "offset": end}
         token = base64.urlsafe_b64encode(msgspec.json.encode(place)).decode().rstrip("=") if remaining else ""
         return Page(items[offset:end], version, token, remaining)
 
