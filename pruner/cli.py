@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import importlib
-import importlib.util
 import os
 import sys
 from collections.abc import Callable
@@ -20,19 +19,13 @@ import click
 from pruner.errors import PrunerError, SettingsError
 from pruner.settings import PARAMETERS, Parameter, read
 
-COMMANDS: Final = {
-    "doctor": "pruner.doctor:doctor",
-    "explain": "pruner.explain:explain",
-    "fleet": "pruner.fleet.cli:fleet",
-    "plan": "pruner.report.cli:plan",
-    "report": "pruner.report.cli:report",
-}
+COMMANDS: Final[dict[str, str]] = {}
 """Where each command is."""
 
 
 class _Lazy(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        return sorted(name for name, where in COMMANDS.items() if importlib.util.find_spec(where.partition(":")[0]))
+        return sorted(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in COMMANDS:

@@ -9,6 +9,7 @@ Each stands between marks in its file; what is outside of them is left alone.
 from __future__ import annotations
 
 import sys
+import textwrap
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -75,7 +76,9 @@ def table() -> str:
 
 def docstring() -> str:
     """The arguments in the docstring of PrunedImages."""
-    return "".join(f"        {parameter.name}: {_described(parameter)}\n" for parameter in PARAMETERS)
+    entries = (f"{parameter.name}: {_described(parameter)}" for parameter in PARAMETERS)
+    lines = (textwrap.fill(entry, 120, initial_indent=" " * 8, subsequent_indent=" " * 12) for entry in entries)
+    return "\n".join(lines) + "\n\n"
 
 
 MADE = {
