@@ -50,7 +50,7 @@ async def _platforms(
     members = [
         await builder.push(
             repository,
-            layers=[noise(f"{ref}-{architecture}-base", 60 * KIB), noise(f"{ref}-{architecture}", 30 * KIB)],
+            layers=[noise(f"{ref}-{architecture}-base", 60 * KIB), noise(f"{ref}-{architecture}@{age_days}", 30 * KIB)],
             architecture=architecture,
             variant="v8" if architecture == "arm64" else "",
             flavour=flavour,
@@ -110,6 +110,8 @@ async def _data(builder: Builder) -> None:
     await builder.workload("Job", "data/backfill", builder.pull_spec("data/backfill:latest"), age_days=105)
     await _platforms(builder, "data/collector:v1", age_days=260, architectures=["amd64", "arm64", "s390x"])
     await _platforms(builder, "data/collector:v2", age_days=75, architectures=["amd64", "arm64"])
+    for age_days in (380, 330, 240, 170, 95):
+        await _platforms(builder, "data/collector:edge", age_days=age_days, architectures=["amd64", "arm64"])
     await builder.workload("DaemonSet", "data/collector", builder.pull_spec("data/collector:v2"), age_days=75)
     await _platforms(builder, "data/query:latest", age_days=160, architectures=["amd64", "arm64"], flavour="oci")
     await _platforms(builder, "data/query:old", age_days=290, architectures=["amd64", "ppc64le"], flavour="oci")

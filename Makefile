@@ -1,0 +1,66 @@
+# What one does with this repository. Each target sees to its own set-up; a second run finds it done.
+#
+#   make demo        a populated sandbox: preview, up, preview again
+#   make test        everything, as CI runs it
+#   make test-unit   the fast tests alone
+#   make check       format, lint, types, layers, generated parts
+#   make bench       measurements (see bench/)
+#   make mutants     mutation run over pruner/analysis
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.PHONY: demo test test-unit check bench mutants setup setup-pulumi setup-integration clean
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+TOOLS ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/pruner
+export KUBE_APISERVER = $(shell cat $(TOOLS)/kube-apiserver.path 2>/dev/null)
+export PRUNER_ANSIBLE = $(shell cat $(TOOLS)/ansible.path 2>/dev/null)
+pulumi_path = $(CURDIR)/$(BIN):$(shell cat $(TOOLS)/pulumi.path 2>/dev/null)
+pytest = PATH="$(pulumi_path):$$PATH" $(BIN)/python -m pytest
+
+$(VENV)/.stamp: requirements.txt requirements-dev.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	touch $@
+
+setup: $(VENV)/.stamp
+
+setup-pulumi:
+	@mkdir -p $(TOOLS)
+	@tools/get_pulumi $(TOOLS) | tail -1 > $(TOOLS)/pulumi.path
+
+setup-integration:
+	@mkdir -p $(TOOLS)
+	@tools/get_debian
+	@tools/get_chromium
+	@{ tools/get_kube_apiserver $(TOOLS) || [ -z "$${CI:-}" ]; } | tail -1 > $(TOOLS)/kube-apiserver.path
+	@{ tools/get_ansible $(TOOLS) || [ -z "$${CI:-}" ]; } | tail -1 > $(TOOLS)/ansible.path
+
+demo: setup setup-pulumi
+	@PATH="$(pulumi_path):$$PATH" $(BIN)/python -m tools.demo
+
+test-unit: setup
+	$(BIN)/python -m pytest tests/unit
+
+check: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python tools/generate.py --check
+
+test: setup check setup-pulumi setup-integration
+	$(MAKE) --no-print-directory test-unit
+	rm -f .coverage .coverage.*
+	$(MAKE) --no-print-directory test-all
+
+# A make of its own, so that the paths that set-up has written are read.
+.PHONY: test-all
+test-all:
+	$(pytest) --numprocesses 2 --dist loadfile --cov --cov-report=term:skip-covered tests
+
+clean:
+	rm -rf $(VENV) .demo artefacts .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
