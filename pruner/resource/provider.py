@@ -109,7 +109,9 @@ class PrunedImagesProvider(ResourceProvider):
         outputs = {**given, "plan": {}, **_outputs(result)}
         identity = id_ or (plan.cluster if plan is not None else "pruned")
         if result.failures:
-            engine.fail(_table(result), resource_id=identity, outputs=outputs)
+            # The engine calls the provider by what the state says it is.
+            kept = {**outputs, "__provider": props["__provider"]}
+            engine.fail(_table(result), resource_id=identity, outputs=kept)
         return identity, outputs
 
 

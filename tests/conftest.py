@@ -1,5 +1,5 @@
 """
-Clusters for component tests. The demo cluster is made once in a session; each test gets a copy of it, with a process of
+Clusters for tests of every layer that needs one. The demo cluster is made once in a session; each test gets a copy of it, with a process of
 its own, so that no test sees what another did.
 """
 

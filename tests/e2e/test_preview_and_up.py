@@ -1,0 +1,131 @@
+"""The main job with the real Pulumi CLI: preview shows it, up does it, a second preview is empty."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from tests.pulumi_project import Project
+from tests.servers import RunningSandbox
+
+READS = {"GET", "HEAD"}
+REVIEWS = ("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",)
+
+
+def shown_plan(project: Project, *arguments: str) -> dict[str, Any]:
+    """The plan in the inputs that a preview shows."""
+    preview = json.loads(project.succeed("preview", "--json", *arguments))
+    steps = [step for step in preview["steps"] if step["urn"].endswith("::pruned")]
+    plan: dict[str, Any] = steps[0]["newState"]["inputs"]["plan"]
+    return plan
+
+
+def test_first_preview_shows_what_would_go_with_reasons_and_sizes(demo: Project) -> None:
+    output = demo.succeed("preview", "--diff")
+    assert "shop/web:latest@sha256:" in output
+    assert "data/collector:edge@sha256:" in output
+    assert "is past the newest 3, and not used (R16)" in output
+    assert "no image stream names it, and nothing uses it (R22)" in output
+    assert "its Image object is absent (R19)" in output
+    assert "+ 2 to create" in output
+
+
+def test_preview_sends_reads_and_access_reviews_only(demo: Project, sandbox: RunningSandbox) -> None:
+    sandbox.forget_requests()
+    demo.succeed("preview")
+    requests = sandbox.requests()
+    assert len(requests) > 20
+    others = [entry for entry in requests if entry["method"] not in READS and not entry["path"].startswith(REVIEWS)]
+    assert others == []
+
+
+def test_up_deletes_what_preview_has_shown_and_frees_the_bytes_it_promised(demo: Project, sandbox: RunningSandbox) -> None:
+    plan = shown_plan(demo)
+    images, before = set(sandbox.images()), sandbox.disk()["blob_bytes"]
+    demo.succeed("up", "--yes", "--skip-preview")
+    assert images - set(sandbox.images()) == set(plan["images"])
+    assert before - sandbox.disk()["blob_bytes"] == plan["counts"]["bytes"]
+    assert plan["counts"]["bytes"] > 0
+
+
+def test_results_are_whole_objects_and_a_summary(demo: Project) -> None:
+    plan = shown_plan(demo)
+    demo.succeed("up", "--yes", "--skip-preview")
+    outputs = demo.outputs()
+    assert {image["metadata"]["name"] for image in outputs["deleted_images"]} == set(plan["images"])
+    assert all(image["kind"] == "Image" and "dockerImageMetadata" in image for image in outputs["deleted_images"])
+    assert all(stream["kind"] == "ImageStream" and stream["spec"] for stream in outputs["updated_image_streams"])
+    assert outputs["summary"]["images"] == len(plan["images"])
+    assert outputs["summary"]["bytes"] == plan["counts"]["bytes"]
+    assert outputs["failures"] == []
+
+
+def test_second_preview_has_no_changes(demo: Project) -> None:
+    demo.succeed("up", "--yes", "--skip-preview")
+    output = demo.succeed("preview", "--expect-no-changes")
+    assert "2 unchanged" in output
+
+
+def test_what_is_new_later_on_is_shown_as_plain_additions(demo: Project, sandbox: RunningSandbox) -> None:
+    demo.succeed("up", "--yes", "--skip-preview")
+    sandbox.call("DELETE", "/apis/apps/v1/namespaces/shop/deployments/api")
+    sandbox.call("DELETE", "/apis/apps/v1/namespaces/shop/replicasets/web-5d9c")
+    output = demo.succeed("preview", "--diff")
+    lines = [line for line in output.splitlines() if "sha256:" in line]
+    assert lines
+    assert all(line.lstrip().startswith("+") for line in lines), output
+
+
+def test_a_saved_plan_is_carried_out(demo: Project, sandbox: RunningSandbox) -> None:
+    plan = shown_plan(demo, "--save-plan", "plan.json")
+    images = set(sandbox.images())
+    demo.succeed("up", "--yes", "--skip-preview", "--plan", "plan.json")
+    assert images - set(sandbox.images()) == set(plan["images"])
+
+
+def test_a_saved_plan_is_refused_when_the_cluster_has_changed(demo: Project, sandbox: RunningSandbox) -> None:
+    demo.succeed("preview", "--save-plan", "plan.json")
+    sandbox.call("DELETE", "/apis/apps/v1/namespaces/shop/deployments/api")
+    before = set(sandbox.images())
+    output = demo.fail("up", "--yes", "--skip-preview", "--plan", "plan.json")
+    assert "violates plan" in output
+    assert set(sandbox.images()) == before
+
+
+def test_destroy_forgets_and_deletes_nothing(demo: Project, sandbox: RunningSandbox) -> None:
+    demo.succeed("up", "--yes", "--skip-preview")
+    sandbox.forget_requests()
+    demo.succeed("destroy", "--yes", "--skip-preview")
+    assert not [entry for entry in sandbox.requests() if entry["method"] not in READS]
+
+
+def test_what_the_program_does_not_know_yet_is_said_and_not_guessed(project: Project, sandbox: RunningSandbox) -> None:
+    program = (
+        "import pulumi\n"
+        "from pulumi.dynamic import CreateResult, Resource, ResourceProvider\n"
+        "from pruner import PrunedImages\n"
+        "class Cluster(ResourceProvider):\n"
+        "    def create(self, props):\n"
+        f"        return CreateResult('c', {{'host': {sandbox.api_url!r}}})\n"
+        "class Made(Resource):\n"
+        "    host: pulumi.Output[str]\n"
+        "    def __init__(self):\n"
+        "        super().__init__(Cluster(), 'cluster', {'host': None})\n"
+        f"PrunedImages('pruned', host=Made().host, api_key={sandbox.tokens['admin']!r})\n"
+    )
+    (project.folder / "__main__.py").write_text(program, encoding="utf-8")
+    sandbox.forget_requests()
+    assert shown_plan(project)["summary"] == "not known before host is known"
+    assert sandbox.requests() == []
+    project.succeed("up", "--yes", "--skip-preview")
+    assert project.outputs()["summary"]["images"] > 0
+
+
+def test_the_report_holds_plan_and_result(demo: Project) -> None:
+    report = demo.folder / "report.jsonl"
+    demo.configure(report=str(report))
+    demo.succeed("up", "--yes", "--skip-preview")
+    lines = [json.loads(line) for line in report.read_text(encoding="utf-8").splitlines()]
+    assert lines[0]["line"] == "plan"
+    result = next(line for line in lines if line["line"] == "result")
+    assert result["summary"]["images"] == lines[0]["summary"]["images"] > 0
