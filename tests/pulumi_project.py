@@ -68,7 +68,7 @@ class Project:
     def run(self, *arguments: str, environment: dict[str, str] | None = None) -> Run:
         """Run the CLI; standard output and errors together, as one reads them in a pipeline's log."""
         done = subprocess.run(
-            ["pulumi", *arguments, "--non-interactive"],
+            ["pulumi", "--non-interactive", *arguments],
             cwd=self.folder,
             env={**self.environment, **(environment or {})},
             stdout=subprocess.PIPE,
@@ -94,7 +94,7 @@ class Project:
     def configure(self, **settings: str) -> None:
         for name, value in settings.items():
             secret = ["--secret"] if name in ("api_key", "password") else []
-            self.succeed("config", "set", *secret, f"pruner:{name}", value)
+            self.succeed("config", "set", *secret, "--", f"pruner:{name}", value)
 
     def state(self) -> Any:
         """The stack's state, decrypted by nobody."""

@@ -116,7 +116,9 @@ class _Run:
     async def _prune_images(self, analysis: Analysis, registry: RegistryClient | None) -> None:
         plan = analysis.plan
         deletes_blobs = registry if plan.registry is not None and plan.registry.deletes_blobs else None
-        blobs = {blob.digest: blob for blob in plan.blobs}
+        # The plan was measured; its sizes are those that were promised.
+        measured = {blob.digest: blob for blob in self.plan.blobs}
+        blobs = {blob.digest: measured.get(blob.digest, blob) for blob in plan.blobs}
         images = ImagePruner(self.api, deletes_blobs, blobs, self.result, self.pace)
         self.progress(f"deleting {len(plan.images)} images")
         await self.pace.run_all(images.prune, plan.images)

@@ -25,6 +25,7 @@ from pulumi.dynamic import (
     ResourceProvider,
     UpdateResult,
 )
+from pulumi.output import Unknown
 from pulumi.runtime import rpc
 
 from pruner.apply import Result, apply_plan
@@ -53,7 +54,7 @@ class PrunedImagesProvider(ResourceProvider):
     serialize_as_secret_always = False
 
     def check(self, _olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
-        given = _settings_in(news)
+        given: dict[str, Any] = _on_the_wire(_settings_in(news))
         unknown = sorted(name for name, value in given.items() if _is_unknown(value))
         if unknown:
             # What the program does not know yet is not guessed.
@@ -119,6 +120,15 @@ def _settings_in(properties: Mapping[str, Any]) -> dict[str, Any]:
     """The parameters among the properties, and whatever else the program has given, which `read` will refuse."""
     others = {"plan", "__provider", *OUTPUTS}
     return {name: value for name, value in properties.items() if name not in others and value is not None}
+
+
+def _on_the_wire(value: Any) -> Any:
+    """The value with what is unknown as the engine writes it; the SDK hands out an object for it, and takes none back."""
+    if isinstance(value, Unknown):
+        return rpc.UNKNOWN
+    if isinstance(value, Mapping):
+        return {name: _on_the_wire(part) for name, part in value.items()}
+    return [_on_the_wire(part) for part in value] if isinstance(value, list) else value
 
 
 def _is_unknown(value: Any) -> bool:

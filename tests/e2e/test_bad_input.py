@@ -34,7 +34,7 @@ def test_a_rejected_token_is_named_as_such(demo: Project) -> None:
 def test_a_missing_permission_is_named_with_verb_group_and_resource(demo: Project, sandbox: RunningSandbox) -> None:
     demo.configure(api_key=sandbox.tokens["nobody"])
     output = demo.fail("preview")
-    assert "grant verb 'list' on resource images of API group 'image.openshift.io'" in output
+    assert "grant verb 'list' on resource 'images' of API group 'image.openshift.io'" in output
 
 
 def test_up_without_the_right_to_delete_changes_nothing(demo: Project, sandbox: RunningSandbox) -> None:
