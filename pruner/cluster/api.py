@@ -217,10 +217,10 @@ class Api:
                     "give a valid api_key, or log in again"
                 )
             case 403:
-                group = resource.group if resource and resource.group else "core"
+                group = repr(resource.group) if resource and resource.group else "'' (core)"
                 return ForbiddenError(
                     f"{self.server}: no permission to {verb} {what} (403{f', {said}' if said else ''}); "
-                    f"grant verb {verb!r} on resource {resource.plural if resource else path!r} of API group {group!r}"
+                    f"grant verb {verb!r} on resource {resource.plural if resource else path!r} of API group {group}"
                 )
             case 404:
                 return NotFoundError(
