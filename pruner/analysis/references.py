@@ -144,8 +144,10 @@ def references_of_stream(stream: ImageStream) -> Iterator[Reference]:
 def resolves_names(referrer: Referrer) -> bool:
     """Whether the object, or its pod template, asks for bare names to be looked up as image streams (R10)."""
     workload = referrer.workload
-    templates = [workload.spec.template if workload.spec else None]
-    templates.append(workload.data.spec.template if workload.data and workload.data.spec else None)
+    specs = [workload.spec, workload.data.spec if workload.data else None]
+    # A CronJob's pod template stands in its job template.
+    specs += [spec.job_template.spec for spec in specs if spec and spec.job_template]
+    templates = (spec.template for spec in specs if spec)
     metas = [workload.metadata, *(template.metadata for template in templates if template)]
     return any(
         meta is not None and meta.annotations is not None and meta.annotations.resolve_names == "*" for meta in metas
