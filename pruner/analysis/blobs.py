@@ -29,16 +29,14 @@ def repository_blobs(image: Image) -> set[str]:
 
 def doomed_blobs(family: Family, decisions: Mapping[str, Decision], sizes: Mapping[str, int]) -> dict[str, PrunedBlob]:
     """Every blob that only images need which go, by digest."""
-    doomed: dict[str, PrunedBlob] = {}
-    for name, decision in decisions.items():
-        if decision.kept:
-            continue
-        image = family.images[name]
-        for layer in image.layers:
-            doomed[layer] = PrunedBlob(layer, "layer", sizes.get(layer))
-        if image.config is not None:
-            doomed[image.config] = PrunedBlob(image.config, "config", sizes.get(image.config))
-        doomed[name] = PrunedBlob(name, "manifest", sizes.get(name))
+    going = [family.images[name] for name, decision in decisions.items() if not decision.kept]
+    # What is more than one of these, in different images, is the last of them, in whatever order the images are listed.
+    kinds: tuple[tuple[Literal["layer", "config", "manifest"], Iterable[str]], ...] = (
+        ("layer", (layer for image in going for layer in image.layers)),
+        ("config", (image.config for image in going if image.config is not None)),
+        ("manifest", (image.name for image in going)),
+    )
+    doomed = {digest: PrunedBlob(digest, kind, sizes.get(digest)) for kind, digests in kinds for digest in digests}
     if doomed:
         for name, decision in decisions.items():
             if decision.kept:

@@ -84,6 +84,15 @@ class HistoryRules:
                 used[stream][each] = tuple(sorted({*used[stream].get(each, ()), *users}))
         return used
 
+    def also_used(self, usage: Usage) -> None:
+        """Take in uses that have come up since the snapshot: what is decided from now on counts them."""
+        for tag, users in usage.tags.items():
+            self.usage.tags[tag] = tuple(sorted({*self.usage.tags.get(tag, ()), *users}))
+        for digest, users in usage.digests.items():
+            self.usage.digests[digest] = tuple(sorted({*self.usage.digests.get(digest, ()), *users}))
+        if usage.digests:
+            self.used_digests = self._used_digests()
+
     def decide(self, stream: ImageStream) -> StreamHistory:
         whole = self._whole_stream(stream)
         tags = []
@@ -144,8 +153,8 @@ class HistoryRules:
         return None
 
     def _by_absence(self, item: TagEvent, pattern: str | None) -> Decision | None:
-        """R19. A protected tag stays even then: what is protected is never pruned."""
-        if item.image in self.family.images or pattern is not None:
+        """R19. What is protected, as a tag or as a digest, stays even then: it is never pruned."""
+        if item.image in self.family.images or pattern is not None or self.protection.match_image(item.image):
             return None
         return prune("R19", "its Image object is absent")
 

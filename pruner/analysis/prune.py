@@ -137,8 +137,8 @@ def _pruned_images(
 
 
 def _described(rules: Rules) -> dict[str, object]:
-    """The rules as a plan records them: plain values, minutes for ages."""
-    described: dict[str, object] = msgspec.to_builtins(rules)
+    """The rules as a plan records them: plain values as its file gives them back, minutes for ages."""
+    described: dict[str, object] = {**msgspec.to_builtins(rules), "protect": list(rules.protect)}
     age = rules.keep_younger_than
     described["keep_younger_than"] = None if age is None else int(age.total_seconds() // 60)
     return described

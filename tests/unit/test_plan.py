@@ -1,0 +1,250 @@
+"""The plan as a value and as a file: fingerprint, summary, round trip, and what a reader refuses."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from datetime import timedelta
+
+import msgspec
+import pytest
+
+from pruner.cluster.objects import Registry
+from pruner.errors import UnsafePlanError
+from pruner.plan import VERSION, Approval, Decision, PrunePlan, decode, encode, keep, prune
+from tests.unit.builders import (
+    L1,
+    L2,
+    NOW,
+    A,
+    B,
+    C,
+    analysed,
+    at,
+    image,
+    image_stream,
+    index,
+    item,
+)
+
+OBJECTS = [
+    image(A, layers=[L1, L2], repository="shop/web"),
+    index(B, [A]),
+    image(C, age=5),
+    image_stream("shop/web", latest=[item(C, 5), B], v1=[item(A, None)]),
+]
+REGISTRY = Registry("https://registry.example.com", found="setting")
+
+
+def plan(**other: object) -> PrunePlan:
+    found = analysed(*OBJECTS, registry=REGISTRY, blob_sizes={L1: 10}, protect=("no/thing",)).plan
+    return msgspec.structs.replace(found, **{"notes": ("a note",), **other})
+
+
+def lines(of: PrunePlan | None = None) -> list[bytes]:
+    return list(encode(of or plan()))
+
+
+def refused(given: list[bytes]) -> str:
+    with pytest.raises(UnsafePlanError) as raised:
+        decode(given, "the.plan")
+    assert str(raised.value).startswith("the.plan")
+    return str(raised.value)
+
+
+# --- the value -------------------------------------------------------------------------------------------------------
+
+
+def test_summary_counts_all_that_goes() -> None:
+    found = plan().summary
+    assert msgspec.to_builtins(found) == {
+        "image_streams": 1,
+        "revisions": 2,
+        "images": 2,
+        "blobs": 4,
+        "layer_links": 2,
+        "manifest_links": 2,
+        "bytes": 10,
+        "unmeasured": 3,
+    }
+    assert plan().deletions == 4
+
+
+def test_a_plan_with_anything_in_it_is_not_empty() -> None:
+    whole, nothing = plan(), analysed().plan
+    assert nothing.empty
+    assert not whole.empty
+    for part in ("streams", "images", "blobs"):
+        assert not msgspec.structs.replace(nothing, **{part: getattr(whole, part)}).empty
+    assert msgspec.structs.replace(nothing, notes=("a note",)).empty
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"as_of": NOW + timedelta(hours=1)},
+        {"notes": ()},
+        {"rules": {}},
+        {"registry": Registry("https://registry.example.com", found="cluster")},
+    ],
+)
+def test_the_fingerprint_leaves_out_what_deletes_nothing_else(change: dict[str, object]) -> None:
+    assert plan(**change).fingerprint == plan().fingerprint
+
+
+def test_the_fingerprint_leaves_out_reasons_and_resource_versions() -> None:
+    whole = plan()
+    streams = tuple(
+        msgspec.structs.replace(
+            stream,
+            resource_version="9",
+            revisions=tuple(msgspec.structs.replace(each, reason=prune("R19", "x")) for each in stream.revisions),
+        )
+        for stream in whole.streams
+    )
+    images = tuple(msgspec.structs.replace(each, resource_version="9") for each in whole.images)
+    assert plan(streams=streams, images=images).fingerprint == whole.fingerprint
+
+
+def test_the_fingerprint_covers_all_that_would_be_deleted() -> None:
+    whole = plan()
+    (stream,) = whole.streams
+    first, second = stream.revisions
+    changes = [
+        {"cluster": "other"},
+        {"registry": None},
+        {"registry": Registry("https://other")},
+        {"images": whole.images[1:]},
+        {"images": (msgspec.structs.replace(whole.images[0], uid="other"), whole.images[1])},
+        {"blobs": whole.blobs[1:]},
+        {"streams": ()},
+        {"streams": (msgspec.structs.replace(stream, name="other"),)},
+        {"streams": (msgspec.structs.replace(stream, revisions=(first,)),)},
+        {
+            "streams": (
+                msgspec.structs.replace(stream, revisions=(first, msgspec.structs.replace(second, created=NOW))),
+            )
+        },
+        {"streams": (msgspec.structs.replace(stream, layer_links=stream.layer_links[1:]),)},
+        {"streams": (msgspec.structs.replace(stream, manifest_links=stream.manifest_links[1:]),)},
+        {
+            "streams": (
+                msgspec.structs.replace(stream, layer_links=stream.manifest_links, manifest_links=stream.layer_links),
+            )
+        },
+    ]
+    prints = {plan(**change).fingerprint for change in changes} | {whole.fingerprint}
+    assert len(prints) == len(changes) + 1
+    assert all(each.startswith("sha256:") and len(each) == 71 for each in prints)
+
+
+def test_decisions_are_shown_with_rule_and_causes() -> None:
+    assert str(keep("R15", "used by", ("a", "b"))) == "used by a, b (R15)"
+    assert str(prune("R22", "unused")) == "unused (R22)"
+    assert keep("R1", "x") == Decision(kept=True, rule="R1", why="x")
+    assert prune("R1", "x") == Decision(kept=False, rule="R1", why="x")
+
+
+def test_an_approval_holds_all_that_a_plan_names() -> None:
+    approval = Approval.of(plan())
+    assert approval.revisions == {
+        ("shop/web", "latest", B, at(43200)),
+        ("shop/web", "v1", A, plan().streams[0].revisions[1].created),
+    }
+    assert {name for name, _ in approval.images} == {A, B}
+    assert approval.blobs == {A, B, L1, L2}
+    assert approval.links == {
+        ("shop/web", "layer", L1),
+        ("shop/web", "layer", L2),
+        ("shop/web", "manifest", A),
+        ("shop/web", "manifest", B),
+    }
+    assert approval.dropped == frozenset()
+
+
+# --- the file --------------------------------------------------------------------------------------------------------
+
+
+def test_a_plan_comes_back_from_its_file() -> None:
+    assert decode(lines(), "the.plan") == plan()
+    assert decode(lines(analysed().plan), "the.plan") == analysed().plan
+
+
+def test_each_line_of_the_file_is_json_and_says_what_it_is() -> None:
+    decoded = [json.loads(line) for line in lines()]
+    assert [line["line"] for line in decoded] == ["plan", "image stream", "image", "image", *["blob"] * 4, "end"]
+    assert decoded[0]["format"] == "pruner plan"
+    assert decoded[0]["version"] == VERSION
+    assert decoded[0]["summary"]["images"] == 2
+    assert decoded[0]["fingerprint"] == plan().fingerprint
+    assert decoded[-1]["lines"] == 8
+    assert all(line.endswith(b"\n") and line.count(b"\n") == 1 for line in lines())
+
+
+def test_equal_plans_are_equal_bytes_P8() -> None:
+    assert lines() == lines(plan())
+
+
+def test_what_follows_the_end_is_not_read() -> None:
+    assert decode([*lines(), b'{"line":"result"}\n', b"anything"], "the.plan") == plan()
+
+
+def test_an_empty_file_is_refused() -> None:
+    assert "is empty" in refused([])
+
+
+@pytest.mark.parametrize("length", range(1, 8))
+def test_a_truncated_file_is_refused(length: int) -> None:
+    assert "is truncated" in refused(lines()[:length])
+
+
+def test_a_file_cut_in_a_line_is_refused() -> None:
+    whole = lines()
+    assert "line 3: is no line of a plan" in refused([*whole[:2], whole[2][:20]])
+
+
+@pytest.mark.parametrize(
+    "other", [b"\n", b"{}\n", b"apiVersion: v1\n", b'{"format": "other", "version": 1}\n', b"[]\n", b"\xff\n"]
+)
+def test_another_file_is_refused(other: bytes) -> None:
+    assert refused([other]) == "the.plan: is not a plan of pruner"
+
+
+@pytest.mark.parametrize("version", [0, 2, 99])
+def test_a_plan_of_another_version_is_refused(version: int) -> None:
+    first, *rest = lines()
+    changed = json.dumps({**json.loads(first), "version": version, "new field": 1}).encode()
+    assert f"version {version}, this pruner reads version {VERSION}" in refused([changed, *rest])
+
+
+def _dropped(given: list[bytes]) -> list[bytes]:
+    return given[:2] + given[3:]
+
+
+def _doubled(given: list[bytes]) -> list[bytes]:
+    return [*given[:3], given[2], *given[3:]]
+
+
+def _swapped(given: list[bytes]) -> list[bytes]:
+    return [given[0], given[2], given[1], *given[3:]]
+
+
+def _replaced(given: list[bytes]) -> list[bytes]:
+    return [line.replace(L1.encode(), C.encode()) for line in given]
+
+
+def _spaced(given: list[bytes]) -> list[bytes]:
+    return [given[0], given[1].replace(b",", b", ", 1), *given[2:]]
+
+
+@pytest.mark.parametrize("edit", [_dropped, _doubled, _swapped, _replaced, _spaced])
+def test_an_edited_file_is_refused(edit: Callable[[list[bytes]], list[bytes]]) -> None:
+    assert "was edited" in refused(edit(lines()))
+
+
+def test_an_edited_file_with_a_new_checksum_is_refused_by_its_fingerprint() -> None:
+    kept = [line for line in lines()[:-1] if b'"line":"blob"' not in line]
+    checksum = hashlib.sha256(b"".join(kept)).hexdigest()
+    end = json.dumps({"line": "end", "lines": len(kept), "checksum": checksum}).encode() + b"\n"
+    assert "its fingerprint is not that of its content" in refused([*kept, end])
