@@ -1,8 +1,8 @@
 """Who asks, and how: from the settings to everything that one HTTP client needs.
 
 Kubeconfigs, contexts, exec plugins and in-cluster credentials are read by the `kubernetes` package; what the settings say besides wins
-over them. A `Connection` is what is left: an address, a TLS context, a way to the proxy, and credentials that renew themselves. It
-shows no credential: not in `repr`, not in messages.
+over them, and credentials that are given replace all that a kubeconfig has. A `Connection` is what is left: an address, a TLS context, a
+way to the proxy, and credentials that renew themselves. It shows no credential: not in `repr`, not in messages.
 """
 
 from __future__ import annotations
@@ -10,18 +10,17 @@ from __future__ import annotations
 import asyncio
 import base64
 import ipaddress
-import os
 import ssl
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import kubernetes.config
+import yaml
 from kubernetes.client import Configuration
 from kubernetes.config.config_exception import ConfigException
-from kubernetes.config.kube_config import KUBE_CONFIG_DEFAULT_LOCATION
 
+from pruner.cluster import kubeconfig
 from pruner.errors import ClusterError, Problem, SettingsError
 from pruner.settings import Settings
 
@@ -64,6 +63,7 @@ class Connection:
         self.server: str = configuration.host.rstrip("/")
         self.validates_certificates: bool = configuration.verify_ssl
         self.server_name: str | None = configuration.tls_server_name
+        self.ca_file: str | None = configuration.ssl_ca_cert
         self.tls = _tls(configuration)
         self.headers = _impersonation(settings)
         self.proxy = _proxy(configuration, settings)
@@ -79,9 +79,10 @@ class Connection:
             if self._configuration.refresh_api_key_hook is not None:
                 # An exec plugin is another program, and runs as long as it likes.
                 await asyncio.to_thread(self._renew)
-        token = self._configuration.api_key.get("BearerToken") or self._configuration.api_key.get("authorization")
-        if token:
-            return str(token)
+        scheme, _, credentials = str(self._configuration.api_key.get("BearerToken") or "").strip().partition(" ")
+        if credentials:
+            # In a pod the package writes the scheme in small letters, and the token with the file's line break.
+            return f"{scheme.capitalize()} {credentials.strip()}"
         if self._configuration.username:
             return basic(f"{self._configuration.username}:{self._configuration.password}")
         return None
@@ -91,14 +92,21 @@ class Connection:
         self._configuration.api_key["BearerToken"] = f"Bearer {token}"
 
     def _renew(self) -> None:
+        before = self._configuration.cert_file
         try:
             self._configuration.refresh_api_key_hook(self._configuration)
         except (ConfigException, OSError, ValueError, KeyError) as error:
-            raise ClusterError(f"{self.server}: the credentials could not be renewed: {error}") from None
+            raise ClusterError(
+                f"{self.server}: the credentials have expired and could not be renewed ({_in_one_line(error)}); log in again"
+            ) from None
+        if self.tls is not None and self._configuration.cert_file != before:
+            _present(self.tls, self._configuration)
 
     @property
     def has_password(self) -> bool:
-        return bool(self._configuration.username) and "BearerToken" not in self._configuration.api_key
+        """Whether the credentials are a name and a password, which an OAuth server may take for a token."""
+        token = str(self._configuration.api_key.get("BearerToken") or "")
+        return token.startswith("Basic ") if token else bool(self._configuration.username)
 
     async def token(self) -> str | None:
         """The bearer token by itself, for the registry; None where there is none."""
@@ -112,62 +120,64 @@ def basic(user_and_password: str) -> str:
 
 
 def connect(settings: Settings) -> Connection:
-    """Find out whom to ask and as whom. Raises SettingsError when nothing says it; contacts nothing but an exec plugin."""
+    """Find out whom to ask and as whom. Raises SettingsError when nothing says it.
+
+    Contacts nothing but what a kubeconfig names as the source of credentials.
+    """
+    # The package would take a proxy from the environment's usual variables.
     configuration: Any = Configuration(proxy="", no_proxy="")
+    configuration.host = ""
     _load(settings, configuration)
     if settings.host:
         configuration.host = settings.host
-    if settings.api_key:
-        configuration.api_key = {"BearerToken": f"Bearer {settings.api_key}"}
-        configuration.refresh_api_key_hook = None
-    elif settings.username:
-        configuration.api_key = {}
-        configuration.refresh_api_key_hook = None
-        configuration.username, configuration.password = settings.username, settings.password
+    if not configuration.host:
+        raise SettingsError([Problem("host", "the kubeconfig's cluster has no server: give host")])
+    _speak_as_given(settings, configuration)
     configuration.ssl_ca_cert = settings.ca_cert or configuration.ssl_ca_cert
-    if settings.client_cert:
-        configuration.cert_file, configuration.key_file = settings.client_cert, settings.client_key
     if not settings.validate_certs:
         configuration.verify_ssl = False
     return Connection(configuration, settings)
 
 
+def _speak_as_given(settings: Settings, configuration: Any) -> None:
+    """Credentials of the settings, instead of all that the kubeconfig has.
+
+    An API server that is shown a certificate and a token goes by the certificate: what the kubeconfig has beside must not win.
+    """
+    if not (settings.api_key or settings.username or settings.client_cert):
+        return
+    configuration.refresh_api_key_hook = None
+    configuration.api_key = {"BearerToken": f"Bearer {settings.api_key}"} if settings.api_key else {}
+    configuration.username, configuration.password = settings.username, settings.password
+    configuration.cert_file, configuration.key_file = settings.client_cert, settings.client_key
+
+
 def _load(settings: Settings, configuration: Configuration) -> None:
     """Load the kubeconfig that the settings name, or the client's own, or what a pod is given."""
-    credentials = settings.api_key or settings.username or settings.client_cert
     if settings.kubeconfig is None and settings.context is None and settings.host:
         # An address that is given by itself gets no credentials that belong to another one.
         return
-    if settings.kubeconfig is None and not _default_kubeconfig_exists() and settings.context is None:
-        _load_in_cluster(configuration, bool(credentials))
+    if settings.kubeconfig is None and settings.context is None and not kubeconfig.default_exists():
+        _load_in_cluster(configuration, bool(settings.api_key or settings.username or settings.client_cert))
         return
+    source = settings.kubeconfig if settings.kubeconfig is not None else kubeconfig.default_paths()
     try:
-        if isinstance(settings.kubeconfig, dict):
-            kubernetes.config.load_kube_config_from_dict(
-                settings.kubeconfig, context=settings.context, client_configuration=configuration, persist_config=False
-            )
-        else:
-            kubernetes.config.load_kube_config(
-                settings.kubeconfig,
-                context=settings.context,
-                client_configuration=configuration,
-                persist_config=settings.persist_config,
-            )
+        kubeconfig.load(configuration, source, context=settings.context, persist=settings.persist_config)
     except ConfigException as error:
-        raise SettingsError([_kubeconfig_problem(settings, str(error))]) from None
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise SettingsError([_kubeconfig_problem(settings, _in_one_line(error))]) from None
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, yaml.YAMLError) as error:
         # What PyYAML and the loader raise for files that are no kubeconfig at all.
         raise SettingsError([_kubeconfig_problem(settings, f"is not a kubeconfig: {type(error).__name__}")]) from None
+
+
+def _in_one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:500]
 
 
 def _kubeconfig_problem(settings: Settings, message: str) -> Problem:
     if settings.context is not None and f"name {settings.context} " in message:
         return Problem("context", f"the kubeconfig has no context {settings.context!r}")
     return Problem("kubeconfig", message.replace("kube-config", "kubeconfig"))
-
-
-def _default_kubeconfig_exists() -> bool:
-    return any(Path(path).expanduser().is_file() for path in KUBE_CONFIG_DEFAULT_LOCATION.split(os.pathsep) if path)
 
 
 def _load_in_cluster(configuration: Configuration, credentials: bool) -> None:
@@ -179,7 +189,7 @@ def _load_in_cluster(configuration: Configuration, credentials: bool) -> None:
             [
                 Problem(
                     "host",
-                    f"{what}: give host, or kubeconfig (there is no {KUBE_CONFIG_DEFAULT_LOCATION}), or run in a pod",
+                    f"{what}: give host, or kubeconfig (there is no {kubeconfig.default_paths()}), or run in a pod",
                 )
             ]
         ) from None
@@ -194,12 +204,18 @@ def _tls(configuration: Configuration) -> ssl.SSLContext | None:
     except (ssl.SSLError, OSError) as error:
         raise SettingsError([Problem("ca_cert", f"{configuration.ssl_ca_cert!r} cannot be used: {error}")]) from None
     if configuration.cert_file:
-        try:
-            context.load_cert_chain(configuration.cert_file, configuration.key_file)
-        except (ssl.SSLError, OSError) as error:
-            message = f"{configuration.cert_file!r} cannot be used with its key: {error}"
-            raise SettingsError([Problem("client_cert", message)]) from None
+        _present(context, configuration)
     return context
+
+
+def _present(context: ssl.SSLContext, configuration: Configuration) -> None:
+    """Present the client certificate in connections that are made from now on. Raises SettingsError."""
+    try:
+        # Without a password for it OpenSSL would ask for one on the terminal.
+        context.load_cert_chain(str(configuration.cert_file), configuration.key_file, password="")
+    except (ssl.SSLError, OSError) as error:
+        message = f"{configuration.cert_file!r} cannot be used with its key: {error}"
+        raise SettingsError([Problem("client_cert", message)]) from None
 
 
 def tls_context(ca_file: str | None, *, validates: bool) -> ssl.SSLContext:

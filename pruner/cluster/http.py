@@ -10,10 +10,11 @@ from __future__ import annotations
 import asyncio
 import email.utils
 import ssl
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 from urllib.parse import urlencode, urlsplit
 
 import aiohttp
@@ -34,6 +35,11 @@ LONGEST_WAIT: Final = 30.0
 class WireError(Exception):
     """No answer, and why, in words that can be shown."""
 
+    @property
+    def distrusted(self) -> bool:
+        """Whether the server speaks TLS, and its certificate is what is wrong."""
+        return isinstance(self.__cause__, aiohttp.ClientConnectorCertificateError)
+
 
 class Answer(msgspec.Struct, frozen=True):
     """The whole answer to a request."""
@@ -41,6 +47,10 @@ class Answer(msgspec.Struct, frozen=True):
     status: int
     headers: CIMultiDictProxy[str]
     body: bytes
+
+    def json(self) -> Any:
+        """The body, decoded. Raises msgspec.DecodeError."""
+        return msgspec.json.decode(self.body)
 
     @property
     def date(self) -> datetime | None:
@@ -64,6 +74,22 @@ class Timeouts(msgspec.Struct, frozen=True):
     read: float = 60.0
 
 
+class _Connector(aiohttp.TCPConnector):
+    """A pool of connections that says to a proxy what it was told to.
+
+    aiohttp sends `Authorization` to the proxy under the name `Proxy-Authorization`, in place of one that is there already.
+    """
+
+    def _update_proxy_auth_header_and_build_proxy_req(self, req: aiohttp.ClientRequest) -> aiohttp.ClientRequest:
+        given = CIMultiDict(req.proxy_headers or {})
+        authorization = given.pop("Authorization", None)
+        req.proxy_headers = given
+        proxied = super()._update_proxy_auth_header_and_build_proxy_req(req)
+        if authorization is not None:
+            proxied.headers["Authorization"] = authorization
+        return proxied
+
+
 class Wire:
     """A pool of connections to one server. Use it as an asynchronous context manager."""
 
@@ -80,15 +106,13 @@ class Wire:
         self._proxy = proxy
         self._server_name = server_name
         self._workers = workers
-        self._timeouts = timeouts
+        self.timeouts = timeouts
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=self._workers, ssl=self._tls if self._tls is not None else True),
-            timeout=aiohttp.ClientTimeout(
-                total=None, sock_connect=self._timeouts.connect, sock_read=self._timeouts.read
-            ),
+            connector=_Connector(limit=self._workers, ssl=self._tls if self._tls is not None else True),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=self.timeouts.connect, sock_read=self.timeouts.read),
             headers={"User-Agent": "pruner"},
             trust_env=False,
             auto_decompress=True,
@@ -123,16 +147,46 @@ class Wire:
         """Make one request. Raises WireError when there is no answer, or not a whole one."""
         options = self.request_options(url)
         all_headers = CIMultiDict(headers)
-        if "proxy" in options and not url.startswith("https://"):
-            # Without a tunnel the proxy reads the request itself.
-            all_headers.update(self._proxy.headers if self._proxy else {})
-            if "Authorization" in (self._proxy.headers if self._proxy else {}):
-                all_headers["Authorization"] = dict(headers).get("Authorization", all_headers["Authorization"])
+        proxied = "proxy" in options and not url.startswith("https://")
+        if proxied and self._proxy is not None:
+            # Without a tunnel the proxy reads the request itself; the server's own Authorization is the one that counts.
+            for name, value in self._proxy.headers.items():
+                if name != "Authorization" or name not in all_headers:
+                    all_headers[name] = value
         try:
             async with self.session.request(method, url, headers=all_headers, data=body, **options) as response:  # type: ignore[arg-type]
-                return Answer(response.status, response.headers, await response.read())
+                answer = Answer(response.status, response.headers, await response.read())
         except (aiohttp.ClientError, TimeoutError, OSError, ssl.SSLError) as error:
             raise WireError(explain(error, url)) from error
+        if proxied and answer.status == 407:
+            raise WireError(f"{server_of(url)}: {_refusal_of_proxy(407, 'Proxy Authentication Required')}")
+        return answer
+
+    @asynccontextmanager
+    async def stream(self, url: str, headers: Iterable[tuple[str, str]]) -> AsyncIterator[aiohttp.ClientResponse]:
+        """A GET whose answer is read while it comes in. Raises WireError, also from inside the context."""
+        options = self.request_options(url)
+        forever = aiohttp.ClientTimeout(total=None, sock_connect=self.timeouts.connect, sock_read=None)
+        try:
+            async with self.session.get(url, headers=CIMultiDict(headers), timeout=forever, **options) as response:  # type: ignore[arg-type]
+                yield response
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise WireError(explain(error, url)) from error
+
+    @staticmethod
+    async def lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+        """The lines of an answer, of any length, as they come in."""
+        rest = b""
+        async for chunk in response.content.iter_any():
+            *whole, rest = (rest + chunk).split(b"\n")
+            for line in whole:
+                if line:
+                    yield line
+
+    @staticmethod
+    async def whole(response: aiohttp.ClientResponse) -> Answer:
+        """All of an answer."""
+        return Answer(response.status, response.headers, await response.read())
 
     async def repeat(
         self,
@@ -190,9 +244,17 @@ def _last_outcome(state: tenacity.RetryCallState) -> Answer:
 
 def explain(error: BaseException, url: str) -> str:
     """What happened to a request, in one sentence that begins with the server's address."""
+    return f"{server_of(url)}: {_what_happened(error)}"
+
+
+def server_of(url: str) -> str:
+    """A URL's server, without credentials: `https://host:port`."""
     parts = urlsplit(url)
-    server = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
-    return f"{server}: {_what_happened(error)}"
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+
+
+def _refusal_of_proxy(status: int, message: str) -> str:
+    return f"the proxy refuses: {status} {message}; check proxy and proxy_headers"
 
 
 def _what_happened(error: BaseException) -> str:  # noqa: C901, PLR0911 - a table of faults
@@ -207,7 +269,7 @@ def _what_happened(error: BaseException) -> str:  # noqa: C901, PLR0911 - a tabl
         case aiohttp.ClientProxyConnectionError():
             return f"the proxy cannot be reached ({_reason(error)}); check proxy"
         case aiohttp.ClientHttpProxyError():
-            return f"the proxy refuses: {error.status} {error.message}; check proxy and proxy_headers"
+            return _refusal_of_proxy(error.status, error.message)
         case aiohttp.ClientConnectorError():
             return f"cannot be reached ({_reason(error)}); check the address and that it is up"
         case aiohttp.ConnectionTimeoutError():
@@ -231,6 +293,8 @@ def _reason(error: BaseException) -> str:
 
 def describe_body(answer: Answer) -> str:
     """What an answer that is no JSON seems to be, for a message."""
+    if b"HTTP request to an HTTPS server" in answer.body:
+        return f"status {answer.status}, it speaks https: write https:// before the address"
     kind = answer.headers.get("Content-Type", "").partition(";")[0] or "no content type"
     return f"status {answer.status}, {kind}, {len(answer.body)} bytes"
 

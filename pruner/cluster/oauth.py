@@ -1,7 +1,8 @@
 """A token for a name and a password, by OpenShift's challenge flow.
 
 An OpenShift API server takes no basic authentication. Its OAuth server, which `/.well-known/oauth-authorization-server` names, answers
-basic authentication of the client `openshift-challenging-client` with a redirect whose fragment holds a token.
+basic authentication of the client `openshift-challenging-client` with a redirect whose fragment holds a token. It is another server,
+behind the cluster's ingress: its certificate is verified with the API's authorities and the system's, and it gets no client certificate.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
-from pruner.cluster.connection import Connection
+from pruner.cluster.connection import Connection, tls_context
 from pruner.cluster.http import Wire, WireError, query
 from pruner.errors import ClusterError, UnauthorizedError
 
@@ -24,32 +25,45 @@ async def token_by_challenge(wire: Wire, connection: Connection) -> str | None:
 
     Raises UnauthorizedError when name and password are refused, ClusterError when the OAuth server cannot be asked.
     """
-    try:
-        answer = await wire.repeat("GET", f"{connection.server}/.well-known/oauth-authorization-server")
-        if answer.status != 200:
-            return None
+    endpoint = await _endpoint(wire, connection)
+    if endpoint is None:
+        return None
+    if urlsplit(endpoint).scheme != "https":
+        raise ClusterError(
+            f"{connection.server}: its OAuth server {endpoint} is not https; the password is not sent there, "
+            "give api_key instead"
+        )
+    url = endpoint + query({"client_id": "openshift-challenging-client", "response_type": "token"})
+    headers = [("X-CSRF-Token", "pruner"), ("Authorization", await connection.authorization() or "")]
+    tls = tls_context(None, validates=connection.validates_certificates)
+    if connection.ca_file is not None:
+        tls.load_verify_locations(connection.ca_file)
+    async with Wire(tls, proxy=connection.proxy, timeouts=wire.timeouts) as oauth:
         try:
-            endpoint = msgspec.json.decode(answer.body, type=_OAuthServer).authorization_endpoint
-        except msgspec.DecodeError:
-            return None
-        if urlsplit(endpoint).scheme != "https" and connection.server.startswith("https://"):
-            raise ClusterError(
-                f"{connection.server}: its OAuth server {endpoint} is not https; the password is not sent there"
-            )
-        authorization = await connection.authorization()
-        url = endpoint + query({"client_id": "openshift-challenging-client", "response_type": "token"})
-        headers = [("X-CSRF-Token", "pruner"), ("Authorization", authorization or "")]
-        answer = await wire.send("GET", url, headers=headers)
-    except WireError as error:
-        raise ClusterError(str(error)) from None
-    location = answer.headers.get("Location", "")
-    token = parse_qs(urlsplit(location).fragment).get("access_token")
+            answer = await oauth.send("GET", url, headers=headers)
+        except WireError as error:
+            raise ClusterError(f"the OAuth server of {connection.server}: {error}") from None
+    token = parse_qs(urlsplit(answer.headers.get("Location", "")).fragment).get("access_token")
     if answer.status == 302 and token:
         return token[0]
     if answer.status == 401:
         raise UnauthorizedError(
-            f"{connection.server}: username and password are not accepted by its OAuth server (401)"
+            f"{connection.server}: username and password are not accepted by its OAuth server (401); check both"
         )
     raise ClusterError(
         f"{connection.server}: its OAuth server gives no token (status {answer.status}); give api_key instead"
     )
+
+
+async def _endpoint(wire: Wire, connection: Connection) -> str | None:
+    """Where the OAuth server authorizes; None where the API server names none."""
+    try:
+        answer = await wire.repeat("GET", f"{connection.server}/.well-known/oauth-authorization-server")
+    except WireError as error:
+        raise ClusterError(str(error)) from None
+    if answer.status != 200:
+        return None
+    try:
+        return msgspec.json.decode(answer.body, type=_OAuthServer).authorization_endpoint
+    except msgspec.DecodeError:
+        return None
