@@ -229,6 +229,7 @@ class NamedTagEventList(msgspec.Struct, frozen=True):
 
 class ImageStreamStatus(msgspec.Struct, frozen=True, rename="camel"):
     docker_image_repository: str = ""
+    public_docker_image_repository: str = ""
     tags: list[NamedTagEventList] | None = None
 
 
@@ -311,7 +312,7 @@ class Registry(msgspec.Struct, frozen=True):
     """The registry that blobs are deleted in.
 
     `deletes_blobs` is False where it lacks the admin endpoint: then manifests go, and blobs are left to its own garbage
-    collector (DECISIONS R26). `confirmed` is who said that it belongs to the cluster: a setting, or the cluster.
+    collector (DECISIONS R26). `found` is what named it: registry_url, an image or an image stream.
     """
 
     url: str

@@ -1,9 +1,9 @@
 """The cluster's registry: where it is, whether it is the one, how to speak with it.
 
-It is found as DECISIONS R27 says and pinged before anything depends on it. A ping proves nothing about credentials, so `find_registry` also
-asks its `/v2/`, and whether it has the admin endpoint that deletes blobs (R26). `RegistryClient` authenticates the way the registry asks
-for: Basic with the token as password, or Bearer through its token endpoint, renewed when it is refused. The token is sent to the
-registry's own host and to no other.
+It is found as DECISIONS R27 says and pinged before anything depends on it. A ping proves nothing about credentials, so
+`find_registry` also asks its `/v2/`, and whether it has the admin endpoint that deletes blobs (R26). `RegistryClient` authenticates the
+way the registry asks for: Basic with the token as password, or Bearer through its token endpoint, renewed when it is refused. The token
+is sent to no host that was not given as registry_url or confirmed by the cluster.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import asyncio
 import ipaddress
 import re
 import socket
+import ssl
 from types import TracebackType
 from typing import Final, Self
 from urllib.parse import urlsplit
@@ -20,7 +21,7 @@ import msgspec
 
 from pruner.cluster.connection import Connection, basic, tls_context
 from pruner.cluster.http import BUSY, Answer, Timeouts, Wire, WireError, describe_body, query
-from pruner.cluster.objects import Registry, Snapshot, moment
+from pruner.cluster.objects import ImageStream, ImageStreamStatus, Registry, Snapshot, moment
 from pruner.errors import Problem, RegistryError, SettingsError
 from pruner.settings import Settings
 
@@ -44,6 +45,14 @@ class _Token(msgspec.Struct):
     access_token: str = ""
 
 
+class _UnreachableError(RegistryError):
+    """No answer at all. `distrusted`: it speaks TLS, and its certificate is what is wrong."""
+
+    def __init__(self, message: str, *, distrusted: bool) -> None:
+        super().__init__(message)
+        self.distrusted = distrusted
+
+
 class RegistryClient:
     """A client of one registry, at a URL that has been chosen. Use it as an asynchronous context manager."""
 
@@ -53,7 +62,8 @@ class RegistryClient:
         self.url = url
         self._connection = connection
         self._authorizations: dict[str, str] = {}
-        tls = tls_context(settings.registry_ca_cert, validates=settings.registry_certs_validated)
+        self._authenticating = asyncio.Lock()
+        tls = registry_tls(settings, connection) if url.startswith("https://") else None
         proxy = connection.proxy
         self._wire = Wire(tls, proxy=proxy, workers=settings.workers, timeouts=timeouts or Timeouts())
 
@@ -74,7 +84,7 @@ class RegistryClient:
             try:
                 answer = await self._wire.repeat("GET", self.url + path, attempts=2)
             except WireError as error:
-                raise RegistryError(f"registry {error}") from None
+                raise _UnreachableError(f"registry {error}", distrusted=error.distrusted) from None
             if answer.status == 200:
                 return
         raise RegistryError(f"registry {self.url}: does not answer as a registry ({describe_body(answer)} to /healthz)")
@@ -82,6 +92,12 @@ class RegistryClient:
     async def check_credentials(self) -> None:
         """Raise RegistryError unless the registry's API can be used with the credentials there are."""
         answer = await self._send("GET", "/v2/", "")
+        if answer.status == 401 and await self._connection.token() is None:
+            raise RegistryError(
+                f"registry {self.url}: wants a token, and there is none: a certificate, or a name and a password, are no "
+                "credentials for it; give api_key (oc whoami --show-token prints one), or set prune_registry to false",
+                401,
+            )
         if answer.status == 401:
             raise self._refused("use its API")
         if answer.status != 200:
@@ -139,37 +155,47 @@ class RegistryClient:
 
         All that is sent may be repeated: deleting what is gone is a success.
         """
-        answer = await self._try(method, path, repository, accept)
-        if answer.status == 401 and await self._authenticate(answer, repository):
-            answer = await self._try(method, path, repository, accept)
+        answer, used = await self._try(method, path, repository, accept)
+        if answer.status == 401 and await self._authenticate(answer, repository, used):
+            answer, _ = await self._try(method, path, repository, accept)
         return answer
 
-    async def _try(self, method: str, path: str, repository: str, accept: str) -> Answer:
+    async def _try(self, method: str, path: str, repository: str, accept: str) -> tuple[Answer, str | None]:
+        """The answer, and the Authorization that the request had."""
         headers = [("Accept", accept)]
-        authorization = self._authorizations.get(repository) or self._authorizations.get("")
+        authorization = self._authorization(repository)
         if authorization is not None:
             headers.append(("Authorization", authorization))
         try:
-            return await self._wire.repeat(method, self.url + path, headers=headers)
+            return await self._wire.repeat(method, self.url + path, headers=headers), authorization
         except WireError as error:
             raise RegistryError(f"registry {error}") from None
 
-    async def _authenticate(self, answer: Answer, repository: str) -> bool:
-        """Get what the registry asks for in its challenge; whether there is something new to try."""
-        token = await self._connection.token()
-        if token is None:
-            return False
-        before = self._authorizations.get(repository)
-        scheme, parameters = _challenge(answer.headers.getall("WWW-Authenticate", []))
-        if scheme == "bearer" and "realm" in parameters:
-            authorization = f"Bearer {await self._fetch_token(parameters, token)}"
-        elif scheme == "basic":
-            authorization = basic(f"pruner:{token}")
-        else:
-            authorization = f"Bearer {token}"
-        # A token without a scope is good for every repository.
-        self._authorizations[repository if "scope" in parameters else ""] = authorization
-        return authorization != before
+    def _authorization(self, repository: str) -> str | None:
+        return self._authorizations.get(repository) or self._authorizations.get("")
+
+    async def _authenticate(self, answer: Answer, repository: str, used: str | None) -> bool:
+        """Get what the registry asks for in its challenge; whether there is something else to try than what was `used`.
+
+        One request at a time does so: the others that were refused meanwhile find what it has got.
+        """
+        async with self._authenticating:
+            known = self._authorization(repository)
+            if known is not None and known != used:
+                return True
+            token = await self._connection.token()
+            if token is None:
+                return False
+            scheme, parameters = _challenge(answer.headers.getall("WWW-Authenticate", []))
+            if scheme == "bearer" and "realm" in parameters:
+                authorization = f"Bearer {await self._fetch_token(parameters, token)}"
+            elif scheme == "basic":
+                authorization = basic(f"pruner:{token}")
+            else:
+                authorization = f"Bearer {token}"
+            # A token without a scope is good for every repository.
+            self._authorizations[repository if "scope" in parameters else ""] = authorization
+            return authorization != used
 
     async def _fetch_token(self, parameters: dict[str, str], token: str) -> str:
         realm = parameters["realm"]
@@ -186,7 +212,7 @@ class RegistryClient:
             )
         except WireError as error:
             raise RegistryError(f"registry {error}") from None
-        if answer.status == 401:
+        if answer.status in (401, 403):
             raise self._refused("have a token for its API")
         try:
             given = msgspec.json.decode(answer.body, type=_Token)
@@ -227,17 +253,36 @@ def _challenge(headers: list[str]) -> tuple[str, dict[str, str]]:
 
 
 def discovered_host(snapshot: Snapshot) -> tuple[str, str] | None:
-    """The registry's `host[:port]` and what says so: the newest managed image, or the newest image stream (R27)."""
-    managed = [image for image in snapshot.images if image.managed and "/" in image.reference]
+    """The registry's `host[:port]` and what says so: the newest managed image, or the newest image stream (R27).
+
+    Whoever may push can make an image that names any host, and the token will be sent there; what a stream's status says is
+    written by the API server. So an image's host counts only where some stream's status confirms it.
+    """
+    streams = [stream for stream in snapshot.streams if stream.status and "/" in stream.status.docker_image_repository]
+    confirmed = {host for stream in streams for host in _hosts(stream)}
+    managed = [image for image in snapshot.images if image.managed and _host(image.reference) in confirmed]
     if managed:
         newest = max(managed, key=lambda image: (image.created, image.name))
-        return newest.reference.partition("/")[0], f"image {newest.name}"
-    streams = [stream for stream in snapshot.streams if stream.status and "/" in stream.status.docker_image_repository]
+        return _host(newest.reference), f"image {newest.name}"
     if streams:
         newest_stream = max(streams, key=lambda stream: (moment(stream.metadata.creation_timestamp), stream.name))
         assert newest_stream.status is not None  # noqa: S101 - chosen by it
-        return newest_stream.status.docker_image_repository.partition("/")[0], f"image stream {newest_stream.name}"
+        return _host(newest_stream.status.docker_image_repository), f"image stream {newest_stream.name}"
     return None
+
+
+def _hosts(stream: ImageStream) -> set[str]:
+    """The hosts at which the API server says that this stream's images are."""
+    status = stream.status or ImageStreamStatus()
+    return {
+        _host(repository) for repository in (status.docker_image_repository, status.public_docker_image_repository)
+    } - {""}
+
+
+def _host(pull_spec: str) -> str:
+    """`host[:port]` of a pull spec that has one, else nothing."""
+    host, slash, _ = pull_spec.partition("/")
+    return host if slash else ""
 
 
 async def find_registry(
@@ -261,6 +306,9 @@ async def find_registry(
                 await client.ping()
             except RegistryError as error:
                 failures.append(str(error))
+                if isinstance(error, _UnreachableError) and error.distrusted:
+                    # It speaks TLS: what is said without it would not be for this server.
+                    break
                 continue
             await client.check_credentials()
             return Registry(url, await client.deletes_blobs(), found)
@@ -292,11 +340,17 @@ async def _is_private(host: str) -> bool:
     return bool(found) and all(ipaddress.ip_address(entry[4][0]).is_private for entry in found)
 
 
-def check_registry_ca(settings: Settings) -> None:
-    """Raise SettingsError for a registry_ca_cert that TLS cannot use."""
+def registry_tls(settings: Settings, connection: Connection) -> ssl.SSLContext:
+    """The TLS context for the registry: its own CA where one is given, else the system's and the API server's.
+
+    Raises SettingsError for a registry_ca_cert that TLS cannot use.
+    """
     try:
-        tls_context(settings.registry_ca_cert, validates=settings.registry_certs_validated)
+        context = tls_context(settings.registry_ca_cert, validates=settings.registry_certs_validated)
     except OSError as error:
         raise SettingsError(
             [Problem("registry_ca_cert", f"{settings.registry_ca_cert!r} cannot be used: {error}")]
         ) from None
+    if settings.registry_ca_cert is None and connection.ca_file is not None:
+        context.load_verify_locations(connection.ca_file)
+    return context
