@@ -155,7 +155,7 @@ def image_stream(
     return ImageStream(
         metadata=ObjectMeta(short, namespace, f"uid of {name}", "1", at(age)),
         spec=ImageStreamSpec(LookupPolicy(local), [TagReference(tag, from_) for tag, from_ in (sources or {}).items()]),
-        status=ImageStreamStatus(f"{HOST}/{name}", histories),
+        status=ImageStreamStatus(docker_image_repository=f"{HOST}/{name}", tags=histories),
     )
 
 
