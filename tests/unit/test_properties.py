@@ -1,0 +1,196 @@
+"""What holds on every input: P1 to P8, on generated clusters."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pruner.analysis import analyse
+from pruner.plan import Approval, decode, encode
+from pruner.settings import Rules
+from tests.unit.clusters import (
+    PLACES,
+    Cluster,
+    Use,
+    applied,
+    blobs_of,
+    clusters,
+    deletions,
+    members,
+    rendered,
+    settings,
+    uses,
+)
+
+
+def counts(use: Use, rules: Rules) -> bool:
+    return rules.references == "extended" or not use.extended
+
+
+@given(clusters(), settings())
+def test_no_used_revision_is_deleted_P1(cluster: Cluster, rules: Rules) -> None:
+    if rules.keep_younger_than != timedelta(minutes=60):
+        rules = msgspec.structs.replace(rules, keep_younger_than=timedelta(minutes=60))  # what finished pods count by
+    plan = analyse(cluster.snapshot, rules).plan
+    present = {image.name for image in cluster.snapshot.images}
+    for change in plan.streams:
+        for each in change.revisions:
+            for use in cluster.uses:
+                if use.stream == change.stream and counts(use, rules):
+                    assert not (use.tag == each.tag and each.revision == 0), "the current revision of a used tag"
+                    assert not (use.digest == each.image and each.image in present), "a digest used in this stream"
+
+
+@given(clusters(), settings(references="extended", minutes=60))
+def test_no_used_image_and_none_of_its_blobs_is_deleted_P1(cluster: Cluster, rules: Rules) -> None:
+    plan = analyse(cluster.snapshot, rules).plan
+    images = {image.name: image for image in cluster.snapshot.images}
+    used = {use.digest for use in cluster.uses if use.digest}
+    current = {
+        (stream.name, tag.tag): tag.items[0].image
+        for stream in cluster.snapshot.streams
+        for tag in stream.histories
+        if tag.items
+    }
+    used |= {current[use.stream, use.tag] for use in cluster.uses if use.tag and (use.stream, use.tag) in current}
+    used |= {name for name in images if used & members(images, name)}
+    needed = {below for name in used & images.keys() for below in members(images, name)}
+    assert not needed & {image.name for image in plan.images}
+    assert not (needed | blobs_of(images, needed)) & {blob.digest for blob in plan.blobs}
+
+
+@given(clusters(), settings())
+def test_no_surviving_image_loses_a_blob_P2(cluster: Cluster, rules: Rules) -> None:
+    plan = analyse(cluster.snapshot, rules).plan
+    images = {image.name: image for image in cluster.snapshot.images}
+    surviving = images.keys() - {image.name for image in plan.images}
+    manifests = {below for name in surviving for below in members(images, name)}
+    assert not {blob.digest for blob in plan.blobs} & (manifests | blobs_of(images, manifests))
+
+
+@given(clusters(), settings())
+def test_no_remaining_revision_loses_a_link_P2(cluster: Cluster, rules: Rules) -> None:
+    plan = analyse(cluster.snapshot, rules).plan
+    after = applied(cluster.snapshot, plan)
+    images = {image.name: image for image in cluster.snapshot.images}
+    remaining = {
+        stream.name: {
+            below for tag in stream.histories for each in tag.items or () for below in members(images, each.image)
+        }
+        for stream in after.streams
+    }
+    in_streams = set().union(*remaining.values())
+    for image in after.images:
+        stream = image.reference.partition("/")[2].partition("@")[0]
+        if image.managed and stream in remaining and image.name not in in_streams:
+            # In no stream: the repository that it was pushed to is the only one it has.
+            remaining[stream] |= members(images, image.name)
+    for change in plan.streams:
+        needed = remaining[change.stream]
+        assert not set(change.manifest_links) & needed
+        assert not set(change.layer_links) & blobs_of(images, needed)
+
+
+@given(clusters(), settings())
+def test_everything_that_goes_was_there_and_is_named_once_P2(cluster: Cluster, rules: Rules) -> None:
+    plan = analyse(cluster.snapshot, rules).plan
+    images = {image.name: image for image in cluster.snapshot.images}
+    going = [image.name for image in plan.images]
+    assert going == sorted(set(going))
+    assert images.keys() >= set(going)
+    named = {change.stream for change in plan.streams}
+    assert named <= {stream.name for stream in cluster.snapshot.streams}
+    blobs = [blob.digest for blob in plan.blobs]
+    assert blobs == sorted(set(blobs))
+    assert set(blobs) == {blob for image in plan.images for blob in image.blobs}
+    assert set(blobs) <= set(going) | blobs_of(images, going)
+
+
+@given(clusters(), settings())
+def test_a_plan_applied_leaves_nothing_to_plan_P3(cluster: Cluster, rules: Rules) -> None:
+    plan = analyse(cluster.snapshot, rules).plan
+    again = analyse(applied(cluster.snapshot, plan), rules).plan
+    assert again.empty
+
+
+@given(clusters(), settings(), st.integers(0, 2), st.sampled_from([0, 1, 440, 10_000]))
+def test_larger_keep_values_never_delete_more_P4(cluster: Cluster, rules: Rules, more: int, minutes: int) -> None:
+    assert rules.keep_younger_than is not None
+    assert rules.keep_tag_revisions is not None
+    larger = msgspec.structs.replace(
+        rules,
+        keep_younger_than=rules.keep_younger_than + timedelta(minutes=minutes),
+        keep_tag_revisions=rules.keep_tag_revisions + more,
+    )
+    assert deletions(analyse(cluster.snapshot, larger).plan) <= deletions(analyse(cluster.snapshot, rules).plan)
+
+
+@given(clusters(), settings(), uses, st.sampled_from(PLACES))
+def test_more_references_never_delete_more_P4(cluster: Cluster, rules: Rules, use: Use, place: str) -> None:
+    found = cluster.snapshot
+    user, _ = rendered(use, place, 99)
+    more = msgspec.structs.replace(found, referrers=(*found.referrers, user))
+    assert deletions(analyse(more, rules).plan) <= deletions(analyse(found, rules).plan)
+
+
+@given(clusters(), settings(), st.sampled_from(["shop/*", "base/web:v1", "sha256:*a"]))
+def test_more_protection_never_deletes_more_P4(cluster: Cluster, rules: Rules, pattern: str) -> None:
+    protected = msgspec.structs.replace(rules, protect=(*rules.protect, pattern))
+    assert deletions(analyse(cluster.snapshot, protected).plan) <= deletions(analyse(cluster.snapshot, rules).plan)
+
+
+@given(clusters(), settings(), st.booleans())
+def test_extended_deletes_a_subset_of_oc_P5(cluster: Cluster, rules: Rules, alone: bool) -> None:
+    if alone:
+        rules = msgspec.structs.replace(
+            rules, keep_younger_than=None, keep_tag_revisions=None, prune_over_size_limit=True
+        )
+    extended = msgspec.structs.replace(rules, references="extended")
+    oc = msgspec.structs.replace(rules, references="oc")
+    assert deletions(analyse(cluster.snapshot, extended).plan) <= deletions(analyse(cluster.snapshot, oc).plan)
+
+
+@given(clusters(), settings(namespace="shop"))
+def test_the_plan_of_a_namespace_is_a_subset_of_the_whole_P6(cluster: Cluster, rules: Rules) -> None:
+    part = analyse(cluster.snapshot, rules).plan
+    whole = analyse(cluster.snapshot, msgspec.structs.replace(rules, namespace=None)).plan
+    assert {change.namespace for change in part.streams} <= {"shop"}
+    assert deletions(part) <= deletions(whole)
+
+
+@given(clusters(), settings(), st.randoms(use_true_random=False))
+def test_the_order_of_lists_changes_nothing_P7(cluster: Cluster, rules: Rules, random: object) -> None:
+    found = cluster.snapshot
+    shuffled = {}
+    for name in ("images", "streams", "limits", "referrers"):
+        objects = list(getattr(found, name))
+        random.shuffle(objects)  # type: ignore[attr-defined]
+        shuffled[name] = tuple(objects)
+    one = analyse(found, rules).plan
+    other = analyse(msgspec.structs.replace(found, **shuffled), rules).plan
+    assert list(encode(one)) == list(encode(other))
+
+
+@given(clusters(), settings())
+def test_a_plan_is_a_function_of_its_inputs_P8(cluster: Cluster, rules: Rules) -> None:
+    one, other = analyse(cluster.snapshot, rules).plan, analyse(cluster.snapshot, rules).plan
+    assert list(encode(one)) == list(encode(other))
+    assert one.fingerprint == other.fingerprint
+
+
+@given(clusters(), settings())
+def test_a_plan_comes_back_from_its_file_P8(cluster: Cluster, rules: Rules) -> None:
+    plan = analyse(cluster.snapshot, rules).plan
+    assert decode(encode(plan), "plan") == plan
+
+
+@given(clusters(), clusters(), settings())
+def test_nothing_goes_that_was_not_approved(then: Cluster, now: Cluster, rules: Rules) -> None:
+    approved = analyse(then.snapshot, rules).plan
+    found = analyse(now.snapshot, rules, Approval.of(approved)).plan
+    assert deletions(found) <= deletions(analyse(now.snapshot, rules).plan)
+    assert {each.name for each in found.images} <= {each.name for each in approved.images}
+    assert {each.digest for each in found.blobs} <= {each.digest for each in approved.blobs}
