@@ -35,7 +35,10 @@ class Authority:
     def client(self, user: str, *groups: str) -> Pair:
         """A client's certificate, as Kubernetes reads it: the user is the CN, one group the O."""
         assert len(groups) <= 1, "one group is as many as an O takes"
-        issued = self._authority.issue_cert(common_name=user, organization_name=groups[0] if groups else None)
+        # Without any name in it, Go refuses the certificate's list of names.
+        issued = self._authority.issue_cert(
+            "client.example.org", common_name=user, organization_name=groups[0] if groups else None
+        )
         return self._written(f"client-{user.replace(':', '-')}", issued)
 
     def _written(self, name: str, issued: trustme.LeafCert) -> Pair:

@@ -1,0 +1,60 @@
+"""Who asks, as the API server sees it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from pruner.cluster.api import Api
+from pruner.cluster.resources import Resource
+from pruner.errors import ClusterError, ForbiddenError, NotFoundError
+
+REVIEWS: Final = Resource("authentication.k8s.io", "v1", "selfsubjectreviews", "SelfSubjectReview")
+USERS: Final = Resource("user.openshift.io", "v1", "users", "User")
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """A user's name and groups."""
+
+    name: str
+    groups: tuple[str, ...] = ()
+
+
+class _UserInfo(msgspec.Struct, frozen=True):
+    username: str = ""
+    groups: tuple[str, ...] | None = None
+
+
+class _ReviewStatus(msgspec.Struct, frozen=True, rename="camel"):
+    user_info: _UserInfo = _UserInfo()
+
+
+class _Review(msgspec.Struct, frozen=True):
+    status: _ReviewStatus = _ReviewStatus()
+
+
+class _User(msgspec.Struct, frozen=True):
+    class Metadata(msgspec.Struct, frozen=True):
+        name: str = ""
+
+    metadata: Metadata = Metadata()
+    groups: tuple[str, ...] | None = None
+
+
+async def whoami(api: Api) -> Identity:
+    """Who asks: by a SelfSubjectReview, or as OpenShift before 4.15 says it, by the user `~`.
+
+    Raises ClusterError; UnauthorizedError where the credentials are nobody's.
+    """
+    body = {"apiVersion": "authentication.k8s.io/v1", "kind": REVIEWS.kind}
+    try:
+        answer = await api.create(REVIEWS, body)
+    except (NotFoundError, ForbiddenError):
+        user = await api.get(USERS, _User, name="~")
+        return Identity(user.metadata.name, user.groups or ())
+    try:
+        info = msgspec.json.decode(answer.body, type=_Review).status.user_info
+    except msgspec.DecodeError as error:
+        raise ClusterError(f"{api.server}: its SelfSubjectReview cannot be read: {error}") from None
+    return Identity(info.username, info.groups or ())
