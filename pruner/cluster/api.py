@@ -15,7 +15,7 @@ from typing import Any, Self, TypeVar
 import msgspec
 
 from pruner.cluster.connection import Connection
-from pruner.cluster.http import Answer, Timeouts, Wire, WireError, describe_body, json_headers, query
+from pruner.cluster.http import BUSY, Answer, Timeouts, Wire, WireError, describe_body, json_headers, query
 from pruner.cluster.oauth import token_by_challenge
 from pruner.cluster.objects import Page
 from pruner.cluster.resources import Resource
@@ -55,6 +55,27 @@ class _Review(msgspec.Struct, frozen=True):
     status: _ReviewStatus = _ReviewStatus()
 
 
+class _EventMeta(msgspec.Struct, frozen=True, rename="camel"):
+    resource_version: str = ""
+
+
+class _EventObject(msgspec.Struct, frozen=True):
+    metadata: _EventMeta = _EventMeta()
+    code: int | None = None
+    message: str = ""
+
+
+class WatchEvent(msgspec.Struct, frozen=True):
+    """An event of a watch: ADDED, MODIFIED, DELETED or BOOKMARK, and the object as bytes of JSON."""
+
+    type: str
+    object: msgspec.Raw
+
+    @property
+    def about(self) -> _EventObject:
+        return msgspec.json.decode(self.object, type=_EventObject)
+
+
 class Api:
     """A client of one API server. Use it as an asynchronous context manager.
 
@@ -76,11 +97,19 @@ class Api:
 
     async def __aenter__(self) -> Self:
         await self._wire.__aenter__()
+        try:
+            await self._log_in()
+        except BaseException:
+            await self._wire.__aexit__(None, None, None)
+            raise
+        return self
+
+    async def _log_in(self) -> None:
+        """Take a token for a name and a password, where the cluster gives one."""
         if self.connection.has_password:
             token = await token_by_challenge(self._wire, self.connection)
             if token is not None:
                 self.connection.take_token(token)
-        return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -115,6 +144,27 @@ class Api:
             if not page.metadata.continue_:
                 return
             parameters["continue"] = page.metadata.continue_
+
+    async def watch(self, resource: Resource, resource_version: str) -> AsyncIterator[WatchEvent]:
+        """The events of a kind in all namespaces since a resource version, until the server ends the watch.
+
+        Raises ExpiredError when the version is too old (410), ClusterError when it is refused or the connection fails.
+        """
+        parameters = {"watch": "true", "resourceVersion": resource_version, "allowWatchBookmarks": "true"}
+        url = self.server + resource.path() + query(parameters)
+        try:
+            async with self._wire.stream(url, await self._headers()) as answer:
+                if answer.status != 200:
+                    raise self._error(await self._wire.whole(answer), "watch", resource, resource.path())
+                async for line in self._wire.lines(answer):
+                    event = msgspec.json.decode(line, type=WatchEvent)
+                    if event.type == "ERROR":
+                        failed = event.about
+                        kind = ExpiredError if failed.code == 410 else ClusterError
+                        raise kind(f"{self.server}: watch {resource.name}: {failed.message}")
+                    yield event
+        except (WireError, msgspec.DecodeError) as error:
+            raise ClusterError(f"{self.server}: watch {resource.name}: {error}") from None
 
     async def get(self, resource: Resource, kind: type[T], *, namespace: str = "", name: str = "") -> T:
         """One object. Raises NotFoundError."""
@@ -234,7 +284,8 @@ class Api:
                 where = answer.headers.get("Location", "nowhere").partition("?")[0]
                 return ClusterError(f"{self.server}: sends one on to {where} ({status}); give that address as host")
         said = said or describe_body(answer)
-        error = ClusterError(f"{self.server}: {verb} {what}: the server answers {answer.status} ({said})")
+        later = "; it stays busy, try again later" if answer.status in BUSY else ""
+        error = ClusterError(f"{self.server}: {verb} {what}: the server answers {answer.status} ({said}){later}")
         error.status = answer.status
         return error
 
@@ -247,7 +298,7 @@ class Api:
     def _not_understood(self, answer: Answer, path: str, error: Exception) -> ClusterError:
         return ClusterError(
             f"{self.server}: the answer to {path} is not what an API server gives ({describe_body(answer)}: {error}); "
-            "is host the address of the API?"
+            "give the address of the API as host"
         )
 
 

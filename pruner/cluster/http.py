@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import email.utils
+import errno
+import os
 import ssl
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
@@ -91,7 +93,10 @@ class _Connector(aiohttp.TCPConnector):
 
 
 class Wire:
-    """A pool of connections to one server. Use it as an asynchronous context manager."""
+    """A pool of connections to one server. Use it as an asynchronous context manager.
+
+    `trust` is the parameter that says which certificates are trusted, for messages.
+    """
 
     def __init__(
         self,
@@ -99,19 +104,22 @@ class Wire:
         *,
         proxy: Proxy | None = None,
         server_name: str | None = None,
+        trust: str = "ca_cert",
         workers: int = 20,
         timeouts: Timeouts = Timeouts(),  # noqa: B008 - frozen
     ) -> None:
         self._tls = tls
         self._proxy = proxy
         self._server_name = server_name
-        self._workers = workers
+        self._trust = trust
+        # A stream lasts as long as a run and must not take the place of a request, so not the pool is bounded.
+        self._bound = asyncio.Semaphore(workers)
         self.timeouts = timeouts
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
-            connector=_Connector(limit=self._workers, ssl=self._tls if self._tls is not None else True),
+            connector=_Connector(limit=0, ssl=self._tls if self._tls is not None else True),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=self.timeouts.connect, sock_read=self.timeouts.read),
             headers={"User-Agent": "pruner"},
             trust_env=False,
@@ -131,9 +139,9 @@ class Wire:
         assert self._session is not None, "the wire is used outside of its context"  # noqa: S101
         return self._session
 
-    def request_options(self, url: str) -> dict[str, object]:
+    def request_options(self, url: str) -> dict[str, Any]:
         """What every request through this wire is made with: the way to the server."""
-        options: dict[str, object] = {"allow_redirects": False}
+        options: dict[str, Any] = {"allow_redirects": False}
         if self._server_name:
             options["server_hostname"] = self._server_name
         if self._proxy is not None and self._proxy.applies_to(url):
@@ -154,10 +162,13 @@ class Wire:
                 if name != "Authorization" or name not in all_headers:
                     all_headers[name] = value
         try:
-            async with self.session.request(method, url, headers=all_headers, data=body, **options) as response:  # type: ignore[arg-type]
+            async with (
+                self._bound,
+                self.session.request(method, url, headers=all_headers, data=body, **options) as response,
+            ):
                 answer = Answer(response.status, response.headers, await response.read())
         except (aiohttp.ClientError, TimeoutError, OSError, ssl.SSLError) as error:
-            raise WireError(explain(error, url)) from error
+            raise WireError(explain(error, url, self._trust)) from error
         if proxied and answer.status == 407:
             raise WireError(f"{server_of(url)}: {_refusal_of_proxy(407, 'Proxy Authentication Required')}")
         return answer
@@ -168,10 +179,10 @@ class Wire:
         options = self.request_options(url)
         forever = aiohttp.ClientTimeout(total=None, sock_connect=self.timeouts.connect, sock_read=None)
         try:
-            async with self.session.get(url, headers=CIMultiDict(headers), timeout=forever, **options) as response:  # type: ignore[arg-type]
+            async with self.session.get(url, headers=CIMultiDict(headers), timeout=forever, **options) as response:
                 yield response
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise WireError(explain(error, url)) from error
+            raise WireError(explain(error, url, self._trust)) from error
 
     @staticmethod
     async def lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
@@ -242,8 +253,10 @@ def _last_outcome(state: tenacity.RetryCallState) -> Answer:
     return answer
 
 
-def explain(error: BaseException, url: str) -> str:
-    """What happened to a request, in one sentence that begins with the server's address."""
+def explain(error: BaseException, url: str, trust: str = "ca_cert") -> str:
+    """What happened to a request, in one sentence that begins with the server's address, and what to do about it."""
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return f"{server_of(url)}: {_distrust(error, trust)}"
     return f"{server_of(url)}: {_what_happened(error)}"
 
 
@@ -257,13 +270,27 @@ def _refusal_of_proxy(status: int, message: str) -> str:
     return f"the proxy refuses: {status} {message}; check proxy and proxy_headers"
 
 
+_EXPIRED, _NOT_YET, _OTHER_NAMES = 10, 9, frozenset({62, 64})
+"""OpenSSL's codes of what is wrong with a certificate (X509_V_ERR_...)."""
+
+
+def _distrust(error: aiohttp.ClientConnectorCertificateError, trust: str) -> str:
+    inner = error.certificate_error
+    reason = getattr(inner, "verify_message", None) or str(inner)
+    code = getattr(inner, "verify_code", None)
+    if code in (_EXPIRED, _NOT_YET):
+        way_out = "have it renewed, or check this machine's clock"
+    elif code in _OTHER_NAMES:
+        way_out = "use an address that the certificate is for"
+    else:
+        way_out = f"give the CA that signed it as {trust}"
+    return f"its certificate is not trusted ({reason.rstrip('.')}); {way_out}"
+
+
 def _what_happened(error: BaseException) -> str:  # noqa: C901, PLR0911 - a table of faults
     match error:
-        case aiohttp.ClientConnectorCertificateError():
-            reason = getattr(error.certificate_error, "verify_message", None) or str(error.certificate_error)
-            return f"its certificate is not trusted ({reason}); give the CA that signed it"
         case aiohttp.ClientConnectorSSLError() | ssl.SSLError():
-            return f"no TLS connection could be made ({_reason(error)}); does this port speak https?"
+            return f"no TLS connection could be made ({_reason(error)}); check that this port speaks https"
         case aiohttp.ClientConnectorDNSError():
             return "its name is not known to the resolver; check the address"
         case aiohttp.ClientProxyConnectionError():
@@ -275,20 +302,27 @@ def _what_happened(error: BaseException) -> str:  # noqa: C901, PLR0911 - a tabl
         case aiohttp.ConnectionTimeoutError():
             return "cannot be reached (no answer to the attempt to connect); check the address and the network"
         case aiohttp.SocketTimeoutError() | TimeoutError() | asyncio.TimeoutError():
-            return "has accepted the connection and then given no answer in time"
+            return "has accepted the connection and then given no answer in time; check whether it is overloaded"
         case aiohttp.ServerDisconnectedError() | ConnectionResetError() | aiohttp.ClientOSError():
-            return "has closed the connection before the answer was complete"
+            return (
+                "has closed the connection before the answer was complete; check the address, and what stands between"
+            )
         case aiohttp.ClientPayloadError():
-            return "has sent a truncated answer"
+            return "has sent a truncated answer; check what stands between"
         case aiohttp.ClientResponseError():
-            return f"its answer is not HTTP that can be understood ({error.message})"
+            return "its answer is not HTTP; check the address and its port"
         case _:
             return f"the request failed ({_reason(error)})"
 
 
 def _reason(error: BaseException) -> str:
     inner = getattr(error, "os_error", None) or error
-    return getattr(inner, "strerror", None) or getattr(inner, "reason", None) or str(inner) or type(inner).__name__
+    if isinstance(inner, ssl.SSLError):
+        return (inner.reason or str(inner)).replace("_", " ").lower()
+    if isinstance(inner, OSError) and inner.errno is not None and inner.errno in errno.errorcode:
+        # asyncio writes the address, which is said already, where the system has words.
+        return os.strerror(inner.errno)
+    return getattr(inner, "strerror", None) or str(inner) or type(inner).__name__
 
 
 def describe_body(answer: Answer) -> str:

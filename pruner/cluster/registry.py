@@ -65,7 +65,9 @@ class RegistryClient:
         self._authenticating = asyncio.Lock()
         tls = registry_tls(settings, connection) if url.startswith("https://") else None
         proxy = connection.proxy
-        self._wire = Wire(tls, proxy=proxy, workers=settings.workers, timeouts=timeouts or Timeouts())
+        self._wire = Wire(
+            tls, proxy=proxy, trust="registry_ca_cert", workers=settings.workers, timeouts=timeouts or Timeouts()
+        )
 
     async def __aenter__(self) -> Self:
         await self._wire.__aenter__()
@@ -87,7 +89,9 @@ class RegistryClient:
                 raise _UnreachableError(f"registry {error}", distrusted=error.distrusted) from None
             if answer.status == 200:
                 return
-        raise RegistryError(f"registry {self.url}: does not answer as a registry ({describe_body(answer)} to /healthz)")
+        raise RegistryError(
+            f"registry {self.url}: does not answer as a registry ({describe_body(answer)} to /healthz); check the address"
+        )
 
     async def check_credentials(self) -> None:
         """Raise RegistryError unless the registry's API can be used with the credentials there are."""
@@ -100,8 +104,11 @@ class RegistryClient:
             )
         if answer.status == 401:
             raise self._refused("use its API")
-        if answer.status != 200:
-            raise RegistryError(f"registry {self.url}: /v2/ is not the API of a registry ({describe_body(answer)})")
+        if answer.status != 200 or "json" not in answer.headers.get("Content-Type", ""):
+            raise RegistryError(
+                f"registry {self.url}: /v2/ is not the API of a registry ({describe_body(answer)}); give its address as "
+                "registry_url, or set prune_registry to false"
+            )
 
     async def deletes_blobs(self) -> bool:
         """Whether it has the admin endpoint: asked with GET, which deletes nothing and that endpoint does not take (R26)."""

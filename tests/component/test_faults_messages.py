@@ -1,0 +1,309 @@
+"""Each fault ends in one message, and docs/faults.md has it: the table there is compared with what is really said."""
+
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from pruner.cluster.api import Api
+from pruner.cluster.connection import connect
+from pruner.cluster.http import Timeouts
+from pruner.cluster.objects import Snapshot
+from pruner.cluster.registry import find_registry
+from pruner.cluster.snapshot import take_snapshot
+from pruner.errors import PrunerError
+from pruner.settings import read
+from tests.component.small_servers import hanging, page, resetting, saying, served
+from tests.integration.authorities import Authority
+from tests.servers import ROOT, RunningSandbox, running_sandbox
+
+SOON = Timeouts(connect=0.3, read=0.3)
+NOBODY_LISTENS = "127.0.0.1:9"
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="module")
+def others(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("others"))
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSandbox]:
+    with running_sandbox(tmp_path_factory.mktemp("cluster") / "data") as running:
+        yield running
+
+
+async def read_cluster(host: str, **given: Any) -> None:
+    """What every run begins with: a reading of the cluster at this address."""
+    settings = read({"host": host, "api_key": "token", **given})
+    async with Api(connect(settings), timeouts=SOON) as api:
+        await take_snapshot(api)
+
+
+async def ask_registry(url: str, **given: Any) -> None:
+    """What a preview asks the registry at this address."""
+    settings = read({"host": "https://127.0.0.1:9", "api_key": "token", "registry_url": url, **given})
+    nothing = Snapshot(cluster="", as_of=datetime.now(UTC))
+    await find_registry(settings, connect(settings), nothing, timeouts=SOON)
+
+
+Ask = Callable[..., Awaitable[None]]
+Fault = Callable[[AsyncExitStack, Authority, Authority, RunningSandbox], Awaitable[tuple[Ask, str, dict[str, Any]]]]
+FAULTS: dict[str, Fault] = {}
+
+
+def fault(name: str) -> Callable[[Fault], Fault]:
+    """Names a fault as the table does."""
+
+    def named(function: Fault) -> Fault:
+        FAULTS[name] = function
+        return function
+
+    return named
+
+
+def both(what: str, make: Callable[..., Any]) -> None:
+    """The same fault of the API and of the registry."""
+
+    async def of_api(stack: AsyncExitStack, ours: Authority, theirs: Authority, _: RunningSandbox) -> Any:
+        url, more = await make(stack, ours, theirs, "ca_cert")
+        return read_cluster, url, more
+
+    async def of_registry(stack: AsyncExitStack, ours: Authority, theirs: Authority, _: RunningSandbox) -> Any:
+        url, more = await make(stack, ours, theirs, "registry_ca_cert")
+        return ask_registry, url, more
+
+    FAULTS[f"API: {what}"] = of_api
+    FAULTS[f"registry: {what}"] = of_registry
+
+
+async def _nobody(_stack: Any, _ours: Any, _theirs: Any, _ca: str) -> Any:
+    return f"http://{NOBODY_LISTENS}", {}
+
+
+async def _unknown_name(_stack: Any, _ours: Any, _theirs: Any, _ca: str) -> Any:
+    return "https://no-such-host.invalid:6443", {}
+
+
+async def _hangs(stack: AsyncExitStack, _ours: Any, _theirs: Any, _ca: str) -> Any:
+    return await stack.enter_async_context(hanging()), {}
+
+
+async def _resets(stack: AsyncExitStack, _ours: Any, _theirs: Any, _ca: str) -> Any:
+    return await stack.enter_async_context(resetting()), {}
+
+
+async def _wrong_ca(stack: AsyncExitStack, ours: Authority, theirs: Authority, ca: str) -> Any:
+    url = await stack.enter_async_context(saying(page("{}"), theirs.server()))
+    return url, {ca: str(ours.ca)}
+
+
+async def _expired(stack: AsyncExitStack, ours: Authority, _theirs: Authority, ca: str) -> Any:
+    url = await stack.enter_async_context(saying(page("{}"), ours.server("expired", expired=True)))
+    return url, {ca: str(ours.ca)}
+
+
+async def _other_name(stack: AsyncExitStack, ours: Authority, _theirs: Authority, ca: str) -> Any:
+    url = await stack.enter_async_context(saying(page("{}"), ours.server("other", "other.example.org")))
+    return url, {ca: str(ours.ca)}
+
+
+async def _plain_on_tls(stack: AsyncExitStack, _ours: Any, _theirs: Any, _ca: str) -> Any:
+    return stack.enter_context(served(Starlette())).replace("http://", "https://"), {}
+
+
+async def _html(stack: AsyncExitStack, _ours: Any, _theirs: Any, _ca: str) -> Any:
+    return await stack.enter_async_context(saying(page("<html>Welcome</html>"))), {}
+
+
+async def _no_http(stack: AsyncExitStack, _ours: Any, _theirs: Any, _ca: str) -> Any:
+    return await stack.enter_async_context(saying(b"SSH-2.0-OpenSSH_9.2\r\n")), {}
+
+
+both("nobody listens", _nobody)
+both("unknown host name", _unknown_name)
+both("hangs", _hangs)
+both("resets the connection", _resets)
+both("certificate of another CA", _wrong_ca)
+both("expired certificate", _expired)
+both("certificate of another host", _other_name)
+both("plain http where https was expected", _plain_on_tls)
+both("answers HTML", _html)
+both("speaks no HTTP", _no_http)
+
+
+@fault("API: https where http was given")
+async def _tls_on_plain(stack: AsyncExitStack, _ours: Authority, _theirs: Authority, _: RunningSandbox) -> Any:
+    # The words of every server that is written in Go, kube-apiserver and docker-registry among them.
+    said = page("Client sent an HTTP request to an HTTPS server.\n", status="400 Bad Request", kind="text/plain")
+    return read_cluster, await stack.enter_async_context(saying(said)), {}
+
+
+@fault("API: half an answer")
+async def _truncated(stack: AsyncExitStack, _ours: Authority, _theirs: Authority, _: RunningSandbox) -> Any:
+    return read_cluster, await stack.enter_async_context(saying(page('{"kind"', length=500))), {}
+
+
+@fault("API: stays busy")
+async def _busy(stack: AsyncExitStack, _ours: Authority, _theirs: Authority, _: RunningSandbox) -> Any:
+    said = page("", status="503 Service Unavailable")
+    return read_cluster, await stack.enter_async_context(saying(said)), {}
+
+
+@fault("API: is no OpenShift")
+async def _no_openshift(stack: AsyncExitStack, _ours: Authority, _theirs: Authority, _: RunningSandbox) -> Any:
+    said = page("{}", status="404 Not Found", kind="application/json")
+    return read_cluster, await stack.enter_async_context(saying(said)), {}
+
+
+@fault("API: the token is not accepted")
+async def _token(_stack: Any, _ours: Any, _theirs: Any, sandbox: RunningSandbox) -> Any:
+    return read_cluster, sandbox.api_url, {"api_key": "wrong"}
+
+
+@fault("API: a permission is missing")
+async def _permission(_stack: Any, _ours: Any, _theirs: Any, sandbox: RunningSandbox) -> Any:
+    return read_cluster, sandbox.api_url, {"api_key": sandbox.tokens["nobody"]}
+
+
+@fault("proxy: nobody listens")
+async def _no_proxy(_stack: Any, _ours: Any, _theirs: Any, sandbox: RunningSandbox) -> Any:
+    return read_cluster, sandbox.api_url, {"proxy": f"http://{NOBODY_LISTENS}"}
+
+
+@fault("proxy: wants a password")
+async def _proxy_password(stack: AsyncExitStack, _ours: Any, _theirs: Any, _: RunningSandbox) -> Any:
+    said = page("", status="407 Proxy Authentication Required")
+    proxy = await stack.enter_async_context(saying(said))
+    return read_cluster, "https://127.0.0.1:6443", {"proxy": proxy}
+
+
+@fault("OAuth: the password is not accepted")
+async def _password(stack: AsyncExitStack, ours: Authority, _theirs: Authority, _: RunningSandbox) -> Any:
+    oauth = stack.enter_context(served(oauth_server(status=401), ours.server()))
+    api = stack.enter_context(served(well_known(oauth), ours.server()))
+    given = {"api_key": None, "username": "jane", "password": "wrong", "ca_cert": str(ours.ca)}
+    return read_cluster, api, given
+
+
+@fault("OAuth: its server speaks no https")
+async def _oauth_without_tls(stack: AsyncExitStack, ours: Authority, _theirs: Authority, _: RunningSandbox) -> Any:
+    api = stack.enter_context(served(well_known("http://oauth.example.org"), ours.server()))
+    given = {"api_key": None, "username": "jane", "password": "secret", "ca_cert": str(ours.ca)}
+    return read_cluster, api, given
+
+
+@fault("registry: a token is needed and there is none")
+async def _no_token(stack: AsyncExitStack, ours: Authority, _theirs: Authority, _: RunningSandbox) -> Any:
+    url = stack.enter_context(served(registry_that_refuses('Basic realm="registry"')))
+    pair = ours.client("jane")
+    given = {"api_key": None, "client_cert": str(pair.certificate), "client_key": str(pair.key)}
+    return ask_registry, url, given
+
+
+@fault("registry: the token is not accepted")
+async def _registry_token(stack: AsyncExitStack, _ours: Any, _theirs: Any, _: RunningSandbox) -> Any:
+    return ask_registry, stack.enter_context(served(registry_that_refuses('Basic realm="registry"'))), {}
+
+
+@fault("registry: wants the token sent elsewhere")
+async def _elsewhere(stack: AsyncExitStack, _ours: Any, _theirs: Any, _: RunningSandbox) -> Any:
+    challenge = 'Bearer realm="https://tokens.example.org/token",service="registry"'
+    return ask_registry, stack.enter_context(served(registry_that_refuses(challenge))), {}
+
+
+# --- what they are made of -------------------------------------------------------------------------------------------
+
+
+def oauth_server(*, status: int) -> Starlette:
+    async def authorize(_: Request) -> Response:
+        return Response(status_code=status)
+
+    return Starlette(routes=[Route("/oauth/authorize", authorize)])
+
+
+def well_known(oauth: str) -> Starlette:
+    """The part of an API server that names the OAuth server."""
+
+    async def metadata(_: Request) -> Response:
+        return JSONResponse({"issuer": oauth, "authorization_endpoint": f"{oauth}/oauth/authorize"})
+
+    return Starlette(routes=[Route("/.well-known/oauth-authorization-server", metadata)])
+
+
+def registry_that_refuses(challenge: str) -> Starlette:
+    async def healthy(_: Request) -> Response:
+        return Response()
+
+    async def refuse(_: Request) -> Response:
+        return JSONResponse({"errors": []}, 401, {"WWW-Authenticate": challenge})
+
+    return Starlette(routes=[Route("/", healthy), Route("/v2/", refuse)])
+
+
+@asynccontextmanager
+async def ready(
+    name: str, ours: Authority, theirs: Authority, sandbox: RunningSandbox
+) -> AsyncIterator[tuple[Ask, str, dict[str, Any]]]:
+    async with AsyncExitStack() as stack:
+        yield await FAULTS[name](stack, ours, theirs, sandbox)
+
+
+@fault("registry: answers 404 to everything")
+async def _nothing_there(stack: AsyncExitStack, _ours: Any, _theirs: Any, _: RunningSandbox) -> Any:
+    return ask_registry, stack.enter_context(served(Starlette())), {}
+
+
+def without_addresses(message: str) -> str:
+    """A message as the table writes it: what is another in every run is a word in capitals."""
+    message = re.sub(r"127\.0\.0\.1:\d+", "HOST:PORT", message)
+    # OpenSSL's words, which are others in another version of it.
+    return re.sub(r"no TLS connection could be made \([^)]*\)", "no TLS connection could be made (REASON)", message)
+
+
+def table() -> dict[str, str]:
+    """Message by fault, of docs/faults.md."""
+    lines = (ROOT / "docs" / "faults.md").read_text(encoding="utf-8").splitlines()
+    rows = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines if line.startswith("| ")]
+    return {row[0].strip(): row[1].strip("`") for row in rows if len(row) == 3 and row[1].startswith("`")}
+
+
+async def said(name: str, ours: Authority, theirs: Authority, sandbox: RunningSandbox) -> str:
+    async with ready(name, ours, theirs, sandbox) as (ask, url, given):
+        with pytest.raises(PrunerError) as raised:
+            await ask(url, **given)
+    return without_addresses(str(raised.value))
+
+
+@pytest.mark.parametrize("name", FAULTS)
+async def test_fault_has_the_message_of_the_table(
+    name: str, authority: Authority, others: Authority, cluster: RunningSandbox
+) -> None:
+    assert await said(name, authority, others, cluster) == table()[name]
+
+
+def test_table_has_no_fault_that_is_not_tried() -> None:
+    assert set(table()) == set(FAULTS)
+
+
+def test_no_message_has_a_traceback_or_more_than_one_line() -> None:
+    assert all("Traceback" not in message and len(message) < 700 for message in table().values())
+
+
+def test_every_row_has_a_way_out() -> None:
+    lines = (ROOT / Path("docs") / "faults.md").read_text(encoding="utf-8").splitlines()
+    rows = [line.split(" | ") for line in lines if line.startswith("| ") and "`" in line]
+    assert rows
+    assert all(row[2].strip(" |") for row in rows)
