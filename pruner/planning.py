@@ -56,7 +56,8 @@ async def make_plan(api: Api, settings: Settings, *, progress: Progress = silent
         notes.extend(_about(registry, plan))
         if registry.deletes_blobs and plan.blobs:
             plan = await _measured(plan, analysis, registry, api, settings, progress)
-    notes.extend(await _missing_permissions(api, plan))
+    # A preview needs less than up, so for a preview it is worth a warning.
+    notes.extend(f"up would be refused: {missing}" for missing in await missing_permissions(api, plan))
     plan = msgspec.structs.replace(plan, notes=(*plan.notes, *notes))
     check_size(plan, snapshot, settings)
     return msgspec.structs.replace(analysis, plan=plan)
@@ -160,14 +161,17 @@ def _repository(analysis: Analysis, digest: str) -> str | None:
     return path if path.count("/") == 1 else None
 
 
-async def _missing_permissions(api: Api, plan: PrunePlan) -> list[str]:
-    """What up would be refused. A preview needs less than up, so for a preview it is worth a warning."""
+async def missing_permissions(api: Api, plan: PrunePlan) -> list[str]:
+    """What of the plan the API server would refuse, by access reviews, which write nothing."""
     missing = []
     for wanted, verb, resource, subresource in (
-        (bool(plan.streams), "update", IMAGE_STREAMS, "status"),
+        (any(change.revisions for change in plan.streams), "update", IMAGE_STREAMS, "status"),
         (bool(plan.images), "delete", IMAGES, ""),
     ):
         if wanted and not await api.allowed(verb, resource, subresource=subresource):
             what = f"{resource.plural}/{subresource}" if subresource else resource.plural
-            missing.append(f"up would be refused: no permission to {verb} {what}.{resource.group}")
+            missing.append(
+                f"no permission to {verb} {what}.{resource.group} (grant verb {verb!r} on resource {what!r} of API group "
+                f"{resource.group!r})"
+            )
     return missing

@@ -30,7 +30,7 @@ def sandbox(demo_folder: Path, tmp_path: Path) -> Iterator[RunningSandbox]:
 @pytest.fixture
 def empty_sandbox(tmp_path: Path) -> Iterator[RunningSandbox]:
     """A cluster with nothing but its own namespaces."""
-    with running_sandbox(tmp_path / "cluster") as running:
+    with running_sandbox(tmp_path / "empty") as running:
         yield running
 
 

@@ -43,15 +43,27 @@ def age_limit(as_of: datetime, keep_younger_than: timedelta) -> datetime:
         return BEGINNING
 
 
-def find_usage(snapshot: Snapshot, rules: Rules) -> Usage:
-    """Every use in the snapshot. Raises InvalidReferencesError (R9) unless `ignore_invalid_refs`."""
-    return _Collector(snapshot, rules).collect()
+def find_usage(snapshot: Snapshot, rules: Rules, local_streams: frozenset[str] | None = None) -> Usage:
+    """Every use in the snapshot. Raises InvalidReferencesError (R9) unless `ignore_invalid_refs`.
+
+    `local_streams` replaces those that the snapshot's own image streams say bare names may refer to (R10).
+    """
+    return _Collector(snapshot, rules, local_lookups(snapshot) if local_streams is None else local_streams).collect()
+
+
+def local_lookups(snapshot: Snapshot) -> frozenset[str]:
+    """The image streams, `namespace/name`, that bare names of their namespace refer to."""
+    return frozenset(
+        stream.name
+        for stream in snapshot.streams
+        if stream.spec and stream.spec.lookup_policy and stream.spec.lookup_policy.local
+    )
 
 
 class _Collector:
     """Gathers users by what they use; one pass over the referrers."""
 
-    def __init__(self, snapshot: Snapshot, rules: Rules) -> None:
+    def __init__(self, snapshot: Snapshot, rules: Rules, local_streams: frozenset[str]) -> None:
         self.snapshot = snapshot
         self.rules = rules
         self.extended = rules.references == "extended"
@@ -59,11 +71,7 @@ class _Collector:
         self.digests: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
         self.anywhere: defaultdict[str, set[str]] = defaultdict(set)
         self.invalid: set[str] = set()
-        self.local_streams = {
-            stream.name
-            for stream in snapshot.streams
-            if stream.spec and stream.spec.lookup_policy and stream.spec.lookup_policy.local
-        }
+        self.local_streams = local_streams
 
     def collect(self) -> Usage:
         limit = self._pod_age_limit()

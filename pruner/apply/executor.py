@@ -7,23 +7,31 @@ is what goes: first revisions and links, stream by stream; then, after another l
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from typing import Final
 
 import msgspec
 
 from pruner.analysis import Analysis, analyse
 from pruner.apply.image_streams import StreamPruner
 from pruner.apply.images import ImagePruner
+from pruner.apply.lease import RunLease
 from pruner.apply.pace import Pace
 from pruner.apply.result import Result
+from pruner.apply.watch import Watcher
 from pruner.cluster.api import Api
+from pruner.cluster.objects import Snapshot
 from pruner.cluster.registry import RegistryClient
-from pruner.cluster.resources import IMAGE_STREAMS, IMAGES
 from pruner.cluster.snapshot import Progress, silent, take_snapshot
 from pruner.errors import ForbiddenError, UnsafePlanError
-from pruner.plan import Approval, PrunePlan
+from pruner.plan import Approval, PrunedImage, PrunePlan
+from pruner.planning import check_view, missing_permissions
 from pruner.settings import Settings, rules
+
+BATCH: Final = 200
+"""Images after which the cluster is read again where it cannot be watched."""
 
 
 async def apply_plan(
@@ -32,14 +40,16 @@ async def apply_plan(
     settings: Settings,
     *,
     progress: Progress = silent,
+    warn: Progress = silent,
     wish_to_stop: Callable[[], bool] = lambda: False,
 ) -> Result:
     """Carry out the plan. Everything that can be done is; what could not be stands in the result's `failures`.
 
-    Raises ForbiddenError when a permission is missing, UnsafePlanError when the plan is another cluster's, and whatever reading the
-    cluster raises; in all these cases before anything is changed, or with nothing half done.
+    Raises ForbiddenError when a permission is missing, UnsafePlanError when the plan is another cluster's or another run is at work, and
+    whatever reading the cluster raises; in all these cases before anything is changed, or with nothing half done.
     """
-    run = _Run(api, plan, settings, progress, Pace(settings.workers, wish_to_stop))
+    pace = Pace(settings.workers, wish_to_stop)
+    run = _Run(api, plan, settings, progress, pace)
     await run.check_permissions()
     async with AsyncExitStack() as stack:
         registry = None
@@ -47,6 +57,7 @@ async def apply_plan(
             registry = await stack.enter_async_context(RegistryClient(plan.registry.url, settings, api.connection))
             await registry.ping()
             await registry.check_credentials()
+        await stack.enter_async_context(RunLease(api, warn, pace.stop))
         await run.prune(registry)
     return run.result
 
@@ -60,24 +71,16 @@ class _Run:
         self.pace = pace
         self.approval = Approval.of(plan)
         self.result = Result()
+        self.tried: set[str] = set()
 
     async def check_permissions(self) -> None:
         """Raise ForbiddenError before anything is changed, where the API server says that it would refuse."""
-        needed = []
-        if any(change.revisions for change in self.plan.streams):
-            needed.append(("update", IMAGE_STREAMS, "status"))
-        if self.plan.images:
-            needed.append(("delete", IMAGES, ""))
-        for verb, resource, subresource in needed:
-            if not await self.api.allowed(verb, resource, subresource=subresource):
-                what = f"{resource.plural}/{subresource}" if subresource else resource.plural
-                raise ForbiddenError(
-                    f"{self.api.server}: no permission to {verb} {what}.{resource.group}; nothing was changed; "
-                    f"grant verb {verb!r} on resource {what!r} of API group {resource.group!r}"
-                )
+        missing = await missing_permissions(self.api, self.plan)
+        if missing:
+            raise ForbiddenError(f"{self.api.server}: {'; '.join(missing)}; nothing was changed")
 
-    async def look(self, approval: Approval) -> Analysis:
-        """What may go by now, of what is approved."""
+    async def look(self, approval: Approval) -> tuple[Snapshot, Analysis]:
+        """What the cluster has, and what may go by now of what is approved."""
         snapshot = await take_snapshot(
             self.api,
             references=self.settings.references,
@@ -89,19 +92,24 @@ class _Run:
             raise UnsafePlanError(
                 f"the plan is of cluster {self.plan.cluster}, and {self.api.server} is {snapshot.cluster}"
             )
-        return analyse(snapshot, rules(self.settings), approval, self.plan.registry)
+        check_view(snapshot, self.settings)
+        return snapshot, await asyncio.to_thread(analyse, snapshot, rules(self.settings), approval, self.plan.registry)
 
     async def prune(self, registry: RegistryClient | None) -> None:
-        first = await self.look(self.approval)
+        snapshot, first = await self.look(self.approval)
         self._note_skipped(first)
-        dropped = await self._prune_streams(first, registry)
-        if self.pace.stopping or not first.plan.images:
-            self._note_stop()
-            return
+        async with Watcher(self.api, self.settings, snapshot, first.family, first.history_rules.also_used):
+            dropped = await self._prune_streams(first, registry)
         # No revision may go any more: a stream whose update failed counts with the items that the server has (R28).
-        second = await self.look(msgspec.structs.replace(self.approval, revisions=frozenset(), dropped=dropped))
-        await self._prune_images(second, registry)
-        self._note_stop()
+        approval = msgspec.structs.replace(self.approval, revisions=frozenset(), dropped=dropped)
+        while first.plan.images and not self.pace.stopping:
+            snapshot, look = await self.look(approval)
+            if not await self._prune_images(snapshot, look, registry):
+                break
+        if self.pace.stopping:
+            self.result.failed(
+                "the rest of the plan", UnsafePlanError(f"not done: {self.pace.stopped}; run up again to go on")
+            )
 
     async def _prune_streams(self, analysis: Analysis, registry: RegistryClient | None) -> frozenset[str]:
         """Update the streams; the digests that their pruned revisions named."""
@@ -113,15 +121,30 @@ class _Run:
         await self.pace.run_all(streams.prune, changes)
         return frozenset(streams.dropped)
 
-    async def _prune_images(self, analysis: Analysis, registry: RegistryClient | None) -> None:
+    async def _prune_images(self, snapshot: Snapshot, analysis: Analysis, registry: RegistryClient | None) -> bool:
+        """Delete images for as long as what is known of the cluster is fresh; whether some are left for another look."""
         plan = analysis.plan
+        waiting = [image for image in plan.images if image.name not in self.tried]
         deletes_blobs = registry if plan.registry is not None and plan.registry.deletes_blobs else None
         # The plan was measured; its sizes are those that were promised.
         measured = {blob.digest: blob for blob in self.plan.blobs}
         blobs = {blob.digest: measured.get(blob.digest, blob) for blob in plan.blobs}
-        images = ImagePruner(self.api, deletes_blobs, blobs, self.result, self.pace)
-        self.progress(f"deleting {len(plan.images)} images")
-        await self.pace.run_all(images.prune, plan.images)
+        async with Watcher(self.api, self.settings, snapshot, analysis.family, lambda _: None) as watcher:
+            watcher.guard(plan.images)
+            images = ImagePruner(self.api, deletes_blobs, blobs, self.result, self.pace, watcher)
+            done = 0
+
+            async def prune(image: PrunedImage) -> None:
+                nonlocal done
+                if watcher.blind is not None and done >= BATCH:
+                    return
+                done += 1
+                self.tried.add(image.name)
+                await images.prune(image)
+                self.progress(f"deleting images: {len(self.tried)} of {len(self.plan.images)}")
+
+            await self.pace.run_all(prune, waiting)
+        return any(image.name not in self.tried for image in waiting)
 
     def _note_skipped(self, analysis: Analysis) -> None:
         """What the plan names and what is kept by now, with the reason."""
@@ -141,9 +164,3 @@ class _Run:
             stream, tag, digest, _ = revision
             decision = decisions.get((stream, tag, digest))
             self.result.left_alone(f"revision {stream}:{tag} {digest}", str(decision) if decision else "it is gone")
-
-    def _note_stop(self) -> None:
-        if self.pace.stopping:
-            self.result.failed(
-                "the rest of the plan", UnsafePlanError(f"not done: {self.pace.stopped}; run up again to go on")
-            )

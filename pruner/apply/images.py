@@ -7,20 +7,17 @@ which blobs there are to delete.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 from pruner.apply.pace import Pace
 from pruner.apply.result import Result
+from pruner.apply.watch import Watcher
 from pruner.cluster.api import Api
 from pruner.cluster.registry import RegistryClient
 from pruner.cluster.resources import IMAGES
 from pruner.errors import ClusterError, ConflictError, NotFoundError, RegistryError
 from pruner.plan import PrunedBlob, PrunedImage
-
-NewUse = Callable[[PrunedImage], str | None]
-"""Asked just before an image's blobs go: None, or who needs it, or a blob of it, by now."""
-
 
 CHANGED: Final = "it has changed since it was looked at"
 
@@ -35,23 +32,23 @@ class ImagePruner:
         blobs: Mapping[str, PrunedBlob],
         result: Result,
         pace: Pace,
-        new_use: NewUse = lambda _: None,
+        watcher: Watcher,
     ) -> None:
         self.api = api
         self.registry = registry
         self.blobs = blobs
         self.result = result
         self.pace = pace
-        self.new_use = new_use
+        self.watcher = watcher
         self._deletions: dict[str, asyncio.Task[RegistryError | None]] = {}
 
     async def prune(self, image: PrunedImage) -> None:
         """Delete one image. A failure is noted in the result."""
         try:
             whole = await self.api.get(IMAGES, dict, name=image.name)
-            use = self._changed(image, whole) or self.new_use(image)
+            use = self._changed(image, whole) or self.watcher.new_use(image)
             if use is not None:
-                self.result.left_alone(f"image {image.name}", use)
+                self._leave(image, use)
             elif await self._delete_blobs(image):
                 await self._delete_object(image)
                 self.result.deleted_images.append(whole)
@@ -59,10 +56,14 @@ class ImagePruner:
         except NotFoundError:
             self.result.left_alone(f"image {image.name}", "it is gone")
         except ConflictError:
-            self.result.left_alone(f"image {image.name}", CHANGED)
+            self._leave(image, CHANGED)
         except ClusterError as error:
             self.result.failed(f"image {image.name}", error)
             self.pace.failed()
+
+    def _leave(self, image: PrunedImage, why: str) -> None:
+        self.watcher.spare(image)
+        self.result.left_alone(f"image {image.name}", why)
 
     @staticmethod
     def _changed(image: PrunedImage, whole: dict[str, Any]) -> str | None:

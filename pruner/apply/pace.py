@@ -28,17 +28,21 @@ class Pace:
     @property
     def stopping(self) -> bool:
         """Whether nothing new is to be begun; `stopped` then says why."""
-        if self.stopped is None and self._wish_to_stop():
-            self.stopped = "interrupted"
+        if self._wish_to_stop():
+            self.stop("interrupted")
         return self.stopped is not None
+
+    def stop(self, why: str) -> None:
+        """Begin nothing new."""
+        self.stopped = self.stopped or why
 
     def succeeded(self) -> None:
         self._failures = 0
 
     def failed(self) -> None:
         self._failures += 1
-        if self._failures >= FAILURES_IN_A_ROW and self.stopped is None:
-            self.stopped = f"{self._failures} failures in a row"
+        if self._failures >= FAILURES_IN_A_ROW:
+            self.stop(f"{self._failures} failures in a row")
 
     async def run_all(self, work: Callable[[T], Awaitable[None]], pieces: Iterable[T]) -> None:
         """Do all the work, `workers` pieces at a time. What `work` raises ends the run and is raised here."""

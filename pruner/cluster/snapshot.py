@@ -85,7 +85,7 @@ async def take_snapshot(
     now = _now(api, as_of)
     images, sizes = await reading.images()
     streams = await reading.list_all(IMAGE_STREAMS, _streams)
-    kinds = [*WORKLOADS, *([CONTROLLER_REVISIONS] if references == "extended" else [])]
+    kinds = kinds_of(references)
     limits, referrers = await asyncio.gather(
         reading.limits(),
         asyncio.gather(
@@ -104,6 +104,11 @@ async def take_snapshot(
         absent=tuple(sorted(reading.absent)),
         resource_versions=reading.versions,
     )
+
+
+def kinds_of(references: References) -> tuple[Resource, ...]:
+    """The kinds whose objects use images, by the rules that were asked for (R1, R10)."""
+    return (*WORKLOADS, CONTROLLER_REVISIONS) if references == "extended" else WORKLOADS
 
 
 def _now(api: Api, as_of: datetime | None) -> datetime:

@@ -162,7 +162,9 @@ async def _plan(settings: Settings) -> PrunePlan:
 async def _carry_out(settings: Settings, plan: PrunePlan) -> Result:
     log = engine.EngineLog()
     async with Api(connect(settings), workers=settings.workers) as api:
-        return await apply_plan(api, plan, settings, progress=log.progress, wish_to_stop=_main_thread_has_ended())
+        return await apply_plan(
+            api, plan, settings, progress=log.progress, warn=log.warn, wish_to_stop=_main_thread_has_ended()
+        )
 
 
 def _main_thread_has_ended() -> Callable[[], bool]:

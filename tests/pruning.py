@@ -1,0 +1,136 @@
+"""Planning and applying against a sandbox, in the test's own process; and what must hold of the sandbox afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from pruner.analysis import Analysis
+from pruner.apply import Result, apply_plan
+from pruner.cluster.api import Api
+from pruner.cluster.connection import connect
+from pruner.plan import PrunePlan
+from pruner.planning import make_plan
+from pruner.settings import Settings, read
+from tests.servers import RunningSandbox
+
+
+def settings_for(sandbox: RunningSandbox, user: str = "admin", **given: Any) -> Settings:
+    return read({"host": sandbox.api_url, "api_key": sandbox.tokens[user], **given})
+
+
+async def analysed(settings: Settings) -> Analysis:
+    async with Api(connect(settings), workers=settings.workers) as api:
+        return await make_plan(api, settings)
+
+
+async def planned(settings: Settings) -> PrunePlan:
+    return (await analysed(settings)).plan
+
+
+async def applied(
+    settings: Settings,
+    plan: PrunePlan,
+    wish_to_stop: Callable[[], bool] = lambda: False,
+    warnings: list[str] | None = None,
+) -> Result:
+    async with Api(connect(settings), workers=settings.workers) as api:
+        warn = warnings.append if warnings is not None else lambda _: None
+        return await apply_plan(api, plan, settings, wish_to_stop=wish_to_stop, warn=warn)
+
+
+def prune(settings: Settings) -> Result:
+    """Plan and apply, as one up does."""
+
+    async def both() -> Result:
+        return await applied(settings, await planned(settings))
+
+    return asyncio.run(both())
+
+
+def plan(settings: Settings) -> PrunePlan:
+    return asyncio.run(planned(settings))
+
+
+# --- what must hold ---------------------------------------------------------------------------------------------------
+
+
+def registry_root(sandbox: RunningSandbox) -> Path:
+    return next(path for path in sandbox.folder.rglob("v2") if (path / "blobs").is_dir())
+
+
+def blob_file(sandbox: RunningSandbox, digest: str) -> Path:
+    algorithm, encoded = digest.split(":", 1)
+    return registry_root(sandbox) / "blobs" / algorithm / encoded[:2] / encoded / "data"
+
+
+def blobs_of(image: dict[str, Any]) -> Iterator[str]:
+    """What has to be on disk for an Image of the API to be pulled whole."""
+    yield image["metadata"]["name"]
+    yield from (layer["name"] for layer in image.get("dockerImageLayers") or ())
+    if (
+        "manifest.v2+json" in image["dockerImageManifestMediaType"]
+        or "image.manifest.v1" in image["dockerImageManifestMediaType"]
+    ):
+        yield image["dockerImageMetadata"]["Id"]
+
+
+def broken_images(sandbox: RunningSandbox, without: frozenset[str] = frozenset()) -> list[str]:
+    """What is missing of managed images that an image stream names: on disk, or linked in the stream's repository (P2).
+
+    Members of indexes count. Looks at the files themselves, past the registry.
+    """
+    images = {image["metadata"]["name"]: image for image in sandbox.items("/apis/image.openshift.io/v1/images")}
+    missing = []
+    for stream in sandbox.items("/apis/image.openshift.io/v1/imagestreams"):
+        name = f"{stream['metadata']['namespace']}/{stream['metadata']['name']}"
+        digests = {item["image"] for tag in stream["status"].get("tags") or () for item in tag.get("items") or ()}
+        for digest in sorted(with_members(digests, images) - without):
+            if digest in images and is_managed(images[digest]):
+                missing += [f"{name}@{digest}: {what}" for what in missing_of(sandbox, name, images[digest])]
+    return missing
+
+
+def is_managed(image: dict[str, Any]) -> bool:
+    return (image["metadata"].get("annotations") or {}).get("openshift.io/image.managed") == "true"
+
+
+def with_members(digests: set[str], images: dict[str, Any]) -> set[str]:
+    reached, ahead = set(digests), list(digests)
+    while ahead:
+        for member in images.get(ahead.pop(), {}).get("dockerImageManifests") or ():
+            if member["digest"] not in reached:
+                reached.add(member["digest"])
+                ahead.append(member["digest"])
+    return reached
+
+
+def missing_of(sandbox: RunningSandbox, repository: str, image: dict[str, Any]) -> Iterator[str]:
+    root = registry_root(sandbox) / "repositories" / repository
+    manifest = image["metadata"]["name"]
+    for digest in blobs_of(image):
+        if not blob_file(sandbox, digest).is_file():
+            yield f"blob {digest}"
+        kind = "_manifests/revisions" if digest == manifest else "_layers"
+        if not (root / kind / digest.replace(":", "/") / "link").is_file():
+            yield f"link {digest}"
+
+
+def end_state(sandbox: RunningSandbox) -> str:
+    """All that a run changes, as a text to compare: images, histories of tags, blobs and links on disk."""
+    root = registry_root(sandbox)
+    histories = {
+        f"{stream['metadata']['namespace']}/{stream['metadata']['name']}": {
+            tag["tag"]: [item["image"] for item in tag.get("items") or ()] for tag in stream["status"].get("tags") or ()
+        }
+        for stream in sandbox.items("/apis/image.openshift.io/v1/imagestreams")
+    }
+    files = sorted(
+        str(path.relative_to(root)) for path in root.rglob("*") if path.is_file() and "_uploads" not in path.parts
+    )
+    return json.dumps(
+        {"images": sorted(sandbox.images()), "histories": histories, "files": files}, indent=1, sort_keys=True
+    )
