@@ -19,7 +19,9 @@ import click
 from pruner.errors import PrunerError, SettingsError
 from pruner.settings import PARAMETERS, Parameter, read
 
-COMMANDS: Final[dict[str, str]] = {}
+COMMANDS: Final[dict[str, str]] = {
+    "explain": "pruner.explain:command",
+}
 """Where each command is."""
 
 

@@ -1,0 +1,286 @@
+"""Explanations: what a name stands for, what decides on it, and what would change that."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from pruner.explain import Explanation, UnknownNameError, explain, lines
+from tests.unit.builders import (
+    HOST,
+    L1,
+    L2,
+    A,
+    B,
+    C,
+    D,
+    E,
+    F,
+    Object,
+    analysed,
+    deployment,
+    digest,
+    image,
+    image_stream,
+    index,
+    item,
+    limit,
+    pod,
+)
+
+WEB = f"{HOST}/shop/web"
+CONFIG = digest("config")
+CLUSTER: list[Object] = [
+    image(A, layers=[L1, L2], config=CONFIG, size=1234567, repository="shop/web"),
+    image(B, layers=[L1]),
+    image(C, age=5),
+    index(D, [C]),
+    image(E),
+    image_stream("shop/web", {"latest": [A, B], "v1": [E], "failed": None}),
+    image_stream("shop/db", {"latest": [F]}),
+    deployment("shop/web", WEB),
+    pod("shop/x", running=[f"{WEB}@{E}"]),
+]
+
+
+def explained(reference: str, *objects: Object, **asked: object) -> Explanation:
+    return explain(analysed(*(objects or CLUSTER), **asked), reference)
+
+
+def refused(reference: str, *objects: Object) -> str:
+    with pytest.raises(UnknownNameError) as raised:
+        explained(reference, *objects)
+    return str(raised.value)
+
+
+# --- names -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "reference", [A, f" {A}\n", A.removeprefix("sha256:"), A[:20], f"elsewhere.io/a/b/c@{A}", f"web@{A}"]
+)
+def test_a_digest_stands_for_its_image(reference: str) -> None:
+    found = explained(reference)
+    assert (
+        found.what
+        == "an image of 1,234,567 bytes, pushed to the cluster's registry, created at 2025-12-02 12:00:00 UTC"
+    )
+    assert found.reference == reference.strip()
+
+
+@pytest.mark.parametrize("reference", ["shop/web:latest", f"{WEB}:latest", WEB, "any.host/shop/web"])
+def test_a_tag_stands_for_its_revisions(reference: str) -> None:
+    found = explained(reference)
+    assert found.what == "a tag with 2 revisions"
+    assert [(each.tag, each.revision, each.image) for each in found.revisions] == [
+        ("shop/web:latest", 0, A),
+        ("shop/web:latest", 1, B),
+    ]
+    assert found.used_by == ("Deployment shop/web",)
+    assert found.revisions[0].used_by == ("Deployment shop/web",)
+    assert found.revisions[1].used_by == ()
+
+
+def test_a_stream_stands_for_all_its_tags() -> None:
+    found = explained("shop/web")
+    assert found.what == "an image stream with 3 tags and 3 revisions, created at 2025-12-02 12:00:00 UTC"
+    assert {each.tag for each in found.revisions} == {"shop/web:latest", "shop/web:v1"}
+    assert found.used_by == ("Deployment shop/web", "Pod shop/x")
+
+
+@pytest.mark.parametrize("reference", [f"shop/web@{E}", f"{WEB}@{E}", f"{WEB}:v9@{E}"])
+def test_a_digest_in_a_stream_stands_for_its_revisions_there(reference: str) -> None:
+    found = explained(reference)
+    assert found.what.endswith("in image stream shop/web")
+    assert [each.tag for each in found.revisions] == ["shop/web:v1"]
+    assert found.used_by == ("Pod shop/x",)
+    assert found.verdict is not None
+
+
+@pytest.mark.parametrize("blob", [L1, CONFIG])
+def test_a_blob_stands_for_the_images_that_need_it(blob: str) -> None:
+    found = explained(blob)
+    assert found.what == "a blob of images"
+    assert found.blob is not None
+    assert found.blob.needed_by == tuple(sorted([A, B] if blob == L1 else [A]))
+    assert not found.blob.goes
+    assert "used by nothing" not in "\n".join(lines(found))
+
+
+def test_a_blob_goes_with_all_its_images() -> None:
+    found = explained(L1, image(A, layers=[L1]))
+    assert found.blob is not None
+    assert found.blob.goes
+    assert f"  goes: needed by {A}" in list(lines(found))
+
+
+def test_a_digest_without_an_image_is_said_to_be_absent_R19() -> None:
+    found = explained(F)
+    assert found.what == "named by revisions, and its Image object is absent"
+    assert found.verdict is None
+    assert found.revisions[0].verdict.rule == "R19"
+
+
+def test_a_tag_that_failed_to_import_stays_R20() -> None:
+    assert explained("shop/web:failed").what == "a tag without revisions, which stays"
+
+
+@pytest.mark.parametrize(
+    ("reference", "message"),
+    [
+        ("shop/wbe", "there is no image stream shop/wbe; near it are shop/web"),
+        ("other/web:latest", "there is no image stream other/web; near it are shop/web"),
+        ("shop/web:lates", "image stream shop/web has no tag lates; near it are latest"),
+        ("web", "'web' names no image stream; it is named namespace/stream; near it are shop/web"),
+        ("host.io/web", "'host.io/web' names no image stream; it is named namespace/stream; near it are shop/web"),
+        (f"shop/db@{A}", f"no revision in image stream shop/db is {A}"),
+        (
+            "",
+            "'' is none of a digest, namespace/stream, namespace/stream:tag, namespace/stream@digest and a pull spec: ",
+        ),
+        ("Shop/Web", "'Shop/Web' is none of a digest, "),
+        ("shop/web@sha256:12", "'shop/web@sha256:12' is none of a digest, "),
+        ("sha256:", "'sha256:' begins "),
+        ("sha256:zz", "no Image, revision or blob of this cluster is 'sha256:zz'"),
+        ("sha512:12", "no Image, revision or blob of this cluster is 'sha512:12'"),
+        (digest("nothing"), f"no Image, revision or blob of this cluster is '{digest('nothing')}'"),
+        (f"host.io/a/b/c@{digest('nothing')}", f"'host.io/a/b/c@{digest('nothing')}' names no image stream"),
+    ],
+)
+def test_a_bad_or_unknown_name_gets_a_clear_answer(reference: str, message: str) -> None:
+    assert refused(reference).startswith(message)
+
+
+def test_digests_that_begin_alike_are_listed() -> None:
+    one, two = "sha256:" + "ab" * 32, "sha256:" + "ac" * 32
+    assert refused("sha256:a", image(one), image(two)) == f"'sha256:a' begins 2 digests: {one}, {two}"
+
+
+# --- decisions, and what would change them ---------------------------------------------------------------------------
+
+OVERSIZE = {"minutes": None, "revisions": None, "prune_over_size_limit": True}
+STREAM = image_stream("shop/web", latest=[A])
+
+
+@pytest.mark.parametrize(
+    ("objects", "asked", "rule", "change"),
+    [
+        (
+            [image(A), image_stream("shop/web", latest=[item(A, 10)])],
+            {},
+            "R14",
+            "once keep_younger_than has passed, at 2026-01-01 12:50:00",
+        ),
+        (
+            [image(A), image_stream("shop/web", latest=[A], age=5)],
+            {},
+            "R14",
+            "once keep_younger_than has passed, at 2026-01-01 12:55:00",
+        ),
+        ([image(A), STREAM, deployment("shop/x", WEB)], {}, "R15", "would go if nothing uses the tag any more"),
+        ([image(A), STREAM], {"revisions": 3}, "R16", "would go if keep_tag_revisions were 0 or less"),
+        ([image(A), STREAM], OVERSIZE, "R16", "a limit for images (LimitRange) of the namespace is smaller"),
+        (
+            [image(A), STREAM, deployment("shop/x", f"{WEB}@{A}")],
+            {},
+            "R17",
+            "nothing uses its digest in this image stream",
+        ),
+        ([image(A), STREAM], {"protect": ("shop/*",)}, "R18", "the pattern is taken out of protect"),
+        ([image(A), STREAM], {"namespace": "other"}, "R21", "the plan is made for that namespace"),
+        ([STREAM], {}, "R19", "would stay if the image were there"),
+        (
+            [image(A), STREAM],
+            {},
+            "R16",
+            "would stay if it were used, or protect named it, or keep_tag_revisions were at least 1.",
+        ),
+        (
+            [image(A, size=9), STREAM, limit("shop/l", 1)],
+            OVERSIZE,
+            "R16",
+            "or protect named it, or the limit were raised.",
+        ),
+    ],
+)
+def test_each_decision_on_a_revision_says_what_would_change_it(
+    objects: list[Object], asked: dict[str, object], rule: str, change: str
+) -> None:
+    (found,) = explained("shop/web:latest", *objects, **asked).revisions
+    assert found.verdict.rule == rule
+    assert change in found.verdict.to_change
+
+
+@pytest.mark.parametrize(
+    ("objects", "asked", "rule", "change"),
+    [
+        ([image(A, age=1)], {}, "R22", "once keep_younger_than has passed, at 2026-01-01 12:59:00"),
+        ([image(A, managed=False)], {"all_images": False}, "R22", "would go if all_images is true"),
+        ([image(A), image_stream("shop/web", latest=[item(A, 1)])], {}, "R22", "none of these tags names it any more"),
+        ([image(A), index(B, [A], age=1)], {}, "R22", "every index that names it goes"),
+        ([image(A)], OVERSIZE, "R22", "a limit makes a revision that names it too large"),
+        ([image(A), pod("x/y", running=[A])], {}, "R12", "nothing uses it any more"),
+        ([image(A)], {"protect": (A,)}, "R18", "the pattern is taken out of protect"),
+        ([image(A)], {"namespace": "shop"}, "R23", "the plan is made for all namespaces"),
+        ([image(A)], {}, "R22", "would stay if a tag named it, or it were used, or protect named it."),
+    ],
+)
+def test_each_decision_on_an_image_says_what_would_change_it(
+    objects: list[Object], asked: dict[str, object], rule: str, change: str
+) -> None:
+    found = explained(A, *objects, **asked).verdict
+    assert found is not None
+    assert found.rule == rule
+    assert change in found.to_change
+
+
+def test_an_index_names_its_members_and_a_member_its_indexes() -> None:
+    assert explained(D).members == (C,)
+    assert explained(D).what.startswith("an index (manifest list), pushed")
+    assert explained(C).indexes == (D,)
+    assert f"  member of: {D}" in list(lines(explained(C)))
+
+
+def test_the_blobs_of_an_image_are_counted() -> None:
+    found = explained(B, image(A, layers=[L1], age=1), image(B, layers=[L1, L2]))
+    assert (found.blobs, found.blobs_that_go) == (3, tuple(sorted([B, L2])))
+    assert "  3 blobs: 2 would go, 1 would stay" in list(lines(found))
+
+
+def test_what_runs_by_the_digest_of_its_config_is_a_user_R11() -> None:
+    assert explained(A, image(A, config=CONFIG), pod("x/y", running=[CONFIG])).used_by == ("Pod x/y",)
+
+
+# --- as text and as JSON ---------------------------------------------------------------------------------------------
+
+
+def test_an_explanation_as_text() -> None:
+    assert list(lines(explained("shop/web:latest"))) == [
+        "shop/web:latest",
+        "  a tag with 2 revisions",
+        "  used by Deployment shop/web",
+        f"  shop/web:latest revision 0, {A}, of 2025-12-02 12:00:00 UTC",
+        "    kept: the current revision of a tag that is used by Deployment shop/web (R15)",
+        "    It would go if nothing uses the tag any more, or a newer revision takes its place.",
+        f"  shop/web:latest revision 1, {B}, of 2025-12-02 12:00:00 UTC",
+        "    goes: revision 1 is past the newest 0, and not used (R16)",
+        "    It would stay if it were used, or protect named it, or keep_tag_revisions were at least 2.",
+    ]
+    assert "  used by nothing" in list(lines(explained("shop/db:latest")))
+
+
+def test_an_explanation_as_json() -> None:
+    found = msgspec.json.decode(msgspec.json.encode(explained(B)))
+    assert found["verdict"] == {
+        "kept": False,
+        "rule": "R22",
+        "why": "no image stream names it, and nothing uses it",
+        "causes": [],
+        "to_change": "It would stay if a tag named it, or it were used, or protect named it.",
+    }
+    assert found["revisions"][0]["tag"] == "shop/web:latest"
+
+
+def test_an_image_without_a_time_says_so() -> None:
+    timeless = image_stream("shop/web", latest=[item(A, None)])
+    assert "of at an unknown time" not in "\n".join(lines(explained("shop/web:latest", timeless)))
