@@ -15,7 +15,7 @@ Server = Literal["api", "registry"]
 
 
 class Match(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Which requests; `path` is a regular expression searched in the path with its query, as it was sent."""
+    """Which requests; `method` is one, or several with | between; `path` is a regular expression searched in the path with its query, as it was sent."""
 
     method: str | None = None
     path: str = ""
@@ -24,7 +24,7 @@ class Match(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def covers(self, server: str, method: str, path: str) -> bool:
         return (
             self.server in (None, server)
-            and (self.method is None or self.method.upper() == method)
+            and (self.method is None or method in self.method.upper().split("|"))
             and re.search(self.path, path) is not None
         )
 
