@@ -77,6 +77,7 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
 
     reference: str
     what: str
+    digest: str | None = None
     verdict: Verdict | None = None
     revisions: tuple[RevisionVerdict, ...] = ()
     used_by: tuple[str, ...] = ()
@@ -159,15 +160,17 @@ def _of_digest(analysis: Analysis, text: str, digest: str) -> Explanation:
     revisions = tuple(revision for revision in _revisions(analysis, analysis.histories) if revision.image == digest)
     if image is None:
         what = "a blob of images" if not revisions else "named by revisions, and its Image object is absent"
-        return Explanation(reference=text, what=what, revisions=revisions, blob=_blob(analysis, digest))
+        blob = _blob(analysis, digest)
+        return Explanation(reference=text, what=what, digest=digest, revisions=revisions, blob=blob)
     going = {blob.digest for blob in analysis.plan.blobs}
     blobs = {*_blobs(image), image.name}
     return Explanation(
         reference=text,
         what=_described(image),
+        digest=digest,
         verdict=_verdict(analysis, analysis.images[digest], created=image.created),
         revisions=revisions,
-        used_by=_users(analysis, image),
+        used_by=tuple(sorted({*_users(analysis, image), *(user for each in revisions for user in each.used_by)})),
         indexes=analysis.family.indexes(digest),
         members=image.members,
         blobs=len(blobs),
@@ -237,13 +240,13 @@ def _revisions(analysis: Analysis, histories: Iterable[StreamHistory]) -> Iterat
                 )
 
 
-def _users(analysis: Analysis, image: Image) -> tuple[str, ...]:
+def _users(analysis: Analysis, image: Image) -> set[str]:
     """Who uses the image by its digest, in whatever repository, or runs it by the digest of its config."""
     users = {*analysis.usage.anywhere.get(image.name, ()), *analysis.usage.anywhere.get(image.config or "", ())}
     for (_, digest), found in analysis.usage.digests.items():
         if digest == image.name:
             users.update(found)
-    return tuple(sorted(users))
+    return users
 
 
 def _blobs(image: Image) -> set[str]:
@@ -345,6 +348,8 @@ def _to_keep(analysis: Analysis, decision: Decision, revision: int | None) -> st
 def lines(explanation: Explanation) -> Iterator[str]:
     """The explanation for people."""
     yield explanation.reference
+    if explanation.digest is not None and explanation.digest != explanation.reference:
+        yield f"  {explanation.digest}"
     yield f"  {explanation.what}"
     if explanation.verdict is not None:
         yield f"  {explanation.verdict}"

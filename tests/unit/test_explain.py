@@ -234,6 +234,15 @@ def test_each_decision_on_an_image_says_what_would_change_it(
     assert change in found.to_change
 
 
+def test_who_uses_a_tag_uses_its_current_image() -> None:
+    assert explained(A).used_by == ("Deployment shop/web",)
+    assert explained(B).used_by == ()
+
+
+def test_a_digest_that_was_cut_short_is_shown_whole() -> None:
+    assert list(lines(explained(A[:20])))[:2] == [A[:20], f"  {A}"]
+
+
 def test_an_index_names_its_members_and_a_member_its_indexes() -> None:
     assert explained(D).members == (C,)
     assert explained(D).what.startswith("an index (manifest list), pushed")
