@@ -39,7 +39,9 @@ def test_preview_sends_reads_and_access_reviews_only(demo: Project, sandbox: Run
     assert others == []
 
 
-def test_up_deletes_what_preview_has_shown_and_frees_the_bytes_it_promised(demo: Project, sandbox: RunningSandbox) -> None:
+def test_up_deletes_what_preview_has_shown_and_frees_the_bytes_it_promised(
+    demo: Project, sandbox: RunningSandbox
+) -> None:
     plan = shown_plan(demo)
     images, before = set(sandbox.images()), sandbox.disk()["blob_bytes"]
     demo.succeed("up", "--yes", "--skip-preview")
