@@ -279,13 +279,21 @@ def _url(value: object, schemes: tuple[str, ...] = ("http", "https")) -> str:
 
 def _without_credentials(text: str) -> str:
     """A URL as it may be shown: without the user and password in it."""
-    return re.sub(r"//[^/@]*@", "//***@", text)
+    return re.sub(r"(^|//)[^/]*@", r"\1***@", text)
 
 
 def _api_url(value: object) -> str:
     text = _url(value)
     if urlsplit(text).username is not None:
         raise _UnfitError("takes a URL without credentials in it: give username and password, or api_key")
+    return text
+
+
+def _proxy_url(value: object) -> str:
+    text = _url(value)
+    if urlsplit(text).username is not None:
+        # It would be shown wherever the address is, in the state too.
+        raise _UnfitError("takes a URL without credentials in it: give proxy_headers with proxy_basic_auth")
     return text
 
 
@@ -511,7 +519,7 @@ PARAMETERS: Final[tuple[Parameter, ...]] = (
         "ask as this user", "none", (), "K8S_AUTH_IMPERSONATE_USER"),
     Parameter("impersonate_groups", "array", "list of str", _texts,
         "ask as a member of these groups; comma separated in the environment", "none", (), "K8S_AUTH_IMPERSONATE_GROUPS"),
-    Parameter("proxy", "string", "URL", _url,
+    Parameter("proxy", "string", "URL", _proxy_url,
         "the HTTP proxy; those in the environment's usual variables are not used", "none", (), "K8S_AUTH_PROXY"),
     Parameter("no_proxy", "string", "comma separated hosts, domains, IPs, CIDRs", _text,
         "what is reached without the proxy", "none", (), "K8S_AUTH_NO_PROXY"),
@@ -592,11 +600,13 @@ def read(
     Raises SettingsError with every problem of every parameter at once.
     """
     problems: list[Problem] = []
-    merged = {
-        **_from_environment(environ or {}),
-        **_canonical(config or {}, problems),
-        **_canonical(given, problems),
-    }
+    merged = _canonical(given, problems)
+    _add(merged, _canonical(config or {}, problems))
+    variables = _from_environment(environ or {})
+    if "validate_certs" in merged:
+        # The registry's follows it; the variable of both means no other thing for one of them.
+        variables.pop("registry_validate_certs", None)
+    _add(merged, variables)
     values: dict[str, Any] = {}
     for name, value in merged.items():
         try:
@@ -608,6 +618,20 @@ def read(
     if problems:
         raise SettingsError(problems)
     return settings
+
+
+_PROOFS: Final = (frozenset({"api_key"}), frozenset({"username", "password"}), frozenset({"client_cert", "client_key"}))
+"""Ways to prove who asks."""
+
+
+def _add(merged: dict[str, object], less: Mapping[str, object]) -> None:
+    """Add what a way with less precedence says, where nothing is said yet.
+
+    Of proofs of who asks those of one way count alone: a variable of the machine must not contradict an argument.
+    """
+    proofs = {proof for proof in _PROOFS if proof & merged.keys()}
+    others = frozenset().union(*_PROOFS) - frozenset().union(*proofs) if proofs else frozenset[str]()
+    merged |= {name: value for name, value in less.items() if name not in merged.keys() | others}
 
 
 def _origin(
@@ -630,6 +654,10 @@ def _contradictions(settings: Settings, given: frozenset[str]) -> list[Problem]:
         ("client_key", settings.client_key and "client_cert" not in given, "is given without client_cert"),
         ("impersonate_groups", settings.impersonate_groups and "impersonate_user" not in given,
             "needs impersonate_user: the API server takes groups only together with a user"),
+        ("persist_config", settings.persist_config and isinstance(settings.kubeconfig, dict),
+            "has no use with kubeconfig being a dictionary, which there is no file to write back to"),
+        ("client_cert", settings.client_cert and (settings.host or "").startswith("http://"),
+            "has no use with host being http://, where no certificate is shown"),
         ("ca_cert", settings.ca_cert and (settings.host or "").startswith("http://"),
             "has no use with host being http://, where there is no certificate to verify"),
         ("registry_ca_cert", settings.registry_ca_cert and (settings.registry_url or "").startswith("http://"),
