@@ -113,12 +113,12 @@ class _Collector:
                 self._add_pull_spec(user, parse_pull_spec(reference.text), reference.namespace, resolves=resolves)
             case "ImageStreamTag":
                 name, colon, tag = reference.text.partition(":")
-                if not name or not colon or not tag or "/" in reference.text or "@" in reference.text:
+                if not name or not colon or not tag or ":" in tag or "/" in reference.text or "@" in reference.text:
                     raise InvalidPullSpecError("an ImageStreamTag is written name:tag")
                 self.tags[f"{reference.namespace}/{name}", tag].add(user)
             case "ImageStreamImage":
                 name, _, digest = reference.text.partition("@")
-                if not name or "/" in name or not is_digest(digest):
+                if not name or "/" in name or ":" in name or not is_digest(digest):
                     raise InvalidPullSpecError("an ImageStreamImage is written name@digest")
                 self._add_digest(user, f"{reference.namespace}/{name}", digest)
             case "image id":

@@ -204,6 +204,25 @@ def test_links_left_behind_by_an_interrupted_run_go_R28() -> None:
     assert found.plan.streams[0].removed_tags == ()
 
 
+def test_a_manifest_link_alone_may_be_left_behind_R28() -> None:
+    found = analysed(image(A, repository="shop/web"), image_stream("shop/web"))
+    assert links(found) == (set(), {A})
+
+
+def test_links_are_looked_for_past_images_that_stay_R28() -> None:
+    found = analysed(
+        image(B, repository="shop/web"),
+        image(A, layers=[L1], repository="shop/web"),
+        image_stream("shop/web", latest=[item(B, YOUNG)]),
+    )
+    assert links(found) == ({L1}, {A})
+
+
+def test_a_config_is_no_blob_of_an_image_without_one_R24() -> None:
+    found = analysed(image(A), approval=Approval.of(analysed(image(A)).plan))
+    assert found.plan.images[0].blobs == (A,)
+
+
 def test_links_of_an_image_that_stays_in_no_stream_stay_R25() -> None:
     """One pushed by digest minutes ago, whose index is still to come, needs the repository that it was pushed to."""
     found = analysed(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pruner.analysis import Analysis
+from pruner.analysis import Analysis, Usage
 from pruner.plan import Approval
 from tests.unit.builders import (
     HOST,
@@ -66,6 +66,12 @@ def test_a_revision_younger_than_the_age_limit_is_kept_R14(age: float, rule: str
 def test_all_of_a_young_image_stream_is_kept_R14(age: float, rule: str | None) -> None:
     stream = image_stream("shop/web", latest=[A, B], age=age)
     assert outcome(stream, number=0) == outcome(stream, number=1) == rule
+
+
+def test_what_is_young_is_said_R14() -> None:
+    found = analysed(*IMAGES, image_stream("shop/web", latest=[item(A, 1)]), image_stream("shop/db", latest=[A], age=1))
+    assert str(revision(found, "shop/web:latest")) == "the revision is younger than keep_younger_than (R14)"
+    assert str(revision(found, "shop/db:latest")) == "the image stream is younger than keep_younger_than (R14)"
 
 
 def test_a_young_stream_keeps_revisions_without_an_image_R14() -> None:
@@ -146,6 +152,14 @@ def test_the_number_of_a_revision_is_said_R16() -> None:
         "revision 0 is among the newest 2 (R16)",
         "revision 1 is among the newest 2 (R16)",
         "revision 2 is past the newest 2, and not used (R16)",
+    ]
+
+
+def test_each_revision_that_goes_has_its_own_number_R16() -> None:
+    found = analysed(*IMAGES, image_stream("shop/web", latest=[A, B]))
+    assert [str(revision(found, "shop/web:latest", number)) for number in (0, 1)] == [
+        "revision 0 is past the newest 0, and not used (R16)",
+        "revision 1 is past the newest 0, and not used (R16)",
     ]
 
 
@@ -334,6 +348,34 @@ def test_use_comes_before_protection_R17_R18() -> None:
         *IMAGES, image_stream("shop/web", latest=[A]), deployment("shop/x", f"{WEB}@{A}"), protect=("shop/web",)
     )
     assert kept_by(revision(found, "shop/web:latest")) == "R17"
+
+
+# --- uses that come up during a run ----------------------------------------------------------------------------------
+
+
+def test_uses_that_come_up_later_count_in_later_decisions_R28() -> None:
+    stream = image_stream("shop/web", latest=[A, B], v1=[C])
+    found = analysed(*IMAGES, stream, deployment("shop/x", WEB))
+    assert len(found.plan.streams[0].revisions) == 2
+    found.history_rules.also_used(
+        Usage(
+            tags={("shop/web", "latest"): ("Pod shop/b",), ("shop/web", "v1"): ("Pod shop/a",)},
+            digests={("shop/web", B): ("Pod shop/c",)},
+        )
+    )
+    latest, v1 = found.history_rules.decide(stream).tags
+    assert [kept_by(decision) for decision in (*latest.decisions, *v1.decisions)] == ["R15", "R17", "R15"]
+    assert latest.decisions[0].causes == ("Deployment shop/x", "Pod shop/b")
+    assert latest.decisions[1].causes == ("Pod shop/c",)
+    assert v1.decisions[0].causes == ("Pod shop/a",)
+
+
+def test_users_of_a_digest_that_come_up_later_join_the_earlier_R28() -> None:
+    stream = image_stream("shop/web", latest=[A])
+    found = analysed(*IMAGES, stream, deployment("shop/x", f"{WEB}@{A}"))
+    found.history_rules.also_used(Usage(digests={("shop/web", A): ("Pod shop/b",)}))
+    (latest,) = found.history_rules.decide(stream).tags
+    assert latest.decisions[0].causes == ("Deployment shop/x", "Pod shop/b")
 
 
 # --- R19, R20: what is absent or empty -------------------------------------------------------------------------------

@@ -331,6 +331,14 @@ def test_with_a_namespace_images_dropped_earlier_in_the_run_are_candidates_R23()
     assert outcome(A, image(A), namespace="shop", approval=mid_run) is None
 
 
+def test_what_goes_now_and_what_went_earlier_in_the_run_are_candidates_R23() -> None:
+    objects = [image(A), image(B), image_stream("shop/web", latest=[A])]
+    whole = Approval.of(analysed(*objects, image_stream("shop/db", latest=[B]), namespace="shop").plan)
+    mid_run = Approval(whole.revisions, whole.images, whole.blobs, whole.links, frozenset({B}))
+    found = analysed(*objects, namespace="shop", approval=mid_run)
+    assert {each.name for each in found.plan.images} == {A, B}
+
+
 # --- the plan's list of them -----------------------------------------------------------------------------------------
 
 
@@ -364,6 +372,13 @@ def test_rules_are_recorded_in_the_plan() -> None:
 def test_warnings_are_notes_of_the_plan_R9() -> None:
     found = analysed(deployment("x/y", "a b"), ignore_invalid_refs=True)
     assert found.plan.notes == ("ignored: Deployment x/y, container 'c0': 'a b': invalid reference format",)
+
+
+def test_an_analysis_knows_the_images_that_it_decided_on() -> None:
+    found = analysed(image(A), index(B, [A]))
+    assert found.family.images.keys() == found.images.keys() == {A, B}
+    assert found.family.indexes(A) == (B,)
+    assert found.family.indexes(B) == ()
 
 
 def test_an_index_has_its_media_type_R22() -> None:

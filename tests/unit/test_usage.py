@@ -10,7 +10,7 @@ import pytest
 
 from pruner.analysis import find_usage
 from pruner.analysis.usage import Usage, age_limit
-from pruner.cluster.objects import BEGINNING, ObjectReference, Referrer, Workload, WorkloadMeta
+from pruner.cluster.objects import BEGINNING, ObjectReference, Referrer, RevisionData, Workload, WorkloadMeta
 from pruner.cluster.snapshot import extra_referrer
 from pruner.errors import InvalidReferencesError
 from pruner.settings import PRESETS, PodSource
@@ -119,6 +119,11 @@ def test_a_finished_pod_without_a_time_is_older_than_any_limit_R5() -> None:
     assert tags(Referrer("Pod", timeless)) == []
 
 
+def test_what_is_listed_after_an_old_finished_pod_counts_R5() -> None:
+    done = pod("shop/done", f"{WEB}:v1", phase="Failed")
+    assert tags(done, deployment("shop/x", f"{WEB}:v2")) == ["shop/web:v2"]
+
+
 def test_only_pods_are_asked_for_their_age_R5() -> None:
     assert tags(controller("Job", "shop/old", f"{WEB}:v1")) == ["shop/web:v1"]
 
@@ -225,6 +230,9 @@ BAD_SOURCES = [
     from_("ImageStreamTag", "shop/web:v1"),
     from_("ImageStreamTag", f"web@{A}"),
     from_("ImageStreamTag", "web:v1@2"),
+    from_("ImageStreamTag", "web:v1:v2"),
+    from_("ImageStreamImage", f"web:v1@{A}"),
+    from_("ImageStreamImage", f"web@{A}@{A}"),
     from_("ImageStreamImage", "web"),
     from_("ImageStreamImage", "web:v1"),
     from_("ImageStreamImage", f"@{A}"),
@@ -343,6 +351,10 @@ def test_a_digest_that_a_tag_of_a_stream_comes_from_is_used_R10() -> None:
     assert usage(found).anywhere == {A: ("ImageStream shop/app",)}
 
 
+def test_a_tag_alone_with_a_namespace_is_one_of_that_namespace_R10() -> None:
+    assert tags(image_stream("shop/app", sources={"x": from_("ImageStreamTag", "v1", "base")})) == ["base/app:v1"]
+
+
 def test_a_tag_with_a_colon_is_not_one_of_the_same_stream_R10() -> None:
     assert tags(image_stream("shop/app", sources={"x": from_("ImageStreamTag", "app:v2")})) == ["shop/app:v2"]
 
@@ -401,6 +413,42 @@ LOCAL = image_stream("shop/web", local=True)
 def test_a_bare_name_is_a_stream_where_names_are_resolved_R10(objects: Sequence[Object], used: list[str]) -> None:
     assert tags(*objects) == used
     assert tags(*objects, references="oc") == []
+
+
+@pytest.mark.parametrize(
+    "user",
+    [
+        pod("shop/x", ephemeral=["web:v1"]),
+        pod("shop/x", volumes=["web:v1"]),
+        deployment("shop/x", volumes=["web:v1"]),
+        controller_revision("shop/x", "web:v1"),
+        build("shop/x", from_("DockerImage", "web:v1")),
+        build("shop/x", images=[from_("DockerImage", "web:v1")]),
+    ],
+)
+def test_a_bare_name_is_one_of_the_namespace_wherever_it_stands_R10(user: Referrer) -> None:
+    assert tags(LOCAL, user) == ["shop/web:v1"]
+
+
+def test_a_bare_name_of_a_further_kind_is_one_of_its_namespace_R10_R13() -> None:
+    found = extra_referrer(
+        PodSource("acme.io", "v1", "fleets", images=("spec.image",)),
+        {"metadata": {"namespace": "shop", "name": "x"}, "spec": {"image": "web:v1"}},
+    )
+    assert tags(LOCAL, found) == ["shop/web:v1"]
+
+
+def test_local_streams_may_be_given_besides_the_snapshot_R10() -> None:
+    found = snapshot(deployment("shop/x", "web:v1"))
+    assert list(find_usage(found, rules(), frozenset({"shop/web"})).tags) == [("shop/web", "v1")]
+    found = snapshot(LOCAL, deployment("shop/x", "web:v1"))
+    assert find_usage(found, rules(), frozenset()).tags == {}
+
+
+def test_a_controller_revision_is_read_with_all_that_extended_rules_read_R10() -> None:
+    volume = deployment("shop/x", volumes=[f"{WEB}:v1"]).workload.spec
+    revision = Workload(WorkloadMeta("x-1", "shop"), data=RevisionData(volume))
+    assert tags(Referrer("ControllerRevision", revision)) == ["shop/web:v1"]
 
 
 def test_a_bare_name_with_a_digest_uses_the_digest_in_the_stream_R10() -> None:

@@ -1,0 +1,133 @@
+"""Mutation run over pruner/analysis: how many small defects, planted one at a time, the unit tests find.
+
+    python tools/mutants.py [FOLDER]          FOLDER keeps the virtual environment and the results; .tools/mutants
+    python tools/mutants.py --survivors       run those again that survived the last run, with the tests of now
+    python tools/mutants.py --show NAME       what a mutant that survived changes
+
+Mutants are planted by mutmut into a copy of the package; each is run against the unit tests that reach it, in a forked process. Printed are
+killed and surviving mutants, and their names; the exit code is 1 where less than 90 % were killed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import json
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+REQUIREMENTS = ROOT / "tools" / "mutants-requirements.txt"
+WANTED = 90.0
+TESTS = ("usage", "history", "images", "blobs", "on_the_wire", "pull_specs", "plan", "properties")
+CONFIGURATION = f"""
+[tool.mutmut]
+source_paths = ["pruner"]
+only_mutate = ["pruner/analysis/*"]
+also_copy = ["tests", "pyproject.toml"]
+pytest_add_cli_args = ["-x", "-q", "-p", "no:cacheprovider"]
+pytest_add_cli_args_test_selection = {json.dumps([f"tests/unit/test_{name}.py" for name in TESTS])}
+"""
+KILLED = {1, 3, 24, 36, 152, 255}
+"""Exit codes of mutants that were found: by a failing or crashing test, or by never ending."""
+
+
+def environment(folder: Path) -> Path:
+    """A virtual environment with mutmut, which also sees the packages of the Python that runs this."""
+    home = folder / "environment"
+    stamp = home / "stamp"
+    wanted = REQUIREMENTS.read_text(encoding="utf-8")
+    if not stamp.exists() or stamp.read_text(encoding="utf-8") != wanted:
+        shutil.rmtree(home, ignore_errors=True)
+        subprocess.run([sys.executable, "-m", "venv", home], check=True)
+        pip = [home / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        subprocess.run([*pip, "-r", REQUIREMENTS], check=True)
+        version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+        ours = home / "lib" / version / "site-packages" / "project.pth"
+        ours.write_text(sysconfig.get_paths()["purelib"] + "\n", encoding="utf-8")
+        stamp.write_text(wanted, encoding="utf-8")
+    return home / "bin" / "mutmut"
+
+
+def copy_project(work: Path) -> None:
+    """What the run needs of the project; results of an earlier run stay."""
+    without_caches = shutil.ignore_patterns("__pycache__")
+    for name in ("pruner", "tests/unit"):
+        shutil.rmtree(work / name, ignore_errors=True)
+        shutil.copytree(ROOT / name, work / name, ignore=without_caches)
+    shutil.copy(ROOT / "tests" / "__init__.py", work / "tests")
+    settings = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    (work / "pyproject.toml").write_text(settings + CONFIGURATION, encoding="utf-8")
+
+
+def results(work: Path) -> dict[str, int | None]:
+    """The exit code of the tests by mutant; None for one that was not run."""
+    found: dict[str, int | None] = {}
+    for path in sorted((work / "mutants" / "pruner" / "analysis").glob("*.meta")):
+        found.update(json.loads(path.read_text(encoding="utf-8"))["exit_code_by_key"])
+    return found
+
+
+def _survivors(found: dict[str, int | None]) -> list[str]:
+    return [name for name, code in found.items() if code not in KILLED]
+
+
+def report(found: dict[str, int | None], seconds: float) -> int:
+    counts = collections.Counter(name.split(".")[2] for name in found)
+    survivors = _survivors(found)
+    surviving = collections.Counter(name.split(".")[2] for name in survivors)
+    for name in survivors:
+        print(f"survived  {name}{'' if found[name] == 0 else '  (no test reaches it, or it was not run)'}")
+    for module, count in sorted(counts.items()):
+        print(f"{module:12} {count:5} mutants, {surviving[module]:3} survived")
+    killed = len(found) - len(survivors)
+    share = 100 * killed / len(found) if found else 0.0
+    print(f"{killed} of {len(found)} mutants of pruner/analysis killed: {share:.1f} % in {seconds / 60:.1f} minutes")
+    return 0 if share >= WANTED else 1
+
+
+def main() -> int:
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("folder", nargs="?", type=Path, default=ROOT / ".tools" / "mutants")
+    options.add_argument("--minutes", type=float, default=30, help="of running mutants, at most (30)")
+    options.add_argument("--show", metavar="NAME", help="show what this mutant changes")
+    options.add_argument("--survivors", action="store_true", help="run only those again that survived the last run")
+    asked = options.parse_args()
+    folder: Path = asked.folder.resolve()
+    work = folder / "work"
+    mutmut = environment(folder)
+    if asked.show:
+        return subprocess.run([mutmut, "show", asked.show], cwd=work, check=False).returncode
+    again = _survivors(results(work)) if asked.survivors else []
+    if not again:
+        shutil.rmtree(work, ignore_errors=True)
+    (work / "tests").mkdir(parents=True, exist_ok=True)
+    copy_project(work)
+    began = time.monotonic()
+    with (folder / "log").open("w", encoding="utf-8") as log:
+        environ = {**os.environ, "HYPOTHESIS_PROFILE": "quick"}
+        try:
+            ran = subprocess.run(
+                [mutmut, "run", *again],
+                cwd=work,
+                env=environ,
+                stdout=log,
+                stderr=log,
+                timeout=asked.minutes * 60,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            print(f"not all mutants were run in {asked.minutes:g} minutes")
+        else:
+            if ran.returncode:
+                print(f"mutmut ended with {ran.returncode}; its output is in {folder / 'log'}")
+    return report(results(work), time.monotonic() - began)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
