@@ -20,7 +20,10 @@ from pruner.errors import PrunerError, SettingsError
 from pruner.settings import PARAMETERS, Parameter, read
 
 COMMANDS: Final[dict[str, str]] = {
+    "doctor": "pruner.doctor:doctor",
     "explain": "pruner.explain:command",
+    "plan": "pruner.report.cli:plan",
+    "report": "pruner.report.cli:report",
 }
 """Where each command is."""
 

@@ -1,0 +1,167 @@
+"""The report as one page of HTML that needs nothing else: no network, no fonts, no other file.
+
+Tables and sums are made here, by a template that escapes everything; the list of images, which may have 100,000 rows, is handed
+to the page's script as JSON, compact by numbering its texts. The page's Content-Security-Policy allows this one script and this one style
+sheet by their digests, and nothing from anywhere.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from pruner.plan import Decision
+from pruner.report import wording
+from pruner.report.model import NO_STREAM, Report, ReportedImage
+
+_FOLDER: Final = Path(__file__).parent / "page"
+_TILES: Final = 400
+"""Image streams that the treemap has tiles for; the rest is one tile."""
+_SUMS: Final = 200
+"""Rows of the table of image streams."""
+
+
+def page(report: Report) -> str:
+    """The page."""
+    script, style = _part("page.js"), _part("page.css")
+    environment = Environment(
+        loader=FileSystemLoader(_FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(size=wording.size, clean=wording.printable, time=wording.time, number=_number)
+    ages, kept_by = report.ages, report.kept_by
+    return environment.get_template("page.html.j2").render(
+        report=report,
+        plan=report.plan,
+        headline=wording.headline(report),
+        outcome_line=wording.outcome_line(report.outcome) if report.outcome else "",
+        rules=wording.rules(report),
+        ages=ages,
+        oldest=max(1, *(each.going + each.staying for each in ages)),
+        kept_by=kept_by,
+        most=max([1, *(each.images + each.revisions for each in kept_by)]),
+        sums=report.streams[:_SUMS],
+        more_sums=len(report.streams) - _SUMS,
+        script=Markup(script),  # noqa: S704 - a file of this package
+        style=Markup(style),  # noqa: S704 - a file of this package
+        script_digest=_source(script),
+        style_digest=_source(style),
+        json=Markup(_harmless(msgspec.json.encode(_content(report)))),  # noqa: S704 - escaped by _harmless
+    )
+
+
+def _part(name: str) -> str:
+    return (_FOLDER / name).read_text(encoding="utf-8")
+
+
+def _source(content: str) -> str:
+    """What a Content-Security-Policy calls this content."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}'"
+
+
+def _harmless(json: bytes) -> str:
+    """JSON in which nothing ends a script element or opens a comment: `<`, `>` and `&` stand in its strings only."""
+    for character in b"<>&":
+        json = json.replace(bytes([character]), f"\\u{character:04x}".encode())
+    return json.decode()
+
+
+def _number(number: int) -> str:
+    return f"{number:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+
+
+class _Texts:
+    """Texts by number: half a million reasons are a few dozen texts."""
+
+    def __init__(self) -> None:
+        self.all: list[str] = []
+        self._numbers: dict[str, int] = {}
+        self._decisions: dict[int, tuple[Decision, int]] = {}
+
+    def number(self, text: str) -> int:
+        found = self._numbers.get(text)
+        if found is None:
+            found = self._numbers[text] = len(self.all)
+            self.all.append(wording.printable(text))
+        return found
+
+    def of(self, decision: Decision) -> int:
+        """Decisions are shared objects, so that putting one into words is done once."""
+        known = self._decisions.get(id(decision))
+        if known is None:
+            known = self._decisions[id(decision)] = (decision, self.number(_in_full(decision)))
+        return known[1]
+
+
+def _in_full(decision: Decision) -> str:
+    """The reason with the objects that it names: twenty of them, which says enough."""
+    named = ", ".join(decision.causes[:20])
+    more = f" and {len(decision.causes) - 20} more" if len(decision.causes) > 20 else ""
+    return f"{decision.why}{f' {named}' if named else ''}{more} ({decision.rule})"
+
+
+def _content(report: Report) -> dict[str, Any]:
+    """What the script is given. Images are arrays: page.js names their places."""
+    texts = _Texts()
+    return {
+        "asOf": _seconds(report.plan.as_of),
+        "deleted": sorted(report.outcome.deleted) if report.outcome else [],
+        "images": [_row(image, texts) for image in report.images],
+        "streams": _tiles(report),
+        "texts": texts.all,
+    }
+
+
+def _row(image: ReportedImage, texts: _Texts) -> list[Any]:
+    return [
+        wording.printable(image.digest),
+        int(image.reason.kept),
+        _seconds(image.created),
+        image.freed if not image.reason.kept else -1 if image.size is None else image.size,
+        texts.number(image.name),
+        texts.of(image.reason),
+        texts.number(image.reference),
+        [
+            [
+                texts.number(f"{named.stream}:{named.tag}"),
+                named.revision,
+                _seconds(named.created),
+                int(named.reason.kept),
+                texts.of(named.reason),
+            ]
+            for named in image.named_by
+        ],
+        [texts.number(user) for user in image.used_by[:50]],
+        image.unmeasured,
+        -1 if image.size is None else image.size,
+    ]
+
+
+def _seconds(moment: datetime | None) -> int:
+    return -1 if moment is None else int(moment.timestamp())
+
+
+def _tiles(report: Report) -> list[tuple[str, str, int, int]]:
+    """Namespace, stream, bytes and images of every tile."""
+    tiles = [
+        (
+            "" if each.stream == NO_STREAM else wording.printable(each.namespace),
+            wording.printable(each.stream),
+            each.bytes,
+            each.images,
+        )
+        for each in report.streams[:_TILES]
+    ]
+    if rest := report.streams[_TILES:]:
+        tiles.append(("", f"({len(rest)} more)", sum(each.bytes for each in rest), sum(each.images for each in rest)))
+    return tiles

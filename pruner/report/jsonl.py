@@ -1,0 +1,138 @@
+"""The report as a file: the plan's own lines (pruner.plan), after their end what is known of all that stays, and the result.
+
+`pruner.plan.decode` reads such a file as a plan and passes over what follows, so that one file is report and approved plan in one. Lines
+after the plan's end are `decisions` with their counts, `kept image`, `kept revision`, `in use`, `image size`, and `result`.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from pruner.analysis import Analysis
+from pruner.apply.result import Failure, Result, Skipped
+from pruner.apply.result import Summary as ResultSummary
+from pruner.errors import UnsafePlanError
+from pruner.plan import PrunePlan, decode, encode
+from pruner.report.model import Decisions, ImageSize, InUse, KeptImage, KeptRevision, Outcome, Report
+
+
+class _Decisions(msgspec.Struct, frozen=True, tag="decisions", tag_field="line"):
+    """How many lines of each kind follow, so that truncation shows."""
+
+    images: int
+    revisions: int
+    uses: int
+    sizes: int
+
+
+class _Named(msgspec.Struct, frozen=True):
+    name: str = ""
+
+
+class _Object(msgspec.Struct, frozen=True):
+    metadata: _Named = _Named()
+
+
+class _Result(msgspec.Struct, frozen=True, tag="result", tag_field="line"):
+    """What of the result's line is shown; its objects are whole in the file."""
+
+    summary: ResultSummary
+    deleted_images: tuple[_Object, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
+    failures: tuple[Failure, ...] = ()
+
+
+_encoder: Final = msgspec.json.Encoder()
+_decoder: Final = msgspec.json.Decoder(_Decisions | KeptImage | KeptRevision | InUse | ImageSize | _Result)
+
+
+def encode_report(analysis: Analysis) -> Iterator[bytes]:
+    """The lines of a plan and of the decisions on everything else, each with its line break."""
+    yield from encode(analysis.plan)
+    yield from _decision_lines(Decisions.of(analysis))
+
+
+def encode_result(plan: PrunePlan, result: Result, earlier: Path | None = None) -> Iterator[bytes]:
+    """The lines of a plan that was carried out: the plan, the decisions, the result.
+
+    The decisions are those that the report at `earlier` holds, where it is there and of the same plan: what carries a plan out
+    does not know what kept the rest.
+    """
+    decisions = _decisions_of(earlier, plan) if earlier is not None else None
+    yield from encode(plan)
+    if decisions is not None:
+        yield from _decision_lines(decisions)
+    builtins = {"line": "result", **msgspec.to_builtins(result), "summary": msgspec.to_builtins(result.summary)}
+    yield _line(builtins)
+
+
+def encode_again(report: Report) -> Iterator[bytes]:
+    """The lines of a report that was read. Of the result it has what is shown, not the whole objects."""
+    yield from encode(report.plan)
+    if report.decisions is not None:
+        yield from _decision_lines(report.decisions)
+    if report.outcome is not None:
+        outcome = report.outcome
+        deleted = tuple(_Object(_Named(name)) for name in sorted(outcome.deleted))
+        yield _line(_Result(outcome.summary, deleted, outcome.skipped, outcome.failures))
+
+
+def _decision_lines(decisions: Decisions) -> Iterator[bytes]:
+    parts = (decisions.images, decisions.revisions, decisions.uses, decisions.sizes)
+    yield _line(_Decisions(*map(len, parts)))
+    for value in itertools.chain.from_iterable(parts):
+        yield _line(value)
+
+
+def _line(value: Any) -> bytes:
+    return _encoder.encode(value) + b"\n"
+
+
+def _decisions_of(path: Path, plan: PrunePlan) -> Decisions | None:
+    """What a report of the same plan knows of the rest; None where there is no such report."""
+    try:
+        earlier = read_report(path)
+    except (OSError, UnsafePlanError):
+        return None
+    return earlier.decisions if earlier.plan.fingerprint == plan.fingerprint else None
+
+
+def read_report(path: str | Path) -> Report:
+    """The report in a file that preview, up or `plan --out` has written.
+
+    Raises OSError, and UnsafePlanError for what is no plan, is truncated or was edited.
+    """
+    with Path(path).open("rb") as lines:
+        return decode_report(lines, str(path))
+
+
+def decode_report(lines: Iterable[bytes], where: str) -> Report:
+    """The report in these lines. Raises UnsafePlanError as `pruner.plan.decode` does, and for decisions that are truncated."""
+    rest = iter(lines)
+    plan = decode(rest, where)
+    header, outcome = None, None
+    parts: dict[type, list[Any]] = {KeptImage: [], KeptRevision: [], InUse: [], ImageSize: []}
+    for line in rest:
+        try:
+            value = _decoder.decode(line)
+        except msgspec.MsgspecError as error:
+            raise UnsafePlanError(f"{where}: has a line after its plan that is none of a report: {error}") from None
+        match value:
+            case _Decisions():
+                header = value
+            case _Result():
+                deleted = frozenset(image.metadata.name for image in value.deleted_images)
+                outcome = Outcome(value.summary, deleted, value.skipped, value.failures)
+            case _:
+                parts[type(value)].append(value)
+    decisions = None
+    if header is not None:
+        decisions = Decisions(*map(tuple, parts.values()))
+        if header != _Decisions(*map(len, parts.values())):
+            raise UnsafePlanError(f"{where}: is truncated after its plan; take the whole file, or preview again")
+    return Report.made_of(plan, decisions, outcome)

@@ -1,0 +1,115 @@
+"""The report as Markdown, short enough for a comment on a pull request.
+
+Sums and the largest image streams stand open, the full list is folded. Platforms refuse long comments (GitHub past 65,536 characters), so
+what would exceed the limit is cut at a line, and how much is missing is said. What comes from the cluster stands in code spans,
+where it can neither be markup nor mention anyone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from pruner.report import wording
+from pruner.report.model import Report
+from pruner.report.text import why
+
+LIMIT: Final = 60_000
+"""Characters; platforms that allow less are told by the caller."""
+_STREAMS: Final = 15
+_LINES: Final = 20
+_ROOM: Final = 200
+"""Characters kept free for the line that says what was cut, and the end of the folded part."""
+
+
+def markdown(report: Report, *, limit: int = LIMIT) -> str:
+    """The report in at most `limit` characters."""
+    text = "\n".join(_open_part(report)) + "\n"
+    if len(text) > limit - _ROOM:
+        return text[: max(limit - _ROOM, 0)].rsplit("\n", 1)[0] + "\n\n*Cut here; the full report has the rest.*\n"
+    for title, heading, rows in (_going(report), _kept(report)):
+        if rows:
+            text += _folded(title, heading, rows, limit - len(text))
+    return text
+
+
+def _open_part(report: Report) -> Iterator[str]:
+    plan = report.plan
+    yield f"### pruner: {wording.headline(report)}"
+    yield ""
+    yield f"Cluster {code(plan.cluster)}, as of {wording.time(plan.as_of)}, plan {code(plan.fingerprint)}"
+    yield ""
+    if plan.notes:
+        yield from _lines([f"- :warning: {code(note)}" for note in plan.notes], "notes")
+    if report.outcome is not None:
+        yield from _outcome(report)
+    if report.streams:
+        yield "| image stream | revisions | images | frees |"
+        yield "|---|---:|---:|---:|"
+        for each in report.streams[:_STREAMS]:
+            yield f"| {code(each.stream)} | {each.revisions} | {each.images} | {wording.size(each.bytes)} |"
+        if len(report.streams) > _STREAMS:
+            rest = report.streams[_STREAMS:]
+            sums = [sum(getattr(each, name) for each in rest) for name in ("revisions", "images", "bytes")]
+            yield f"| and {len(rest)} more | {sums[0]} | {sums[1]} | {wording.size(sums[2])} |"
+        yield ""
+
+
+def _outcome(report: Report) -> Iterator[str]:
+    outcome = report.outcome
+    if outcome is None:
+        return
+    yield f"**{wording.outcome_line(outcome)}**"
+    yield ""
+    yield from _lines([f"- failed: {code(each.what)}: {code(each.why)}" for each in outcome.failures], "failures")
+    yield from _lines([f"- left alone: {code(each.what)}: {code(each.why)}" for each in outcome.skipped], "left alone")
+
+
+def _lines(lines: list[str], what: str) -> Iterator[str]:
+    yield from lines[:_LINES]
+    if len(lines) > _LINES:
+        yield f"- and {len(lines) - _LINES} more {what}"
+    if lines:
+        yield ""
+
+
+def _going(report: Report) -> tuple[str, str, list[str]]:
+    rows = [
+        f"| {code(wording.short(image.digest))} | {code(image.name)} | {wording.age(report, image.created)} | {wording.size(image.freed)} "
+        f"| {code(why(image))} |"
+        for image in report.going
+    ]
+    return (
+        f"Everything that goes ({len(rows)}), and why",
+        "| image | named by | age | frees | why |\n|---|---|---:|---:|---|\n",
+        rows,
+    )
+
+
+def _kept(report: Report) -> tuple[str, str, list[str]]:
+    rows = [f"| {each.rule} | {code(each.why)} | {each.images} | {each.revisions} |" for each in report.kept_by]
+    return "What keeps the rest", "| rule | why | images | revisions |\n|---|---|---:|---:|\n", rows
+
+
+def _folded(title: str, heading: str, rows: Iterable[str], room: int) -> str:
+    """A folded table that takes at most so many characters; empty where not even one row has room."""
+    begin, end = f"<details><summary>{title}</summary>\n\n{heading}", "\n</details>\n"
+    left = room - len(begin) - len(end) - _ROOM
+    shown, whole = [], list(rows)
+    for row in whole:
+        left -= len(row) + 1
+        if left < 0:
+            break
+        shown.append(row + "\n")
+    cut = len(whole) - len(shown)
+    if not shown:
+        note = f"*{title}: left out, there is no room for it; the full report has it.*\n"
+        return note if len(note) < room else ""
+    note = f"\n*{cut} of {len(whole)} rows do not fit in here; the full report has them.*\n" if cut else ""
+    return begin + "".join(shown) + note + end
+
+
+def code(text: str) -> str:
+    """The text as a code span that stays one inside of a table, whatever it contains; empty for an empty text."""
+    clean = wording.printable(text).replace("`", "'").replace("|", "\\|").strip()
+    return f"`{clean}`" if clean else ""

@@ -1,0 +1,359 @@
+"""The `Report`: a plan, what is known of everything that stays, and the result where there is one, put together for showing.
+
+Given an `Analysis`, or the parts that a file holds, it gives rows (`ReportedImage`, one for every digest) and sums: bytes by image stream,
+images by age, and what keeps the rest by rule. All writers show the same of it. Every total is in bytes, every age in days.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import msgspec
+
+from pruner.analysis import Analysis
+from pruner.apply.result import Failure, Result, Skipped
+from pruner.apply.result import Summary as ResultSummary
+from pruner.cluster.objects import moment
+from pruner.plan import Decision, PrunedBlob, PrunePlan
+
+
+class KeptImage(msgspec.Struct, frozen=True, gc=False, tag="kept image", tag_field="line", omit_defaults=True):
+    """An Image that stays. `size` in bytes as the API says it, None where it says nothing."""
+
+    name: str
+    created: datetime
+    reason: Decision
+    size: int | None = None
+    reference: str = ""
+
+
+class KeptRevision(msgspec.Struct, frozen=True, gc=False, tag="kept revision", tag_field="line", omit_defaults=True):
+    """An item of a tag's history that stays; `revision` 0 is the current one."""
+
+    stream: str
+    tag: str
+    revision: int
+    image: str
+    created: datetime
+    reason: Decision
+
+
+class InUse(msgspec.Struct, frozen=True, gc=False, tag="in use", tag_field="line"):
+    """An image that was in use when the plan was made, whatever keeps it: `by` names objects, `Kind namespace/name`."""
+
+    image: str
+    by: tuple[str, ...]
+
+
+class ImageSize(msgspec.Struct, frozen=True, gc=False, tag="image size", tag_field="line"):
+    """What the API says an Image takes that goes, shared layers included."""
+
+    name: str
+    size: int
+
+
+class Decisions(msgspec.Struct, frozen=True):
+    """What an analysis knows beyond its plan."""
+
+    images: tuple[KeptImage, ...] = ()
+    revisions: tuple[KeptRevision, ...] = ()
+    uses: tuple[InUse, ...] = ()
+    sizes: tuple[ImageSize, ...] = ()
+
+    @classmethod
+    def of(cls, analysis: Analysis) -> Decisions:
+        images = analysis.family.images
+        return cls(
+            images=tuple(
+                KeptImage(name, images[name].created, reason, images[name].size, images[name].reference)
+                for name, reason in sorted(analysis.images.items())
+                if reason.kept
+            ),
+            revisions=tuple(
+                KeptRevision(history.stream.name, tag.tag, revision, item.image, moment(item.created), reason)
+                for history in analysis.histories
+                for tag in sorted(history.tags, key=lambda tag: tag.tag)
+                for revision, (item, reason) in enumerate(zip(tag.items, tag.decisions, strict=True))
+                if reason.kept
+            ),
+            uses=tuple(InUse(image, by) for image, by in sorted(_users(analysis).items())),
+            sizes=tuple(
+                ImageSize(image.name, size)
+                for image in analysis.plan.images
+                if (size := images[image.name].size) is not None
+            ),
+        )
+
+
+def _users(analysis: Analysis) -> dict[str, tuple[str, ...]]:
+    """Who uses each digest: by digest, or by a tag whose current revision it is."""
+    users: defaultdict[str, set[str]] = defaultdict(set)
+    for (_, digest), names in analysis.usage.digests.items():
+        users[digest].update(names)
+    for digest, names in analysis.usage.anywhere.items():
+        users[digest].update(names)
+    for history in analysis.histories:
+        for tag in history.tags:
+            if tag.items and (names := analysis.usage.tags.get((history.stream.name, tag.tag), ())):
+                users[tag.items[0].image].update(names)
+    return {digest: tuple(sorted(names)) for digest, names in users.items()}
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What of a run's result is shown: counts and names, not whole objects."""
+
+    summary: ResultSummary
+    deleted: frozenset[str] = frozenset()
+    skipped: tuple[Skipped, ...] = ()
+    failures: tuple[Failure, ...] = ()
+
+    @classmethod
+    def of(cls, result: Result) -> Outcome:
+        return cls(
+            summary=result.summary,
+            deleted=frozenset(image["metadata"]["name"] for image in result.deleted_images),
+            skipped=tuple(result.skipped),
+            failures=tuple(result.failures),
+        )
+
+
+class NamedBy(msgspec.Struct, frozen=True, gc=False):
+    """A revision that names an image, and the decision on it."""
+
+    stream: str
+    tag: str
+    revision: int
+    created: datetime
+    reason: Decision
+
+
+class ReportedImage(msgspec.Struct, frozen=True, gc=False):
+    """One digest, with all that explains the decision on it.
+
+    `home` is the image stream, `namespace/name`, that it is shown under: the one whose revision goes, or else one that names it, or
+    else the repository that it was pushed to; empty where none is known. `freed` are the bytes of the blobs that go with it; a blob
+    that several of them share counts in each. `size` is what the API says it takes. `created` is None for a revision whose
+    Image object is absent.
+    """
+
+    digest: str
+    reason: Decision
+    home: str = ""
+    created: datetime | None = None
+    size: int | None = None
+    freed: int = 0
+    unmeasured: int = 0
+    reference: str = ""
+    named_by: tuple[NamedBy, ...] = ()
+    used_by: tuple[str, ...] = ()
+
+    @property
+    def namespace(self) -> str:
+        return self.home.partition("/")[0]
+
+    @property
+    def name(self) -> str:
+        """`namespace/stream:tag`, by the first revision that names it, or else its home."""
+        named = next((each for each in self.named_by if each.stream == self.home), None)
+        return f"{named.stream}:{named.tag}" if named is not None else self.home
+
+
+class StreamSum(msgspec.Struct, frozen=True):
+    """What goes of an image stream. Each blob counts once, in the first stream that it goes from."""
+
+    stream: str
+    images: int = 0
+    revisions: int = 0
+    bytes: int = 0
+
+    @property
+    def namespace(self) -> str:
+        return self.stream.partition("/")[0]
+
+
+class AgeCount(msgspec.Struct, frozen=True):
+    """Images of an age, going and staying."""
+
+    label: str
+    going: int = 0
+    staying: int = 0
+
+
+class RuleCount(msgspec.Struct, frozen=True):
+    """What one rule keeps. `why` are its reasons in words, most frequent first."""
+
+    rule: str
+    why: str
+    images: int = 0
+    revisions: int = 0
+
+
+AGES: Final[tuple[tuple[str, timedelta], ...]] = (
+    ("under a day", timedelta(days=1)),
+    ("1 to 7 days", timedelta(days=7)),
+    ("7 to 30 days", timedelta(days=30)),
+    ("30 to 90 days", timedelta(days=90)),
+    ("90 to 180 days", timedelta(days=180)),
+    ("180 days to a year", timedelta(days=365)),
+    ("1 to 2 years", timedelta(days=730)),
+    ("over 2 years", timedelta.max),
+)
+NO_STREAM: Final = "(no image stream)"
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """A plan for showing. `decisions` is None where only the plan is known, `outcome` where it has not been carried out."""
+
+    plan: PrunePlan
+    images: tuple[ReportedImage, ...] = ()
+    streams: tuple[StreamSum, ...] = ()
+    decisions: Decisions | None = None
+    outcome: Outcome | None = None
+
+    @classmethod
+    def of(cls, analysis: Analysis, result: Result | None = None) -> Report:
+        return cls.made_of(analysis.plan, Decisions.of(analysis), Outcome.of(result) if result is not None else None)
+
+    @classmethod
+    def made_of(cls, plan: PrunePlan, decisions: Decisions | None = None, outcome: Outcome | None = None) -> Report:
+        images = _Rows(plan, decisions or Decisions()).rows()
+        return cls(
+            plan=plan,
+            images=tuple(images),
+            streams=_stream_sums(plan, images),
+            decisions=decisions,
+            outcome=outcome,
+        )
+
+    @property
+    def going(self) -> list[ReportedImage]:
+        """Largest first."""
+        return [image for image in self.images if not image.reason.kept]
+
+    @property
+    def ages(self) -> tuple[AgeCount, ...]:
+        """Every class of ages, youngest first."""
+        counts: dict[str, list[int]] = {label: [0, 0] for label, _ in AGES}
+        for image in self.images:
+            if image.created is not None:
+                age = self.plan.as_of - image.created
+                label = next(label for label, end in AGES if age < end)
+                counts[label][image.reason.kept] += 1
+        return tuple(AgeCount(label, going, staying) for label, (going, staying) in counts.items())
+
+    @property
+    def kept_by(self) -> tuple[RuleCount, ...]:
+        """What keeps the rest: for each rule and reason how much, most first. Empty where only the plan is known."""
+        counts: defaultdict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0])
+        if self.decisions is not None:
+            reasons = (
+                [each.reason for each in self.decisions.images],
+                [each.reason for each in self.decisions.revisions],
+            )
+            for position, found in enumerate(reasons):
+                for reason in found:
+                    counts[reason.rule, _without_numbers(reason)][position] += 1
+        sums = (RuleCount(rule, why, *numbers) for (rule, why), numbers in counts.items())
+        return tuple(sorted(sums, key=lambda each: (-each.images - each.revisions, each.rule, each.why)))
+
+
+def _without_numbers(reason: Decision) -> str:
+    """The reason without the number of one revision, so that equal reasons are counted together."""
+    return "it is among the newest revisions of its tag" if reason.why.startswith("revision ") else reason.why
+
+
+class _Rows:
+    """Puts images, the revisions that name them, their users and their blobs together."""
+
+    def __init__(self, plan: PrunePlan, decisions: Decisions) -> None:
+        self.plan = plan
+        self.decisions = decisions
+        self.blobs: Mapping[str, PrunedBlob] = {blob.digest: blob for blob in plan.blobs}
+        self.sizes = {each.name: each.size for each in decisions.sizes}
+        self.users = {each.image: each.by for each in decisions.uses}
+        self.named: defaultdict[str, list[NamedBy]] = defaultdict(list)
+        for change in plan.streams:
+            for item in change.revisions:
+                self.named[item.image].append(
+                    NamedBy(change.stream, item.tag, item.revision, item.created, item.reason)
+                )
+        for kept in decisions.revisions:
+            self.named[kept.image].append(NamedBy(kept.stream, kept.tag, kept.revision, kept.created, kept.reason))
+
+    def rows(self) -> list[ReportedImage]:
+        found = [*self._going(), *self._absent(), *self._staying()]
+        return sorted(found, key=lambda image: (image.reason.kept, -image.freed, -(image.size or 0), image.digest))
+
+    def _going(self) -> Iterable[ReportedImage]:
+        for image in self.plan.images:
+            blobs = [self.blobs[digest] for digest in image.blobs if digest in self.blobs]
+            yield ReportedImage(
+                digest=image.name,
+                reason=image.reason,
+                home=self._home(image.name, image.reference),
+                created=image.created,
+                size=self.sizes.get(image.name),
+                freed=sum(blob.size or 0 for blob in blobs),
+                unmeasured=sum(blob.size is None for blob in blobs),
+                reference=image.reference,
+                named_by=self._named_by(image.name),
+                used_by=self.users.get(image.name, ()),
+            )
+
+    def _absent(self) -> Iterable[ReportedImage]:
+        """What revisions that go name without there being an Image that goes or is known to stay."""
+        known = {image.name for image in self.plan.images} | {image.name for image in self.decisions.images}
+        for digest in sorted(self.named.keys() - known):
+            named = self._named_by(digest)
+            gone = next((each for each in named if not each.reason.kept), None)
+            if gone is not None:
+                yield ReportedImage(
+                    digest, gone.reason, gone.stream, named_by=named, used_by=self.users.get(digest, ())
+                )
+
+    def _staying(self) -> Iterable[ReportedImage]:
+        for image in self.decisions.images:
+            yield ReportedImage(
+                digest=image.name,
+                reason=image.reason,
+                home=self._home(image.name, image.reference),
+                created=image.created,
+                size=image.size,
+                reference=image.reference,
+                named_by=self._named_by(image.name),
+                used_by=self.users.get(image.name, ()),
+            )
+
+    def _named_by(self, digest: str) -> tuple[NamedBy, ...]:
+        named = self.named.get(digest, ())
+        return tuple(sorted(named, key=lambda each: (each.reason.kept, each.stream, each.tag, each.revision)))
+
+    def _home(self, digest: str, reference: str) -> str:
+        named = self._named_by(digest)
+        if named:
+            return named[0].stream
+        path = reference.partition("@")[0].partition("/")[2]
+        return path if path.count("/") == 1 else ""
+
+
+def _stream_sums(plan: PrunePlan, images: Iterable[ReportedImage]) -> tuple[StreamSum, ...]:
+    """Largest first. The sum of all is what the plan frees."""
+    counts: defaultdict[str, dict[str, Any]] = defaultdict(lambda: {"images": 0, "revisions": 0, "bytes": 0})
+    homes = {image.digest: image.home or NO_STREAM for image in images if not image.reason.kept}
+    going = {image.name: image for image in plan.images}
+    for change in plan.streams:
+        counts[change.stream]["revisions"] += len(change.revisions)
+    counted: set[str] = set()
+    sizes = {blob.digest: blob.size or 0 for blob in plan.blobs}
+    for name in sorted(going, key=lambda name: (homes[name], name)):
+        home = counts[homes[name]]
+        home["images"] += 1
+        home["bytes"] += sum(sizes.get(digest, 0) for digest in going[name].blobs if digest not in counted)
+        counted.update(going[name].blobs)
+    if left := sum(size for digest, size in sizes.items() if digest not in counted):
+        counts[NO_STREAM]["bytes"] += left
+    sums = (StreamSum(stream, **numbers) for stream, numbers in counts.items())
+    return tuple(sorted(sums, key=lambda each: (-each.bytes, -each.images, each.stream)))

@@ -1,0 +1,110 @@
+"""The report as metrics, in OpenMetrics text: for node_exporter's textfile collector, or a push gateway.
+
+All of them are gauges, since each run tells of itself and not of those before it. That keeps the text readable for collectors of the older
+Prometheus format too, which know no other type of OpenMetrics by the same name. docs/metrics.md describes each.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Final
+
+import msgspec
+
+from pruner.report.model import Report
+
+Sample = tuple[dict[str, str], int]
+
+METRICS: Final[dict[str, tuple[str, str]]] = {
+    "pruner_plan_timestamp_seconds": ("seconds", "The time that ages in the plan are measured against, since 1970."),
+    "pruner_plan_empty": ("", "1 where there is nothing to prune, else 0."),
+    "pruner_planned_objects": ("", "What would go, by kind."),
+    "pruner_planned_bytes": ("bytes", "What would be freed, as far as sizes are known."),
+    "pruner_planned_unmeasured_blobs": ("", "Blobs that would go and whose size is not known."),
+    "pruner_planned_namespace_images": ("", "Images that would go, by namespace."),
+    "pruner_planned_namespace_bytes": ("bytes", "What would be freed, by namespace; shared blobs count once."),
+    "pruner_kept_objects": ("", "What stays, by kind and the rule that keeps it."),
+    "pruner_run_success": ("", "1 where a plan was carried out without failures, 0 with some."),
+    "pruner_deleted_objects": ("", "What was deleted, by kind."),
+    "pruner_freed_bytes": ("bytes", "What was freed, as far as sizes are known."),
+    "pruner_skipped_objects": ("", "What was planned and left alone, since it is used again."),
+    "pruner_failed_objects": ("", "Deletions that failed."),
+}
+"""Unit and help of every metric, in the order that they are written in."""
+
+
+def openmetrics(report: Report) -> str:
+    """All metrics of the report, `# EOF` at their end."""
+    lines = []
+    for name, samples in _samples(report).items():
+        if not samples:
+            continue
+        unit, about = METRICS[name]
+        lines.append(f"# TYPE {name} gauge")
+        if unit:
+            lines.append(f"# UNIT {name} {unit}")
+        lines.append(f"# HELP {name} {about}")
+        lines.extend(
+            f"{name}{_labels({'cluster': report.plan.cluster, **labels})} {value}" for labels, value in samples
+        )
+    return "\n".join([*lines, "# EOF", ""])
+
+
+def _samples(report: Report) -> dict[str, list[Sample]]:
+    found: dict[str, list[Sample]] = {name: [] for name in METRICS}
+    for part in (_of_plan(report), _of_kept(report), _of_outcome(report)):
+        for name, labels, value in part:
+            found[name].append((labels, value))
+    return found
+
+
+def _of_plan(report: Report) -> Iterator[tuple[str, dict[str, str], int]]:
+    plan, summary = report.plan, report.plan.summary
+    yield "pruner_plan_timestamp_seconds", {}, int(plan.as_of.timestamp())
+    yield "pruner_plan_empty", {}, int(plan.empty)
+    for kind in ("image_streams", "revisions", "images", "blobs", "layer_links", "manifest_links"):
+        yield "pruner_planned_objects", {"kind": kind}, getattr(summary, kind)
+    yield "pruner_planned_bytes", {}, summary.bytes
+    yield "pruner_planned_unmeasured_blobs", {}, summary.unmeasured
+    sums: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0])
+    for each in report.streams:
+        namespace = each.namespace if "/" in each.stream else ""
+        sums[namespace][0] += each.images
+        sums[namespace][1] += each.bytes
+    for namespace in sorted(sums):
+        images, freed = sums[namespace]
+        yield "pruner_planned_namespace_images", {"namespace": namespace}, images
+        yield "pruner_planned_namespace_bytes", {"namespace": namespace}, freed
+
+
+def _of_kept(report: Report) -> Iterator[tuple[str, dict[str, str], int]]:
+    counts: defaultdict[tuple[str, str], int] = defaultdict(int)
+    for each in report.kept_by:
+        counts["images", each.rule] += each.images
+        counts["revisions", each.rule] += each.revisions
+    for (kind, rule), number in sorted(counts.items()):
+        if number:
+            yield "pruner_kept_objects", {"kind": kind, "rule": rule}, number
+
+
+def _of_outcome(report: Report) -> Iterator[tuple[str, dict[str, str], int]]:
+    outcome = report.outcome
+    if outcome is None:
+        return
+    yield "pruner_run_success", {}, int(not outcome.failures)
+    for kind, number in msgspec.to_builtins(outcome.summary).items():
+        if kind == "bytes":
+            yield "pruner_freed_bytes", {}, number
+        else:
+            yield "pruner_deleted_objects", {"kind": kind}, number
+    yield "pruner_skipped_objects", {}, len(outcome.skipped)
+    yield "pruner_failed_objects", {}, len(outcome.failures)
+
+
+def _labels(labels: dict[str, str]) -> str:
+    return "{" + ",".join(f'{name}="{_escaped(value)}"' for name, value in labels.items()) + "}"
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

@@ -1,0 +1,92 @@
+"""Words and numbers as all reports write them, and what comes from the cluster made harmless for where it is shown."""
+
+from __future__ import annotations
+
+import unicodedata
+from datetime import datetime
+from typing import Final
+
+from rich.filesize import decimal
+
+from pruner.report.model import Outcome, Report
+
+_SHORT: Final = 12
+
+
+def size(number: int) -> str:
+    """Bytes in decimal units, as a person reads them."""
+    return decimal(number)
+
+
+def count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+
+
+def short(digest: str) -> str:
+    """A digest as `sha256:` and its first characters; enough to find it by."""
+    algorithm, _, hexadecimal = digest.partition(":")
+    return f"{algorithm}:{hexadecimal[:_SHORT]}"
+
+
+def time(moment: datetime | None) -> str:
+    return "" if moment is None else f"{moment:%Y-%m-%d %H:%M} UTC"
+
+
+def age(report: Report, moment: datetime | None) -> str:
+    """How old something was when the plan was made: days, and hours below two days."""
+    if moment is None:
+        return "unknown"
+    hours = int((report.plan.as_of - moment).total_seconds() // 3600)
+    return f"{hours} h" if hours < 48 else f"{hours // 24} d"
+
+
+def printable(text: str) -> str:
+    """The text without control and formatting characters: what a terminal would obey, or a reader not see."""
+    return "".join(
+        character
+        if unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Zl", "Zp")
+        else "\N{REPLACEMENT CHARACTER}"
+        for character in text
+    )
+
+
+def headline(report: Report) -> str:
+    """One line: how much of what goes."""
+    plan = report.plan
+    if plan.empty:
+        return "Nothing to prune"
+    summary = plan.summary
+    parts = [
+        f"{count(summary.revisions, 'revision')} of {count(summary.image_streams, 'image stream')}",
+        count(summary.images, "image"),
+        count(summary.blobs, "blob"),
+    ]
+    unknown = f" and {count(summary.unmeasured, 'blob')} of unknown size" if summary.unmeasured else ""
+    return f"{', '.join(parts)}: {size(summary.bytes)}{unknown}"
+
+
+def outcome_line(outcome: Outcome) -> str:
+    """One line: how much of what was deleted."""
+    done = outcome.summary
+    line = (
+        f"{count(done.revisions, 'revision')}, {count(done.images, 'image')} and {count(done.blobs, 'blob')} deleted: "
+        f"{size(done.bytes)} freed"
+    )
+    if outcome.skipped:
+        line += f", {len(outcome.skipped)} left alone"
+    return line + (f", {len(outcome.failures)} FAILED" if outcome.failures else "")
+
+
+def rules(report: Report) -> list[tuple[str, str]]:
+    """The rules that the plan was made with, as name and value."""
+    return [(name, _value(name, value)) for name, value in sorted(report.plan.rules.items())]
+
+
+def _value(name: str, value: object) -> str:
+    if value is None:
+        return "does not apply" if name.startswith("keep_") else "all" if name == "namespace" else "none"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value)) or "none"
+    return f"{value} minutes" if name == "keep_younger_than" else str(value)
