@@ -208,6 +208,15 @@ def settings(draw: st.DrawFn, **fixed: object) -> Rules:
     return rules(**{**asked, **fixed})  # type: ignore[arg-type]
 
 
+@st.composite
+def any_settings(draw: st.DrawFn) -> Rules:
+    """Rules of all kinds, prune_over_size_limit alone among them, which asks for no age and no number."""
+    asked: Rules = draw(settings())
+    if draw(st.integers(0, 3)):
+        return asked
+    return msgspec.structs.replace(asked, prune_over_size_limit=True, keep_younger_than=None, keep_tag_revisions=None)
+
+
 # --- models ----------------------------------------------------------------------------------------------------------
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+from click.testing import CliRunner
 
+from pruner.cli import main
 from pruner.explain import Explanation, UnknownNameError, explain, lines
 from tests.unit.builders import (
     HOST,
@@ -293,3 +295,19 @@ def test_an_explanation_as_json() -> None:
 def test_an_image_without_a_time_says_so() -> None:
     timeless = image_stream("shop/web", latest=[item(A, None)])
     assert "of at an unknown time" not in "\n".join(lines(explained("shop/web:latest", timeless)))
+
+
+# --- the command -----------------------------------------------------------------------------------------------------
+
+
+def test_the_command_line_knows_explain() -> None:
+    shown = CliRunner().invoke(main, ["explain", "--help"])
+    assert shown.exit_code == 0
+    assert "explain [OPTIONS] REF" in shown.output
+    assert "--json" in shown.output
+    assert "--keep-tag-revisions" in shown.output
+    assert "--api-key" not in shown.output
+
+
+def test_explain_without_a_name_is_a_wrong_call() -> None:
+    assert CliRunner().invoke(main, ["explain"]).exit_code == 2

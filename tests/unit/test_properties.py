@@ -15,6 +15,7 @@ from tests.unit.clusters import (
     PLACES,
     Cluster,
     Use,
+    any_settings,
     applied,
     blobs_of,
     clusters,
@@ -62,7 +63,7 @@ def test_no_used_image_and_none_of_its_blobs_is_deleted_P1(cluster: Cluster, rul
     assert not (needed | blobs_of(images, needed)) & {blob.digest for blob in plan.blobs}
 
 
-@given(clusters(), settings())
+@given(clusters(), any_settings())
 def test_no_surviving_image_loses_a_blob_P2(cluster: Cluster, rules: Rules) -> None:
     plan = analyse(cluster.snapshot, rules).plan
     images = {image.name: image for image in cluster.snapshot.images}
@@ -71,7 +72,7 @@ def test_no_surviving_image_loses_a_blob_P2(cluster: Cluster, rules: Rules) -> N
     assert not {blob.digest for blob in plan.blobs} & (manifests | blobs_of(images, manifests))
 
 
-@given(clusters(), settings())
+@given(clusters(), any_settings())
 def test_no_remaining_revision_loses_a_link_P2(cluster: Cluster, rules: Rules) -> None:
     plan = analyse(cluster.snapshot, rules).plan
     after = applied(cluster.snapshot, plan)
@@ -94,7 +95,7 @@ def test_no_remaining_revision_loses_a_link_P2(cluster: Cluster, rules: Rules) -
         assert not set(change.layer_links) & blobs_of(images, needed)
 
 
-@given(clusters(), settings())
+@given(clusters(), any_settings())
 def test_everything_that_goes_was_there_and_is_named_once_P2(cluster: Cluster, rules: Rules) -> None:
     plan = analyse(cluster.snapshot, rules).plan
     images = {image.name: image for image in cluster.snapshot.images}
@@ -109,7 +110,7 @@ def test_everything_that_goes_was_there_and_is_named_once_P2(cluster: Cluster, r
     assert set(blobs) <= set(going) | blobs_of(images, going)
 
 
-@given(clusters(), settings())
+@given(clusters(), any_settings())
 def test_a_plan_applied_leaves_nothing_to_plan_P3(cluster: Cluster, rules: Rules) -> None:
     plan = analyse(cluster.snapshot, rules).plan
     again = analyse(applied(cluster.snapshot, plan), rules).plan
@@ -174,14 +175,14 @@ def test_the_order_of_lists_changes_nothing_P7(cluster: Cluster, rules: Rules, r
     assert list(encode(one)) == list(encode(other))
 
 
-@given(clusters(), settings())
+@given(clusters(), any_settings())
 def test_a_plan_is_a_function_of_its_inputs_P8(cluster: Cluster, rules: Rules) -> None:
     one, other = analyse(cluster.snapshot, rules).plan, analyse(cluster.snapshot, rules).plan
     assert list(encode(one)) == list(encode(other))
     assert one.fingerprint == other.fingerprint
 
 
-@given(clusters(), settings())
+@given(clusters(), any_settings())
 def test_a_plan_comes_back_from_its_file_P8(cluster: Cluster, rules: Rules) -> None:
     plan = analyse(cluster.snapshot, rules).plan
     assert decode(encode(plan), "plan") == plan
