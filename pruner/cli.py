@@ -22,6 +22,7 @@ from pruner.settings import PARAMETERS, Parameter, read
 COMMANDS: Final[dict[str, str]] = {
     "doctor": "pruner.doctor:doctor",
     "explain": "pruner.explain:command",
+    "fleet": "pruner.fleet.cli:fleet",
     "plan": "pruner.report.cli:plan",
     "report": "pruner.report.cli:report",
 }

@@ -1,0 +1,296 @@
+"""The commands of a fleet.
+
+python -m pruner fleet preview --file fleet.yaml --plans plans    make a plan for every cluster, and one page to review them
+python -m pruner fleet up --file fleet.yaml --plans plans         carry out those that are still in the folder
+python -m pruner fleet status --file fleet.yaml                   what came of the last runs
+python -m pruner fleet report --file fleet.yaml                   the same as a page, with every revision and image
+
+Exit code 0: all is well. 1: some clusters failed, timed out or were left out. 2: the file or the options are wrong.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any, Final, NoReturn
+
+import click
+import msgspec
+from rich.console import Console
+
+from pruner.cli import errors_shown
+from pruner.errors import Problem, PrunerError, SettingsError
+from pruner.fleet import review
+from pruner.fleet.ledger import Ledger
+from pruner.fleet.model import BAD, Fleet, Outcome, selected, shard
+from pruner.fleet.reading import read_fleet
+from pruner.fleet.run import Options, Watch, preview, up
+from pruner.fleet.table import Progress, table
+from pruner.resource.store import write_whole
+
+Folder = click.Path(file_okay=False, path_type=Path)
+REVIEW: Final = "review.md"
+"""The page beside the plans."""
+
+
+class Selection(msgspec.Struct, frozen=True):
+    """What the options that all commands have in common come to."""
+
+    file: Path
+    fleet: Fleet
+    work: Path
+    as_json: bool
+
+
+@click.group()
+def fleet() -> None:
+    """Preview, review and prune many clusters together."""
+
+
+def _common(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say which clusters; the command is given a `Selection`."""
+
+    def with_selection(
+        file: Path, work: Path | None, labels: tuple[str, ...], wave: str | None,
+        shard_: str | None, shards: int | None, as_json: bool, **options: Any,
+    ) -> Any:  # fmt: skip
+        try:
+            whole = read_fleet(file)
+            chosen = selected(whole, _labels(labels), _wave(whole, wave))
+            index, count = _shard(shard_, shards)
+            chosen = shard(chosen, index, count)
+        except SettingsError as error:
+            _refused(error.problems)
+        if not chosen.clusters and count == 1:
+            raise click.UsageError(f"none of the {len(whole.clusters)} clusters in {file} is selected")
+        folder = work or file.resolve().parent / ".fleet"
+        return errors_shown(command)(Selection(file, chosen, folder, as_json), **options)
+
+    decorated: Callable[..., Any] = with_selection
+    decorated.__name__, decorated.__doc__ = command.__name__, command.__doc__
+    decorated.__click_params__ = getattr(command, "__click_params__", [])  # type: ignore[attr-defined]
+    for option in reversed(
+        (
+            click.option("--file", default="fleet.yaml", type=click.Path(dir_okay=False, path_type=Path), show_default=True,
+                help="The fleet."),
+            click.option("--work", type=Folder, help="Folder for stacks' programs, logs and state (default: .fleet beside the file)."),
+            click.option("--label", "labels", multiple=True, metavar="K=V,..", help="Only clusters with all of these labels."),
+            click.option("--wave", help="Only clusters of this wave."),
+            click.option("--shard", "shard_", metavar="INDEX/COUNT", help="Only this share of them; INDEX counts from 0."),
+            click.option("--shards", type=click.IntRange(1), help="As --shard JOB_COMPLETION_INDEX/SHARDS, in an Indexed Job."),
+            click.option("--json", "as_json", is_flag=True, help="The summary as JSON on standard output."),
+        )
+    ):  # fmt: skip
+        decorated = option(decorated)
+    return decorated
+
+
+def _running(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of the commands that run something."""
+    for option in (
+        click.option(
+            "--timeout", type=click.IntRange(1), help="Seconds for each cluster, instead of what the file says."
+        ),
+        click.option("--concurrency", type=click.IntRange(1), help="Clusters at once, instead of what the file says."),
+    ):
+        command = option(command)
+    return command
+
+
+@fleet.command("preview")
+@_common
+@_running
+@click.option(
+    "--plans", type=Folder, help="Write a plan for each cluster into this folder, and one page to review them."
+)
+def preview_command(chosen: Selection, plans: Path | None, **limits: int | None) -> None:
+    """Plan what would be pruned in every cluster. Nothing is changed."""
+    options = Options(folder=chosen.file.resolve().parent, work=chosen.work, plans=plans)
+    outcomes = _run("preview", preview, chosen, options, limits)
+    if plans is not None:
+        files = {outcome.cluster: plans / f"{outcome.cluster}.jsonl" for outcome in outcomes}
+        found = review.plans_in(outcomes, files)
+        _write(plans / REVIEW, review.page("Plans to review", outcomes, found))
+        click.echo(
+            f"plans and {REVIEW} are in {plans}; take out what is not to be pruned, then: fleet up --plans {plans}",
+            err=True,
+        )
+    _end("preview", chosen, outcomes)
+
+
+@fleet.command("up")
+@_common
+@_running
+@click.option(
+    "--plans", type=Folder, help="Carry out the approved plans in this folder; clusters without one are left alone."
+)
+@click.option("--again", is_flag=True, help="Also where the approved plan was carried out before.")
+def up_command(chosen: Selection, plans: Path | None, again: bool, **limits: int | None) -> None:
+    """Prune, wave after wave. A wave that fails, or deletes more than it may, is the last one."""
+    options = Options(folder=chosen.file.resolve().parent, work=chosen.work, plans=plans, again=again)
+    _end("up", chosen, _run("up", up, chosen, options, limits))
+
+
+@fleet.command()
+@_common
+def status(chosen: Selection) -> None:
+    """Show what came of the last preview and up of every cluster. No cluster is contacted."""
+    outcomes = _last(chosen)
+    if chosen.as_json:
+        _print_json("status", outcomes)
+        return
+    for verb in ("preview", "up"):
+        known = [outcome for outcome in outcomes if outcome.verb == verb]
+        if known:
+            _console().print(table(known, verb))
+    unknown = {cluster.name for cluster in chosen.fleet.clusters} - {outcome.cluster for outcome in outcomes}
+    if unknown:
+        click.echo(f"never run: {', '.join(sorted(unknown))}")
+
+
+@fleet.command()
+@_common
+@click.option(
+    "--verb", type=click.Choice(["preview", "up"]), default="up", show_default=True, help="Of which of the last runs."
+)
+@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="A file, instead of standard output.")
+def report(chosen: Selection, verb: str, output: Path | None) -> None:
+    """Show the last runs as one page: every cluster with what was planned or done, and why."""
+    ledger = Ledger(chosen.work)
+    outcomes = [outcome for outcome in _last(chosen) if outcome.verb == verb]
+    if not outcomes:
+        raise PrunerError(f"none of these clusters has had a fleet {verb} yet, by what {chosen.work} says")
+    if chosen.as_json:
+        _print_json(verb, outcomes)
+        return
+    files = {outcome.cluster: ledger.of(outcome.cluster) / f"{verb}.jsonl" for outcome in outcomes}
+    lines = review.page(f"fleet {verb}", outcomes, review.plans_in(outcomes, files))
+    if output is None:
+        click.echo("\n".join(lines))
+    else:
+        _write(output, lines)
+
+
+# --- what they are made of ---------------------------------------------------------------------------------------------
+
+
+def _run(
+    verb: str, run: Callable[..., list[Outcome]], chosen: Selection, options: Options, limits: dict[str, int | None]
+) -> list[Outcome]:
+    given = {name: value for name, value in limits.items() if value is not None}
+    asked = msgspec.structs.replace(chosen.fleet, **given)
+    with _stoppable() as stop, Progress(Console(stderr=True), verb) as progress:
+        watch: Watch = progress
+        try:
+            return run(asked, options, watch, stop)
+        except SettingsError as error:
+            _refused(error.problems)
+
+
+@contextmanager
+def _stoppable() -> Iterator[threading.Event]:
+    """The first SIGINT or SIGTERM is a wish to stop: clusters at work are ended cleanly, and what was done is told."""
+    stop = threading.Event()
+
+    def wish(_number: int, _frame: FrameType | None) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    before = {number: signal.signal(number, wish) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _end(verb: str, chosen: Selection, outcomes: list[Outcome]) -> None:
+    """Print the summary; the exit code says whether all is well."""
+    ordered = sorted(outcomes, key=lambda outcome: outcome.cluster)
+    if chosen.as_json:
+        _print_json(verb, ordered)
+    else:
+        _console().print(table(ordered, verb))
+    bad = [outcome for outcome in ordered if outcome.state in BAD]
+    for outcome in bad:
+        if outcome.state != "stopped":
+            log = Ledger(chosen.work).of(outcome.cluster) / f"{verb}.log"
+            click.echo(f"{outcome.cluster}: the CLI's whole output is in {log}", err=True)
+    sys.exit(1 if bad else 0)
+
+
+def _last(chosen: Selection) -> list[Outcome]:
+    ledger = Ledger(chosen.work)
+    found = (ledger.last(cluster.name, verb) for cluster in chosen.fleet.clusters for verb in ("preview", "up"))
+    return [outcome for outcome in found if outcome is not None]
+
+
+def _print_json(verb: str, outcomes: list[Outcome]) -> None:
+    states = [outcome.state for outcome in outcomes]
+    summary = {
+        "verb": verb,
+        "states": {state: states.count(state) for state in sorted(set(states))},
+        "totals": {
+            name: sum(getattr(outcome, name) for outcome in outcomes)
+            for name in ("revisions", "images", "blobs", "bytes")
+        },
+        "clusters": outcomes,
+    }
+    click.echo(msgspec.json.format(msgspec.json.encode(summary), indent=2).decode())
+
+
+def _console() -> Console:
+    """Standard output; as wide as it takes where it is no terminal, so that a pipeline's log has whole lines."""
+    found = Console()
+    return found if found.is_terminal else Console(width=160)
+
+
+def _write(path: Path, lines: Iterable[str]) -> None:
+    try:
+        write_whole(path, (f"{text}\n".encode() for text in lines))
+    except OSError as error:
+        raise PrunerError(f"{path}: cannot be written: {error.strerror}") from None
+
+
+def _refused(problems: Iterable[Problem]) -> NoReturn:
+    for problem in problems:
+        click.echo(f"error: {problem}", err=True)
+    sys.exit(2)
+
+
+def _labels(given: Iterable[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for part in (part.strip() for text in given for part in text.split(",")):
+        name, is_there, value = part.partition("=")
+        if not name or not is_there or not value:
+            raise click.BadParameter(f"takes k=v, or k=* for any value, not {part!r}", param_hint="--label")
+        found[name] = value
+    return found
+
+
+def _wave(whole: Fleet, name: str | None) -> str | None:
+    known = [wave.name for wave in whole.waves]
+    if name is not None and name not in known:
+        raise click.BadParameter(f"there is no wave {name!r}; there are {', '.join(known)}", param_hint="--wave")
+    return name
+
+
+def _shard(given: str | None, shards: int | None) -> tuple[int, int]:
+    """Index and count; 0 of 1 is the whole fleet."""
+    if given is not None and shards is not None:
+        raise click.UsageError("--shard and --shards are both given")
+    if given is None and shards is None:
+        return 0, 1
+    text = given if given is not None else f"{os.environ.get('JOB_COMPLETION_INDEX', '')}/{shards}"
+    index, _, count = text.partition("/")
+    if not (index.isdigit() and count.isdigit() and int(index) < int(count)):
+        hint = "--shard" if given is not None else "JOB_COMPLETION_INDEX and --shards"
+        raise click.BadParameter(f"takes INDEX/COUNT with INDEX from 0, not {text!r}", param_hint=hint)
+    return int(index), int(count)

@@ -1,0 +1,118 @@
+"""One page for a whole fleet, to be read before plans are approved and after they were carried out.
+
+Given outcomes and the files of plans, gives Markdown: the clusters with what each would lose, then for each of them every revision, image
+and reason. Whoever approves does it by fingerprint, so each plan's stands beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+from rich.filesize import decimal
+
+from pruner.errors import UnsafePlanError
+from pruner.fleet.model import Outcome
+from pruner.plan import PrunePlan
+from pruner.planning import read_plan
+from pruner.resource.rendering import in_words
+
+LISTED: Final = 200
+"""Images of a cluster that are listed; of more there are counts here, and all of them in the plan's file."""
+
+
+def plans_in(outcomes: Iterable[Outcome], files: Mapping[str, Path]) -> dict[str, PrunePlan | str]:
+    """The plan of each cluster, or why there is none to read."""
+    found: dict[str, PrunePlan | str] = {}
+    for outcome in outcomes:
+        path = files.get(outcome.cluster)
+        if path is None or not path.is_file():
+            found[outcome.cluster] = outcome.message or "there is no plan"
+            continue
+        try:
+            found[outcome.cluster] = read_plan(str(path))
+        except UnsafePlanError as error:
+            found[outcome.cluster] = str(error)
+    return found
+
+
+def page(title: str, outcomes: Iterable[Outcome], plans: Mapping[str, PrunePlan | str]) -> Iterator[str]:
+    """The lines of the page, in Markdown."""
+    listed = sorted(outcomes, key=lambda outcome: outcome.cluster)
+    yield f"# {title}"
+    yield ""
+    yield "| cluster | wave | state | revisions | images | blobs | bytes | plan |"
+    yield "|---|---|---|--:|--:|--:|--:|---|"
+    for outcome in listed:
+        amounts = f"{outcome.revisions} | {outcome.images} | {outcome.blobs} | {decimal(outcome.bytes)}"
+        yield (
+            f"| [{_cell(outcome.cluster)}](#{outcome.cluster.lower()}) | {_cell(outcome.wave)} | {outcome.state} "
+            f"| {amounts if outcome.state == 'done' else ' | | | '} | {f'`{outcome.plan}`' if outcome.plan else ''} |"
+        )
+    good = [outcome for outcome in listed if outcome.state == "done"]
+    sums = [sum(getattr(outcome, name) for outcome in good) for name in ("revisions", "images", "blobs", "bytes")]
+    yield f"| **{len(listed)} clusters** | | {len(good)} done | {sums[0]} | {sums[1]} | {sums[2]} | {decimal(sums[3])} | |"
+    for outcome in listed:
+        yield from _section(outcome, plans.get(outcome.cluster, outcome.message))
+
+
+def _section(outcome: Outcome, plan: PrunePlan | str) -> Iterator[str]:
+    yield ""
+    yield f"## {outcome.cluster}"
+    yield ""
+    if isinstance(plan, str):
+        yield f"**{outcome.state}**"
+        yield ""
+        yield from (f"    {text}" for text in plan.splitlines())
+        return
+    yield f"Cluster `{plan.cluster}`, planned as of {plan.as_of:%Y-%m-%d %H:%M:%S} UTC, plan `{plan.fingerprint}`."
+    if outcome.message:
+        yield ""
+        yield from (f"    {text}" for text in outcome.message.splitlines())
+    for note in plan.notes:
+        yield ""
+        yield f"> {note}"
+    yield ""
+    if plan.empty:
+        yield "Nothing is to be pruned."
+        return
+    yield in_words(plan) + "."
+    yield ""
+    yield from _rows(plan)
+
+
+def _rows(plan: PrunePlan) -> Iterator[str]:
+    revisions = [(change.stream, item) for change in plan.streams for item in change.revisions]
+    if revisions:
+        yield "| revision | created | why |"
+        yield "|---|---|---|"
+        for stream, item in revisions[:LISTED]:
+            yield f"| `{_cell(stream)}:{_cell(item.tag)}` `{_short(item.image)}` | {item.created:%Y-%m-%d} | {_cell(str(item.reason))} |"
+        yield from _more(len(revisions), 3)
+        yield ""
+    if plan.images:
+        sizes = {blob.digest: blob.size or 0 for blob in plan.blobs}
+        yield "| image | created | blobs | bytes | why |"
+        yield "|---|---|--:|--:|---|"
+        for image in plan.images[:LISTED]:
+            size = decimal(sum(sizes.get(digest, 0) for digest in image.blobs))
+            yield (
+                f"| `{_short(image.name)}` {_cell(image.reference.partition('@')[0])} | {image.created:%Y-%m-%d} "
+                f"| {len(image.blobs)} | {size} | {_cell(str(image.reason))} |"
+            )
+        yield from _more(len(plan.images), 5)
+
+
+def _more(count: int, columns: int) -> Iterator[str]:
+    if count > LISTED:
+        yield f"| and {count - LISTED} more, in the plan's file {'| ' * columns}|"
+
+
+def _short(digest: str) -> str:
+    return digest[:19]
+
+
+def _cell(text: str) -> str:
+    """A text that stays in its cell: names come from clusters, and a cluster's users choose them."""
+    return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ").replace("<", "&lt;").replace("`", "'")

@@ -1,0 +1,226 @@
+"""Preview or up of a whole fleet: so many clusters at once, wave after wave, none waiting for one that fails or hangs.
+
+Given a `Fleet` and `Options`, gives an `Outcome` for each cluster, and tells `Watch` of every change on the way. Settings of
+all clusters are looked up before the first one is contacted.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from pulumi.automation import PulumiCommand
+
+from pruner.errors import Problem, PrunerError, SettingsError, UnsafePlanError
+from pruner.fleet.ledger import Ledger
+from pruner.fleet.model import BAD, Cluster, Fleet, Outcome, Wave
+from pruner.fleet.reading import resolved
+from pruner.fleet.stack import Work, find_pulumi, run_cluster
+from pruner.planning import read_plan
+
+Watch = Callable[[Outcome], None]
+"""Told of each cluster whenever something is new about it."""
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """How a run is done. `folder` is that of fleet.yaml, `work` the fleet's own, `plans` that of the plans to approve, or approved."""
+
+    folder: Path
+    work: Path
+    plans: Path | None = None
+    again: bool = False
+
+
+def preview(fleet: Fleet, options: Options, watch: Watch, stop: threading.Event | None = None) -> list[Outcome]:
+    """Preview every cluster; waves do not matter, since nothing is changed.
+
+    Puts a plan for each into `plans`. Raises SettingsError and PrunerError before anything is contacted.
+    """
+    run = _Run("preview", fleet, options, watch, stop or threading.Event())
+    for cluster in fleet.clusters:
+        # What is not planned now must not be approved by mistake.
+        _plan_file(options, cluster, missing_ok=True, forget=True)
+    everything = Wave(name="all")
+    return run.waves([(everything, [run.work(cluster) for cluster in fleet.clusters])])
+
+
+def up(fleet: Fleet, options: Options, watch: Watch, stop: threading.Event | None = None) -> list[Outcome]:
+    """Prune wave after wave; with `plans` only what they name, and only clusters that have one.
+
+    Raises SettingsError, UnsafePlanError and PrunerError before anything is contacted.
+    """
+    run = _Run("up", fleet, options, watch, stop or threading.Event())
+    return run.waves(
+        [(wave, [run.work(cluster) for cluster in fleet.clusters if cluster.wave == wave.name]) for wave in fleet.waves]
+    )
+
+
+class _Run:
+    def __init__(self, verb: str, fleet: Fleet, options: Options, watch: Watch, stop: threading.Event) -> None:
+        self.verb = verb
+        self.fleet = fleet
+        self.options = options
+        self.watch = watch
+        self.stop = stop
+        self.ledger = Ledger(options.work)
+        self.values = _looked_up(fleet.clusters, options.folder)
+        self.approved = _approved(fleet, options) if verb == "up" else {}
+        self.pulumi: PulumiCommand = find_pulumi()
+        self.outcomes: list[Outcome] = []
+
+    def work(self, cluster: Cluster) -> Work:
+        return Work(
+            cluster=cluster,
+            values=self.values[cluster.name],
+            folder=self.ledger.of(cluster.name).resolve(),
+            limit=self.fleet.timeout,
+            backend=self.fleet.backend,
+            secrets_provider=self.fleet.secrets_provider,
+            plan=_plan_file(self.options, cluster, missing_ok=self.verb == "preview"),
+        )
+
+    def waves(self, waves: list[tuple[Wave, list[Work]]]) -> list[Outcome]:
+        for _, members in waves:
+            for work in members:
+                self.watch(_new(work, self.verb, "waiting"))
+        halted = ""
+        for wave, members in waves:
+            if not halted:
+                halted = self._too_much(wave, members)
+            if halted:
+                self._leave(members, "stopped", halted)
+            else:
+                halted = self._wave(wave, members)
+        return self.outcomes
+
+    def _too_much(self, wave: Wave, members: list[Work]) -> str:
+        """Why a wave must not begin: its approved plans delete more than it may."""
+        sizes = [self.approved[work.cluster.name][1] for work in members if work.cluster.name in self.approved]
+        if wave.max_deletions is not None and sum(sizes) > wave.max_deletions:
+            return (
+                f"not begun: the approved plans of wave {wave.name} delete {sum(sizes)} images and revisions, "
+                f"and its max_deletions is {wave.max_deletions}"
+            )
+        return ""
+
+    def _wave(self, wave: Wave, members: list[Work]) -> str:
+        """Run the clusters of a wave; why the run must not go on, or nothing."""
+        queue = [work for work in members if not self._skip(work)]
+        running: dict[Future[Outcome], Work] = {}
+        done: list[Outcome] = []
+        halted = ""
+        with ThreadPoolExecutor(self.fleet.concurrency, thread_name_prefix="cluster") as pool:
+            try:
+                while queue or running:
+                    while queue and not halted and len(running) < self.fleet.concurrency:
+                        work = queue.pop(0)
+                        running[pool.submit(self._one, work)] = work
+                    if not running:
+                        break
+                    ended, _ = wait(running, return_when=FIRST_COMPLETED)
+                    done.extend(self._ended(future, running.pop(future)) for future in ended)
+                    halted = halted or self._halt(wave, done)
+            except BaseException:
+                # Ctrl-C above all: those at work are ended by their own threads, which the pool waits for.
+                self.stop.set()
+                raise
+        self._leave(queue, "stopped", halted)
+        return halted
+
+    def _one(self, work: Work) -> Outcome:
+        def say(text: str) -> None:
+            self.watch(_new(work, self.verb, "running", text))
+
+        return run_cluster(self.verb, work, self.pulumi, self.stop, say)
+
+    def _ended(self, future: Future[Outcome], work: Work) -> Outcome:
+        outcome = msgspec.structs.replace(future.result(), wave=work.cluster.wave)
+        self.ledger.note(outcome)
+        self._take(outcome)
+        return outcome
+
+    def _halt(self, wave: Wave, done: list[Outcome]) -> str:
+        if self.stop.is_set():
+            return "the run was stopped"
+        failures = sum(outcome.state in BAD for outcome in done)
+        if wave.max_failures is not None and failures > wave.max_failures:
+            return f"wave {wave.name} has {failures} failures, and its max_failures is {wave.max_failures}"
+        deletions = sum(outcome.deletions for outcome in done) if self.verb == "up" else 0
+        if wave.max_deletions is not None and deletions > wave.max_deletions:
+            return (
+                f"wave {wave.name} has deleted {deletions} images and revisions, "
+                f"and its max_deletions is {wave.max_deletions}"
+            )
+        return ""
+
+    def _skip(self, work: Work) -> bool:
+        """Whether there is nothing to do for this cluster: no approved plan, or it was carried out before."""
+        if self.verb != "up" or self.options.plans is None:
+            return False
+        if work.cluster.name not in self.approved:
+            self._take(_new(work, self.verb, "skipped", "there is no approved plan for it"))
+            return True
+        last = self.ledger.last(work.cluster.name, "up")
+        fingerprint = self.approved[work.cluster.name][0]
+        if last is not None and last.state == "done" and last.plan == fingerprint and not self.options.again:
+            when = f"{last.ended:%Y-%m-%d %H:%M} UTC"
+            self._take(_new(work, self.verb, "skipped", f"this plan was carried out at {when}; --again does it again"))
+            return True
+        return False
+
+    def _leave(self, members: Iterable[Work], state: str, why: str) -> None:
+        for work in members:
+            self._take(_new(work, self.verb, state, why))
+
+    def _take(self, outcome: Outcome) -> None:
+        self.outcomes.append(outcome)
+        self.watch(outcome)
+
+
+def _new(work: Work, verb: str, state: Any, message: str = "") -> Outcome:
+    return Outcome(cluster=work.cluster.name, wave=work.cluster.wave, verb=verb, state=state, message=message)
+
+
+def _looked_up(clusters: Iterable[Cluster], folder: Path) -> dict[str, dict[str, Any]]:
+    """The settings of every cluster. Raises SettingsError with the problems of all of them."""
+    found: dict[str, dict[str, Any]] = {}
+    problems: dict[str, Problem] = {}
+    for cluster in clusters:
+        try:
+            found[cluster.name] = resolved(cluster, folder, os.environ)
+        except SettingsError as error:
+            problems.update((str(problem), problem) for problem in error.problems)
+    if problems:
+        raise SettingsError(list(problems.values()))
+    return found
+
+
+def _plan_file(options: Options, cluster: Cluster, *, missing_ok: bool, forget: bool = False) -> Path | None:
+    if options.plans is None:
+        return None
+    path = options.plans / f"{cluster.name}.jsonl"
+    if forget:
+        path.unlink(missing_ok=True)
+    return path if missing_ok or path.is_file() else None
+
+
+def _approved(fleet: Fleet, options: Options) -> dict[str, tuple[str, int]]:
+    """Fingerprint and number of deletions of each approved plan."""
+    if options.plans is None:
+        return {}
+    if not options.plans.is_dir():
+        raise UnsafePlanError(f"{options.plans}: is no folder; give the one that preview --plans has filled")
+    found = {}
+    for cluster in fleet.clusters:
+        path = _plan_file(options, cluster, missing_ok=False)
+        if path is not None:
+            plan = read_plan(str(path))
+            found[cluster.name] = (plan.fingerprint, plan.deletions)
+    if fleet.clusters and not found:
+        raise PrunerError(f"{options.plans}: holds no plan of any of these {len(fleet.clusters)} clusters")
+    return found

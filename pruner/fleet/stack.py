@@ -1,0 +1,294 @@
+"""One cluster's stack: its folder, its configuration, and a preview or an up of it through the Automation API.
+
+The folder holds a copy of this project's program, so that clusters do not share files that the CLI writes. What comes back is an `Outcome`,
+also of what fails: a cluster is no reason for the others to stop.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, TextIO
+
+import msgspec
+import yaml
+from pulumi.automation import (
+    EngineEvent,
+    LocalWorkspace,
+    LocalWorkspaceOptions,
+    PulumiCommand,
+    Stack,
+    StackSettings,
+    create_or_select_stack,
+)
+from pulumi.automation.errors import CommandError
+
+import pruner
+from pruner.errors import PrunerError
+from pruner.fleet.command import Command, StoppedError, TimeLimitError
+from pruner.fleet.model import Cluster, Outcome
+from pruner.plan import PrunePlan
+from pruner.planning import read_plan
+from pruner.settings import BY_NAME
+
+PROGRAM: Final = ("Pulumi.yaml", "__main__.py")
+ROOT: Final = Path(pruner.__file__).resolve().parent.parent
+RELEASE: Final = 30.0
+"""Seconds that giving back the lock of a run that was ended may take."""
+_SAID: Final = 600
+"""Characters of an error that are shown; the whole of it is in the log."""
+
+Say = Callable[[str], None]
+
+
+class Work(msgspec.Struct, frozen=True):
+    """What a run of a cluster needs to know besides the cluster. `folder` is the cluster's own."""
+
+    cluster: Cluster
+    values: Mapping[str, Any]
+    folder: Path
+    limit: float
+    backend: str | None = None
+    secrets_provider: str | None = None
+    plan: Path | None = None
+    """Where preview puts the plan, or the approved one for up."""
+
+
+def find_pulumi() -> PulumiCommand:
+    """The CLI on PATH. Raises PrunerError where there is none that is new enough."""
+    try:
+        return PulumiCommand()
+    except (OSError, ValueError, Exception) as error:  # noqa: BLE001 - the SDK raises plain exceptions
+        raise PrunerError(f"the Pulumi CLI cannot be used: {error}; install it and put it on PATH") from None
+
+
+def run_cluster(verb: str, work: Work, found: PulumiCommand, stop: threading.Event, say: Say) -> Outcome:
+    """Preview or up of one cluster, to the end or to its time limit."""
+    began = time.monotonic()
+    work.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with (work.folder / f"{verb}.log").open("w", encoding="utf-8", buffering=1) as log:
+        running = _Running(verb, work, found, stop, say, log)
+        try:
+            outcome = running.run()
+        except TimeLimitError as error:
+            outcome = running.outcome("timed out", str(error))
+            running.release()
+        except StoppedError as error:
+            outcome = running.outcome("stopped", str(error))
+            running.release()
+        except (CommandError, PrunerError, OSError) as error:
+            outcome = running.outcome("failed", running.reason(error))
+        except Exception as error:  # noqa: BLE001 - a defect in one cluster's run must not end those of the others
+            outcome = running.outcome("failed", f"{type(error).__name__}: {error}")
+    return msgspec.structs.replace(outcome, seconds=round(time.monotonic() - began, 1), ended=datetime.now(UTC))
+
+
+class _Running:
+    def __init__(
+        self, verb: str, work: Work, found: PulumiCommand, stop: threading.Event, say: Say, log: TextIO
+    ) -> None:
+        self.verb = verb
+        self.work = work
+        self.found = found
+        self.say = say
+        self.log = log
+        self.errors: list[str] = []
+        self.notes: list[str] = []
+        self.command = Command(found, work.limit, stop, log)
+
+    def run(self) -> Outcome:
+        report = self.work.folder / f"{self.verb}.jsonl"
+        report.unlink(missing_ok=True)
+        self.say("setting up")
+        stack = self._stack(self.command)
+        self._configure(stack, report)
+        self.say("previewing" if self.verb == "preview" else "pruning")
+        if self.verb == "preview":
+            stack.preview(on_event=self._hear, color="never", suppress_progress=True)
+        else:
+            stack.up(on_event=self._hear, color="never", suppress_progress=True, show_secrets=False)
+        return self._summed_up(report)
+
+    def outcome(self, state: Any, message: str = "", **counts: Any) -> Outcome:
+        return Outcome(
+            cluster=self.work.cluster.name,
+            wave=self.work.cluster.wave,
+            verb=self.verb,
+            state=state,
+            message=message,
+            notes=tuple(dict.fromkeys(self.notes)),
+            **counts,
+        )
+
+    def reason(self, error: Exception) -> str:
+        """What the engine has said was wrong; where it has said nothing, the end of what the CLI has."""
+        if self.errors:
+            text = "\n".join(dict.fromkeys(self.errors))
+        else:
+            words = [
+                line for line in str(error).splitlines() if line.strip() and not line.startswith((" code", " stdout"))
+            ]
+            text = "\n".join(line.removeprefix(" stderr: ") for line in words[-5:])
+        return text if len(text) <= _SAID else text[:_SAID] + "… (the whole of it is in the log)"
+
+    def release(self) -> None:
+        """Give back the lock of the run that was ended, which nobody else would."""
+        command = Command(self.found, RELEASE, threading.Event(), self.log)
+        try:
+            Stack.select(self.work.cluster.name, self._workspace(command)).cancel()
+        except (CommandError, PrunerError, OSError) as error:
+            self.log.write(f"the lock of the stack could not be released: {error}\n")
+
+    # -- the stack
+
+    def _workspace(self, command: Command) -> LocalWorkspace:
+        return LocalWorkspace(
+            work_dir=str(self.work.folder),
+            pulumi_command=command,
+            env_vars=self._environment(),
+            secrets_provider=self.work.secrets_provider,
+        )
+
+    def _stack(self, command: Command) -> Stack:
+        for name in PROGRAM:
+            shutil.copyfile(ROOT / name, self.work.folder / name)
+        return create_or_select_stack(
+            self.work.cluster.name,
+            work_dir=str(self.work.folder),
+            opts=LocalWorkspaceOptions(
+                pulumi_command=command,
+                env_vars=self._environment(),
+                secrets_provider=self.work.secrets_provider,
+            ),
+        )
+
+    def _environment(self) -> dict[str, str]:
+        # The language host takes the first Python on PATH, which has to be the one that pruner is installed for.
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+        modules = os.pathsep.join(part for part in (str(ROOT), os.environ.get("PYTHONPATH", "")) if part)
+        own = {"PATH": path, "PYTHONPATH": modules, "PULUMI_SKIP_UPDATE_CHECK": "true"}
+        return own | ({"PULUMI_BACKEND_URL": self.work.backend} if self.work.backend else {})
+
+    def _configure(self, stack: Stack, report: Path) -> None:
+        """Give the stack exactly these settings: what is not in fleet.yaml any more goes."""
+        values = {**self.work.values, "report": str(report)}
+        if self.verb == "up" and self.work.plan is not None:
+            values["approved_plan"] = str(self.work.plan.resolve())
+        secret = {name for name in values if _is_secret(name, values[name])}
+        plain = {f"pruner:{name}": _written(value) for name, value in values.items() if name not in secret}
+        workspace = stack.workspace
+        workspace.save_stack_settings(stack.name, self._settings(plain))
+        for name in sorted(secret):
+            for key, value in _leaves(f"pruner:{name}", values[name]):
+                # On standard input: arguments of a process can be seen by others.
+                arguments = ["config", "set", "--secret", "--path", "--stack", stack.name, key]
+                self.command.run_with(value, arguments, str(self.work.folder), self._environment())
+
+    def _settings(self, config: dict[str, Any]) -> StackSettings:
+        """The stack's settings with this configuration, and the encryption that they had."""
+        path = self.work.folder / f"Pulumi.{self.work.cluster.name}.yaml"
+        had = (yaml.safe_load(path.read_text(encoding="utf-8")) or {}) if path.is_file() else {}
+        return StackSettings(had.get("secretsprovider"), had.get("encryptedkey"), had.get("encryptionsalt"), config)
+
+    # -- what comes of it
+
+    def _hear(self, event: EngineEvent) -> None:
+        diagnostic = event.diagnostic_event
+        if diagnostic is None:
+            return
+        text = _words(diagnostic.message)
+        if diagnostic.severity == "error" and text and not text.startswith(_ECHOES):
+            self.errors.append(text)
+        elif diagnostic.severity == "warning":
+            self.notes.append(text)
+        elif diagnostic.ephemeral and text:
+            self.say(text.splitlines()[-1])
+
+    def _summed_up(self, report: Path) -> Outcome:
+        plan = read_plan(str(report))
+        done = _result(report)
+        counts: dict[str, Any] = dict(done if done is not None else _promised(plan))
+        if self.verb == "preview" and self.work.plan is not None:
+            self.work.plan.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(report, self.work.plan)
+        fingerprint = plan.fingerprint
+        if self.verb == "up" and self.work.plan is not None:
+            fingerprint = read_plan(str(self.work.plan)).fingerprint
+        return self.outcome("done", **counts, plan=fingerprint)
+
+
+_ECHOES: Final = (
+    "preview failed",
+    "update failed",
+    "error: preview failed",
+    "error: update failed",
+    "resource registration",
+)
+
+
+def _words(message: str) -> str:
+    """A diagnostic without colors and the words that the engine puts before a provider's."""
+    text = message
+    while "<{%" in text:
+        before, _, rest = text.partition("<{%")
+        text = before + rest.partition("%}>")[2]
+    text = text.strip()
+    for prefix in ("error: ", "warning: ", "rpc error: "):
+        text = text.removeprefix(prefix)
+    return text
+
+
+def _is_secret(name: str, value: Any) -> bool:
+    return BY_NAME[name].secret or (name == "kubeconfig" and _holds_kubeconfig(value))
+
+
+def _holds_kubeconfig(value: Any) -> bool:
+    """Whether it is a kubeconfig itself, with its credentials, and not the path of one."""
+    return not isinstance(value, str) or value.lstrip().startswith("{")
+
+
+def _written(value: Any) -> Any:
+    """A value as the configuration of a stack takes it: texts, and lists of texts."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list | tuple):
+        return [part if isinstance(part, str) else msgspec.json.encode(part).decode() for part in value]
+    if isinstance(value, dict):
+        return msgspec.json.encode(value).decode()
+    return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+def _leaves(key: str, value: Any) -> list[tuple[str, str]]:
+    if key == "pruner:proxy_headers" and isinstance(value, dict):
+        return [(f"{key}.{name}", str(part)) for name, part in value.items()]
+    return [(key, _written(value))]
+
+
+def _promised(plan: PrunePlan) -> dict[str, int]:
+    summary = plan.summary
+    return {name: getattr(summary, name) for name in ("revisions", "images", "blobs", "bytes")}
+
+
+class _ResultLine(msgspec.Struct):
+    """What of the line that up appends to a plan counts here."""
+
+    line: str = ""
+    summary: dict[str, Any] = {}
+
+
+def _result(report: Path) -> dict[str, int] | None:
+    """What was done, by the last line of a report; None where it holds a plan only."""
+    last = b""
+    with report.open("rb") as lines:
+        for line in lines:
+            last = line
+    found = msgspec.json.decode(last, type=_ResultLine)
+    if found.line != "result":
+        return None
+    return {name: int(found.summary.get(name, 0)) for name in ("revisions", "images", "blobs", "bytes")}

@@ -1,0 +1,133 @@
+"""Progress and summary of a fleet: a table that is redrawn on a terminal, a line for every change anywhere else."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Final, Self
+
+from rich.console import Console
+from rich.filesize import decimal
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from pruner.fleet.model import Outcome
+
+STYLES: Final = {
+    "waiting": "dim",
+    "running": "cyan",
+    "done": "green",
+    "failed": "bold red",
+    "timed out": "bold red",
+    "skipped": "dim",
+    "stopped": "yellow",
+}
+"""A style for each state; the words alone say the same."""
+_ROWS: Final = 30
+"""Clusters that the table on a terminal shows while they run; of a larger fleet those that are running."""
+
+
+class Progress:
+    """Shows what is told to it; use it as a context manager. It may be told from several threads."""
+
+    def __init__(self, console: Console, verb: str) -> None:
+        self.console = console
+        self.verb = verb
+        self.known: dict[str, Outcome] = {}
+        self._since: dict[str, float] = {}
+        self._lock = threading.Lock()
+        self._live = Live(get_renderable=self._shown, console=console, refresh_per_second=4, transient=True)
+
+    def __enter__(self) -> Self:
+        if self.console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self.console.is_terminal:
+            self._live.stop()
+
+    def __call__(self, outcome: Outcome) -> None:
+        with self._lock:
+            before = self.known.get(outcome.cluster)
+            self.known[outcome.cluster] = outcome
+            if outcome.state == "running":
+                self._since.setdefault(outcome.cluster, time.monotonic())
+            new = before is None or (before.state, before.message) != (outcome.state, outcome.message)
+            # Out of a terminal each state once: what is read at the moment would fill a pipeline's log.
+            if new and not self.console.is_terminal and outcome.state != "waiting" and not _chatter(before, outcome):
+                self.console.print(line(outcome), highlight=False, markup=False, soft_wrap=True)
+
+    def _shown(self) -> Table:
+        with self._lock:
+            outcomes = list(self.known.values())
+            if len(outcomes) > _ROWS:
+                ahead = [outcome for outcome in outcomes if outcome.state == "running"]
+                outcomes = [*ahead, *(outcome for outcome in outcomes if outcome.state != "waiting")][:_ROWS]
+            now = time.monotonic()
+            seconds = {name: now - since for name, since in self._since.items()}
+        return table(outcomes, self.verb, seconds)
+
+
+def _chatter(before: Outcome | None, outcome: Outcome) -> bool:
+    return before is not None and before.state == outcome.state == "running" and outcome.message.startswith("reading ")
+
+
+def line(outcome: Outcome) -> str:
+    """One cluster in one line."""
+    parts = [f"{outcome.cluster}: {outcome.state}"]
+    if outcome.state == "done":
+        parts.append(amounts(outcome))
+    if outcome.message:
+        parts.append(outcome.message.replace("\n", " "))
+    if outcome.seconds:
+        parts.append(f"{outcome.seconds:.1f} s")
+    return ", ".join(parts)
+
+
+def amounts(outcome: Outcome) -> str:
+    return f"{outcome.revisions} revisions, {outcome.images} images, {outcome.blobs} blobs, {decimal(outcome.bytes)}"
+
+
+def table(outcomes: Iterable[Outcome], verb: str, running: dict[str, float] | None = None) -> Table:
+    """All clusters with their sums. `running` says for how many seconds those at work have been."""
+    shown = Table(title=f"fleet {verb}", title_justify="left", expand=False)
+    shown.add_column("cluster", no_wrap=True)
+    shown.add_column("wave", no_wrap=True)
+    shown.add_column("state", no_wrap=True)
+    for name in ("revisions", "images", "blobs", "freed" if verb == "up" else "to free", "seconds"):
+        shown.add_column(name, justify="right", no_wrap=True)
+    shown.add_column("", overflow="fold")
+    listed = list(outcomes)
+    for outcome in listed:
+        shown.add_row(*_row(outcome, (running or {}).get(outcome.cluster, 0.0)))
+    shown.add_section()
+    shown.add_row(
+        f"{len(listed)} clusters", "", Text(_states(listed)),
+        *(f"{sum(getattr(outcome, name) for outcome in listed)}" for name in ("revisions", "images", "blobs")),
+        decimal(sum(outcome.bytes for outcome in listed)), "", "", style="bold",
+    )  # fmt: skip
+    return shown
+
+
+def _row(outcome: Outcome, running: float) -> Iterable[str | Text]:
+    known = outcome.state == "done"
+    seconds = outcome.seconds or (running if outcome.state == "running" else 0.0)
+    yield outcome.cluster
+    yield outcome.wave
+    yield Text(outcome.state, style=STYLES[outcome.state])
+    yield from (str(getattr(outcome, name)) if known else "" for name in ("revisions", "images", "blobs"))
+    yield decimal(outcome.bytes) if known else ""
+    yield f"{seconds:.1f}" if seconds else ""
+    # As text: brackets in a message are no markup.
+    yield Text(outcome.message or "; ".join(outcome.notes))
+
+
+def _states(outcomes: list[Outcome]) -> str:
+    counts = {state: sum(outcome.state == state for outcome in outcomes) for state in STYLES}
+    return ", ".join(f"{count} {state}" for state, count in counts.items() if count)
