@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from pruner.report import wording
-from pruner.report.model import Report
+from pruner.report.model import Report, ReportedImage
 from pruner.report.text import why
 
 LIMIT: Final = 60_000
@@ -27,9 +27,15 @@ def markdown(report: Report, *, limit: int = LIMIT) -> str:
     text = "\n".join(_open_part(report)) + "\n"
     if len(text) > limit - _ROOM:
         return text[: max(limit - _ROOM, 0)].rsplit("\n", 1)[0] + "\n\n*Cut here; the full report has the rest.*\n"
-    for title, heading, rows in (_going(report), _kept(report)):
-        if rows:
-            text += _folded(title, heading, rows, limit - len(text))
+    going, kept = report.going, report.kept_by
+    if going:
+        head = "| image | named by | age | frees | why |\n|---|---|---:|---:|---|\n"
+        rows = (_row(report, image) for image in going)
+        text += _folded(f"Everything that goes ({len(going)}), and why", head, rows, len(going), limit - len(text))
+    if kept:
+        head = "| rule | why | images | revisions |\n|---|---|---:|---:|\n"
+        rows = (f"| {each.rule} | {code(each.why)} | {each.images} | {each.revisions} |" for each in kept)
+        text += _folded("What keeps the rest", head, rows, len(kept), limit - len(text))
     return text
 
 
@@ -73,39 +79,28 @@ def _lines(lines: list[str], what: str) -> Iterator[str]:
         yield ""
 
 
-def _going(report: Report) -> tuple[str, str, list[str]]:
-    rows = [
-        f"| {code(wording.short(image.digest))} | {code(image.name)} | {wording.age(report, image.created)} | {wording.size(image.freed)} "
-        f"| {code(why(image))} |"
-        for image in report.going
-    ]
+def _row(report: Report, image: ReportedImage) -> str:
     return (
-        f"Everything that goes ({len(rows)}), and why",
-        "| image | named by | age | frees | why |\n|---|---|---:|---:|---|\n",
-        rows,
+        f"| {code(wording.short(image.digest))} | {code(image.name)} | {wording.age(report, image.created)} "
+        f"| {wording.size(image.freed)} | {code(why(image))} |"
     )
 
 
-def _kept(report: Report) -> tuple[str, str, list[str]]:
-    rows = [f"| {each.rule} | {code(each.why)} | {each.images} | {each.revisions} |" for each in report.kept_by]
-    return "What keeps the rest", "| rule | why | images | revisions |\n|---|---|---:|---:|\n", rows
-
-
-def _folded(title: str, heading: str, rows: Iterable[str], room: int) -> str:
-    """A folded table that takes at most so many characters; empty where not even one row has room."""
-    begin, end = f"<details><summary>{title}</summary>\n\n{heading}", "\n</details>\n"
+def _folded(title: str, head: str, rows: Iterable[str], whole: int, room: int) -> str:
+    """A folded table that takes at most so many characters; a line that says so where not even one row has room."""
+    begin, end = f"<details><summary>{title}</summary>\n\n{head}", "\n</details>\n"
     left = room - len(begin) - len(end) - _ROOM
-    shown, whole = [], list(rows)
-    for row in whole:
+    shown: list[str] = []
+    for row in rows:
         left -= len(row) + 1
         if left < 0:
             break
         shown.append(row + "\n")
-    cut = len(whole) - len(shown)
     if not shown:
         note = f"*{title}: left out, there is no room for it; the full report has it.*\n"
         return note if len(note) < room else ""
-    note = f"\n*{cut} of {len(whole)} rows do not fit in here; the full report has them.*\n" if cut else ""
+    cut = whole - len(shown)
+    note = f"\n*{cut} of {whole} rows do not fit in here; the full report has them.*\n" if cut else ""
     return begin + "".join(shown) + note + end
 
 

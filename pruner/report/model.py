@@ -255,14 +255,27 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
             )
             for position, found in enumerate(reasons):
                 for reason in found:
-                    counts[reason.rule, _without_numbers(reason)][position] += 1
+                    counts[reason.rule, _in_general(reason)][position] += 1
         sums = (RuleCount(rule, why, *numbers) for (rule, why), numbers in counts.items())
         return tuple(sorted(sums, key=lambda each: (-each.images - each.revisions, each.rule, each.why)))
 
 
-def _without_numbers(reason: Decision) -> str:
-    """The reason without the number of one revision, so that equal reasons are counted together."""
-    return "it is among the newest revisions of its tag" if reason.why.startswith("revision ") else reason.why
+_IN_GENERAL: Final = {
+    "named by": "an image stream names it",
+    "used by": "something uses it",
+    "a member of": "a member of an index that stays",
+    "the current revision of a tag that is used by": "the current revision of a tag in use",
+    "used in this image stream by": "something uses it in its image stream",
+    "protected by pattern": "a pattern protects it",
+}
+"""Reasons that end with the names of objects, as they are said of many."""
+
+
+def _in_general(reason: Decision) -> str:
+    """The reason without what is special to one object, so that equal reasons are counted together."""
+    if reason.why.startswith("revision "):
+        return "among the newest revisions of its tag"
+    return _IN_GENERAL.get(reason.why, reason.why)
 
 
 class _Rows:
@@ -290,16 +303,17 @@ class _Rows:
     def _going(self) -> Iterable[ReportedImage]:
         for image in self.plan.images:
             blobs = [self.blobs[digest] for digest in image.blobs if digest in self.blobs]
+            named = self._named_by(image.name)
             yield ReportedImage(
                 digest=image.name,
                 reason=image.reason,
-                home=self._home(image.name, image.reference),
+                home=_home(named, image.reference),
                 created=image.created,
                 size=self.sizes.get(image.name),
                 freed=sum(blob.size or 0 for blob in blobs),
                 unmeasured=sum(blob.size is None for blob in blobs),
                 reference=image.reference,
-                named_by=self._named_by(image.name),
+                named_by=named,
                 used_by=self.users.get(image.name, ()),
             )
 
@@ -316,27 +330,30 @@ class _Rows:
 
     def _staying(self) -> Iterable[ReportedImage]:
         for image in self.decisions.images:
+            named = self._named_by(image.name)
             yield ReportedImage(
                 digest=image.name,
                 reason=image.reason,
-                home=self._home(image.name, image.reference),
+                home=_home(named, image.reference),
                 created=image.created,
                 size=image.size,
                 reference=image.reference,
-                named_by=self._named_by(image.name),
+                named_by=named,
                 used_by=self.users.get(image.name, ()),
             )
 
     def _named_by(self, digest: str) -> tuple[NamedBy, ...]:
         named = self.named.get(digest, ())
+        if len(named) < 2:
+            return tuple(named)
         return tuple(sorted(named, key=lambda each: (each.reason.kept, each.stream, each.tag, each.revision)))
 
-    def _home(self, digest: str, reference: str) -> str:
-        named = self._named_by(digest)
-        if named:
-            return named[0].stream
-        path = reference.partition("@")[0].partition("/")[2]
-        return path if path.count("/") == 1 else ""
+
+def _home(named: tuple[NamedBy, ...], reference: str) -> str:
+    if named:
+        return named[0].stream
+    path = reference.partition("@")[0].partition("/")[2]
+    return path if path.count("/") == 1 else ""
 
 
 def _stream_sums(plan: PrunePlan, images: Iterable[ReportedImage]) -> tuple[StreamSum, ...]:

@@ -42,6 +42,8 @@ def age(report: Report, moment: datetime | None) -> str:
 
 def printable(text: str) -> str:
     """The text without control and formatting characters: what a terminal would obey, or a reader not see."""
+    if text.isprintable():
+        return text
     return "".join(
         character
         if unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Zl", "Zp")

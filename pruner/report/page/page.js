@@ -76,6 +76,8 @@
   };
 
   // --- drawing
+  // On a narrow screen some columns are hidden, and a cell that spans all must not bring them back.
+  const columns = () => [...document.querySelectorAll("#list thead th")].filter((head) => getComputedStyle(head).display !== "none").length;
   const rowHeight = () => parseFloat(getComputedStyle(document.documentElement).getPropertyValue("--row"));
   let first = -1, last = -1;
   const draw = (anew) => {
@@ -107,7 +109,7 @@
     }
   };
   const space = (height) => {
-    const cell = element("td", { colspan: 5 });
+    const cell = element("td", { colspan: columns() });
     cell.style.height = height + "px";
     return element("tr", { class: "space", "aria-hidden": "true" }, cell);
   };
@@ -124,7 +126,7 @@
       element("td", { class: "why" }, why(image)));
   };
   const detail = (image) => {
-    const cell = element("td", { colspan: 5 });
+    const cell = element("td", { colspan: columns() });
     const says = (label, value) => { if (value) cell.append(element("p", {}, element("strong", {}, label + ": "), value)); };
     const lists = (label, entries) => {
       if (entries.length) cell.append(element("p", {}, element("strong", {}, label + ":")), element("ul", {}, ...entries.map((entry) => element("li", {}, entry))));

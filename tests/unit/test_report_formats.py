@@ -1,0 +1,237 @@
+"""Reports as text, Markdown and metrics: what stands in them, where they are cut, and that nothing of a cluster is markup."""
+
+from __future__ import annotations
+
+import io
+import re
+
+import msgspec
+import pytest
+from markupsafe import escape
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+from prometheus_client.parser import text_string_to_metric_families as older_text_to_metric_families
+from rich.console import Console
+
+from pruner.plan import PrunePlan
+from pruner.report import Report
+from pruner.report.html import page
+from pruner.report.markdown import code, markdown
+from pruner.report.openmetrics import METRICS, openmetrics
+from pruner.report.text import print_report
+from tests.unit.builders import L1, NOW, A, analysed, digest, image, image_stream
+from tests.unit.test_report import analysis, result
+
+HOSTILE = "</script><script>alert(1)</script><!--\x1b[31m`|\n@everyone \u202e"
+
+
+def many(number: int) -> Report:
+    """So many images that go, each with a stream of its own."""
+    images = [image(digest(f"image {each}"), repository=f"ns{each % 7}/app{each}") for each in range(number)]
+    streams = [image_stream(f"ns{each % 7}/app{each}", latest=[digest(f"image {each}")]) for each in range(number)]
+    return Report.of(analysed(*images, *streams))
+
+
+def hostile() -> Report:
+    """A report in which everything that comes from the cluster tries to be more than text."""
+    plan = Report.of(analysis()).plan
+    first = plan.streams[0]
+    revision = msgspec.structs.replace(
+        first.revisions[0],
+        tag=HOSTILE,
+        reason=msgspec.structs.replace(first.revisions[0].reason, causes=(HOSTILE,)),
+    )
+    change = msgspec.structs.replace(first, name=HOSTILE, namespace=HOSTILE, revisions=(revision,))
+    gone = msgspec.structs.replace(plan.images[0], reference=HOSTILE)
+    bad = msgspec.structs.replace(
+        plan, cluster=HOSTILE, streams=(change,), images=(gone, *plan.images[1:]), notes=(HOSTILE,)
+    )
+    return Report.made_of(bad)
+
+
+def text(report: Report, listed: int = 40) -> str:
+    into = io.StringIO()
+    print_report(report, Console(file=into, width=160), listed=listed)
+    return into.getvalue()
+
+
+def empty() -> Report:
+    return Report.of(analysed())
+
+
+# --- text ------------------------------------------------------------------------------------------------------------
+
+
+def test_text_says_what_goes_how_much_and_why() -> None:
+    shown = text(Report.of(analysis()))
+    assert shown.startswith("2 revisions of 1 image stream, 3 images, 5 blobs: 120 bytes and 3 blobs of unknown size")
+    assert "shop/web:latest" in shown
+    assert "its Image object is absent (R19)" in shown
+    assert "the current revision of a tag in use" in shown
+
+
+def test_text_of_a_result_names_what_failed_and_what_was_left_alone() -> None:
+    shown = text(Report.of(analysis(), result()))
+    assert "1 image and 2 blobs deleted: 100 bytes freed, 1 left alone, 1 FAILED" in shown
+    assert "500 Internal Server Error" in shown
+    assert "used again" in shown
+
+
+def test_text_says_how_many_rows_are_left_out() -> None:
+    assert "and 10 more; --all lists them" in text(many(50))
+    assert "more; --all" not in text(many(50), listed=0)
+
+
+def test_text_of_nothing_says_so() -> None:
+    assert text(empty()).startswith("Nothing to prune")
+
+
+def test_text_obeys_no_control_sequence_of_a_name() -> None:
+    shown = text(hostile())
+    assert "\x1b" not in shown
+    assert "\u202e" not in shown
+    assert "alert(1)" in shown
+
+
+# --- Markdown --------------------------------------------------------------------------------------------------------
+
+
+def test_markdown_has_sums_open_and_the_list_folded() -> None:
+    shown = markdown(Report.of(analysis()))
+    head, folded = shown.split("<details>", 1)
+    assert "| `shop/web` | 2 | 2 | 100 bytes |" in head
+    assert "sha256:" not in head.split("plan `")[1][80:]
+    assert "Everything that goes (4), and why" in folded
+    assert shown.count("<details>") == shown.count("</details>") == 2
+
+
+@pytest.mark.parametrize("limit", [1000, 5000, 20_000, 60_000])
+def test_markdown_is_cut_at_a_row_and_says_how_many_are_missing(limit: int) -> None:
+    shown = markdown(many(2000), limit=limit)
+    assert len(shown) <= limit
+    assert shown.count("<details>") == shown.count("</details>")
+    listed = len(re.findall(r"^\| `sha256:.*\|$", shown, re.MULTILINE))
+    if listed:
+        assert f"*{2000 - listed} of 2000 rows do not fit in here; the full report has them.*" in shown
+    else:
+        assert "the full report has" in shown
+
+
+def test_markdown_that_fits_is_whole() -> None:
+    shown = markdown(many(100))
+    assert "do not fit" not in shown
+    assert "and 85 more" in shown
+
+
+def test_markdown_of_a_result_names_failures() -> None:
+    shown = markdown(Report.of(analysis(), result()))
+    assert "1 FAILED" in shown
+    assert "- failed: `image sha256:" in shown
+
+
+def test_nothing_of_a_cluster_is_markup_in_markdown() -> None:
+    shown = markdown(hostile())
+    outside = re.sub(r"`[^`\n]*`", "", shown)
+    assert "script" not in outside
+    assert "@everyone" not in outside
+    assert "\x1b" not in shown
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"), [("a`b", "`a'b`"), ("a|b", r"`a\|b`"), ("a\nb", "`a\ufffdb`"), ("", ""), ("  ", "")]
+)
+def test_a_code_span_stays_one(given: str, shown: str) -> None:
+    assert code(given) == shown
+
+
+# --- OpenMetrics -----------------------------------------------------------------------------------------------------
+
+
+def samples(report: Report) -> dict[tuple[str, tuple[str, ...]], float]:
+    """Value by name and labels, the cluster's left out."""
+    return {
+        (sample.name, tuple(value for key, value in sample.labels.items() if key != "cluster")): sample.value
+        for family in text_string_to_metric_families(openmetrics(report))
+        for sample in family.samples
+    }
+
+
+def test_metrics_tell_of_plan_rest_and_result() -> None:
+    found = samples(Report.of(analysis(), result()))
+    assert found["pruner_plan_timestamp_seconds", ()] == NOW.timestamp()
+    assert found["pruner_plan_empty", ()] == 0
+    assert found["pruner_planned_objects", ("images",)] == 3
+    assert found["pruner_planned_bytes", ()] == 120
+    assert found["pruner_planned_namespace_bytes", ("shop",)] == 120
+    assert found["pruner_kept_objects", ("images", "R22")] == 2
+    assert found["pruner_run_success", ()] == 0
+    assert found["pruner_deleted_objects", ("images",)] == 1
+    assert found["pruner_freed_bytes", ()] == 100
+    assert found["pruner_failed_objects", ()] == 1
+
+
+def test_metrics_of_a_preview_say_nothing_of_a_run() -> None:
+    names = {name for name, _ in samples(Report.of(analysis()))}
+    assert not names & {"pruner_run_success", "pruner_deleted_objects", "pruner_freed_bytes"}
+
+
+def test_metrics_of_nothing_are_metrics() -> None:
+    assert samples(empty())["pruner_plan_empty", ()] == 1
+
+
+def test_all_metrics_are_gauges_with_their_units() -> None:
+    families = list(text_string_to_metric_families(openmetrics(Report.of(analysis(), result()))))
+    assert [(each.name, each.type, each.unit, each.documentation) for each in families] == [
+        (name, "gauge", unit, about) for name, (unit, about) in METRICS.items()
+    ]
+
+
+def test_collectors_of_the_older_format_read_the_same() -> None:
+    shown = openmetrics(Report.of(analysis(), result()))
+    newer = {family.name: len(family.samples) for family in text_string_to_metric_families(shown)}
+    assert newer == {family.name: len(family.samples) for family in older_text_to_metric_families(shown)}
+
+
+def test_labels_come_back_whatever_they_are() -> None:
+    report = Report.made_of(PrunePlan(cluster='a"b\\c\nd', as_of=NOW, rules={}))
+    (family, *_) = text_string_to_metric_families(openmetrics(report))
+    assert family.samples[0].labels["cluster"] == 'a"b\\c\nd'
+
+
+# --- HTML, as text; what a browser makes of it is tested in tests/e2e/test_pages.py -------------------------------------
+
+
+def test_the_page_loads_nothing() -> None:
+    shown = page(Report.of(analysis()))
+    assert "default-src 'none'" in shown
+    assert not re.findall(r"""(?:src|href|action)=["'](?!#)""", shown)
+    assert "url(" not in shown
+    assert "@import" not in shown
+
+
+def test_nothing_of_a_cluster_is_markup_in_the_page() -> None:
+    shown = page(hostile())
+    assert shown.count("</script>") == 2
+    assert "<!--" not in shown
+    assert str(escape("<script>alert(1)")) in shown
+    assert "\\u003cscript\\u003ealert(1)" in shown
+
+
+def test_the_page_of_a_result_names_what_failed() -> None:
+    shown = page(Report.of(analysis(), result()))
+    assert "Failed (1)" in shown
+    assert "Left alone (1)" in shown
+
+
+def test_the_page_of_a_plan_alone_says_that_the_rest_is_not_known() -> None:
+    assert "which does not say what stays" in page(Report.made_of(analysis().plan))
+
+
+def test_the_page_of_nothing_is_a_page() -> None:
+    shown = page(empty())
+    assert "Nothing goes." in shown
+    assert "Nothing stays." in shown
+
+
+def test_blobs_without_a_size_are_said_to_have_none() -> None:
+    report = Report.of(analysed(image(A, layers=[L1])))
+    assert "and 2 blobs of unknown size" in text(report)
