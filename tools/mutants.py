@@ -68,9 +68,22 @@ def copy_project(work: Path) -> None:
 def results(work: Path) -> dict[str, int | None]:
     """The exit code of the tests by mutant; None for one that was not run."""
     found: dict[str, int | None] = {}
-    for path in sorted((work / "mutants" / "pruner" / "analysis").glob("*.meta")):
+    for path in _results(work):
         found.update(json.loads(path.read_text(encoding="utf-8"))["exit_code_by_key"])
     return found
+
+
+def forget_survivors(work: Path) -> None:
+    """Have those run again that survived. What has changed in the package is run again anyway."""
+    for path in _results(work):
+        found = json.loads(path.read_text(encoding="utf-8"))
+        codes = found["exit_code_by_key"]
+        found["exit_code_by_key"] = {name: code if code in KILLED else None for name, code in codes.items()}
+        path.write_text(json.dumps(found), encoding="utf-8")
+
+
+def _results(work: Path) -> list[Path]:
+    return sorted((work / "mutants" / "pruner" / "analysis").glob("*.meta"))
 
 
 def _survivors(found: dict[str, int | None]) -> list[str]:
@@ -103,8 +116,9 @@ def main() -> int:
     mutmut = environment(folder)
     if asked.show:
         return subprocess.run([mutmut, "show", asked.show], cwd=work, check=False).returncode
-    again = _survivors(results(work)) if asked.survivors else []
-    if not again:
+    if asked.survivors:
+        forget_survivors(work)
+    else:
         shutil.rmtree(work, ignore_errors=True)
     (work / "tests").mkdir(parents=True, exist_ok=True)
     copy_project(work)
@@ -113,7 +127,7 @@ def main() -> int:
         environ = {**os.environ, "HYPOTHESIS_PROFILE": "quick"}
         try:
             ran = subprocess.run(
-                [mutmut, "run", *again],
+                [mutmut, "run"],
                 cwd=work,
                 env=environ,
                 stdout=log,
