@@ -1,0 +1,300 @@
+"""Whether preview and up would work, and what is missing: `python -m pruner doctor`.
+
+`examine` is given a connection and the settings and gives an `Examination`: who one is, what the server is, which permissions there are
+and which are missing, where the registry is, how far the clocks are apart, and the smallest ClusterRole that suffices. It asks by access
+reviews and by the registry's own checks, and changes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any, Final, Literal
+
+import click
+import msgspec
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+from pruner.cli import settings_options
+from pruner.cluster.api import Api, decoder_of_pages
+from pruner.cluster.connection import connect
+from pruner.cluster.identity import Identity, whoami
+from pruner.cluster.objects import Image, ImageOnTheWire, ImageStream, Registry, Snapshot
+from pruner.cluster.registry import find_registry
+from pruner.cluster.resources import CLUSTER_VERSIONS, IMAGE_STREAMS, IMAGES, LIMIT_RANGES, Resource
+from pruner.cluster.snapshot import compact, kinds_of
+from pruner.errors import ForbiddenError, NotFoundError, PrunerError
+from pruner.settings import Settings
+
+Purpose = Literal["preview", "up", "advised"]
+"""What fails without a permission; `advised` is what a run goes on without, and says so."""
+
+BOTH_WORK, NEITHER_WORKS, ONLY_PREVIEW_WORKS = 0, 1, 3
+LEASES: Final = Resource("coordination.k8s.io", "v1", "leases", "Lease")
+NOTABLE_SKEW: Final = 5.0
+"""Seconds; `Date` headers are whole ones, and on their way for a while."""
+
+
+class Permission(msgspec.Struct, frozen=True):
+    """A verb on a resource of all namespaces (`imagestreams/status` with its subresource), and whether one has it."""
+
+    verb: str
+    group: str
+    resource: str
+    purpose: Purpose
+    allowed: bool
+
+    def __str__(self) -> str:
+        return f"{self.verb} {self.resource}{'.' if self.group else ''}{self.group}"
+
+
+class Examination(msgspec.Struct, frozen=True, kw_only=True):
+    """What was found. `clock_skew` is this machine's clock minus the server's, in seconds; ages go by the server's."""
+
+    server: str
+    user: Identity
+    version: str
+    openshift: str
+    clock_skew: float | None
+    permissions: tuple[Permission, ...]
+    not_served: tuple[str, ...]
+    registry: Registry | None
+    registry_problem: str | None
+    cluster_role: dict[str, Any]
+
+    def lacks(self, *purposes: Purpose) -> list[Permission]:
+        """The permissions for these purposes that are missing."""
+        return [it for it in self.permissions if it.purpose in purposes and not it.allowed]
+
+    @property
+    def preview_works(self) -> bool:
+        return not self.lacks("preview") and self.registry_problem is None
+
+    @property
+    def up_works(self) -> bool:
+        return self.preview_works and not self.lacks("up")
+
+    @property
+    def exit_code(self) -> int:
+        if self.up_works:
+            return BOTH_WORK
+        return ONLY_PREVIEW_WORKS if self.preview_works else NEITHER_WORKS
+
+
+class _Version(msgspec.Struct, rename="camel"):
+    git_version: str = "unknown"
+
+
+class _ClusterVersion(msgspec.Struct):
+    class Status(msgspec.Struct):
+        class Desired(msgspec.Struct):
+            version: str = ""
+
+        desired: Desired | None = None
+
+    status: Status | None = None
+
+
+async def examine(api: Api, settings: Settings) -> Examination:
+    """Look at everything that preview and up depend on. Raises ClusterError when the cluster cannot be asked at all."""
+    user = await whoami(api)
+    version = (await api.read_path("/version", _Version)).git_version
+    skew = (datetime.now(UTC) - api.clock).total_seconds() if api.clock else None
+    permissions, not_served = await _permissions(api, settings)
+    registry, problem = await _registry(api, settings)
+    return Examination(
+        server=api.server,
+        user=user,
+        version=version,
+        openshift=await _openshift(api),
+        clock_skew=skew,
+        permissions=permissions,
+        not_served=not_served,
+        registry=registry,
+        registry_problem=problem,
+        cluster_role=cluster_role(permissions),
+    )
+
+
+async def _openshift(api: Api) -> str:
+    """OpenShift's version; nothing where there is none, or it may not be read."""
+    try:
+        found = await api.get(CLUSTER_VERSIONS, _ClusterVersion, name="version")
+    except (NotFoundError, ForbiddenError):
+        return ""
+    return found.status.desired.version if found.status and found.status.desired else ""
+
+
+def needed(settings: Settings) -> list[tuple[Purpose, str, Resource, str]]:
+    """Purpose, verb, resource and subresource of every permission (DECISIONS R1, R3, R28)."""
+    extra = [Resource(source.group, source.version, source.resource) for source in settings.extra_referrers]
+    read = [IMAGES, IMAGE_STREAMS, LIMIT_RANGES, *kinds_of(settings.references), *extra]
+    watched = [kind for kind in read if kind != LIMIT_RANGES]
+    return [
+        *(("preview", "list", kind, "") for kind in read),
+        ("up", "get", IMAGES, ""),
+        ("up", "delete", IMAGES, ""),
+        ("up", "get", IMAGE_STREAMS, ""),
+        ("up", "update", IMAGE_STREAMS, "status"),
+        *(("advised", "watch", kind, "") for kind in watched),
+        *(("advised", verb, LEASES, "") for verb in ("get", "create", "update")),
+        ("advised", "get", CLUSTER_VERSIONS, ""),
+    ]
+
+
+async def _permissions(api: Api, settings: Settings) -> tuple[tuple[Permission, ...], tuple[str, ...]]:
+    """All permissions with the answers to their reviews, and the kinds that this cluster does not serve."""
+    wanted = needed(settings)
+    served = {kind: await api.serves(kind) for kind in dict.fromkeys(kind for _, _, kind, _ in wanted)}
+    bound = asyncio.Semaphore(settings.workers)
+
+    async def ask(purpose: Purpose, verb: str, kind: Resource, subresource: str) -> Permission:
+        async with bound:
+            allowed = await api.allowed(verb, kind, subresource=subresource)
+        name = f"{kind.plural}/{subresource}" if subresource else kind.plural
+        return Permission(verb, kind.group, name, purpose, allowed)
+
+    asked = await asyncio.gather(*(ask(*permission) for permission in wanted if served[permission[2]]))
+    return tuple(asked), tuple(kind.name for kind, is_served in served.items() if not is_served)
+
+
+async def _registry(api: Api, settings: Settings) -> tuple[Registry | None, str | None]:
+    """The registry, or why it cannot be used; neither where none is pruned or none is named."""
+    if not settings.prune_registry:
+        return None, None
+    try:
+        images: list[Image] = []
+        streams: list[ImageStream] = []
+        if not settings.registry_url and await api.serves(IMAGES):
+            async for page in api.pages(IMAGES, decoder_of_pages(ImageOnTheWire)):
+                images.extend(compact(page.items or (), {}))
+            async for found in api.pages(IMAGE_STREAMS, decoder_of_pages(ImageStream)):
+                streams.extend(found.items or ())
+        snapshot = Snapshot(
+            cluster="", as_of=api.clock or datetime.now(UTC), images=tuple(images), streams=tuple(streams)
+        )
+        return await find_registry(settings, api.connection, snapshot), None
+    except PrunerError as error:
+        return None, str(error)
+
+
+def cluster_role(permissions: Iterable[Permission]) -> dict[str, Any]:
+    """The smallest ClusterRole with all these permissions: resources of a group that have the same verbs share a rule."""
+    verbs: dict[tuple[str, str], list[str]] = {}
+    for it in permissions:
+        verbs.setdefault((it.group, it.resource), []).append(it.verb)
+    shared: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for (group, resource), of_it in verbs.items():
+        shared.setdefault((group, tuple(sorted(of_it))), []).append(resource)
+    rules = [
+        {"apiGroups": [group], "resources": resources, "verbs": list(of_them)}
+        for (group, of_them), resources in shared.items()
+    ]
+    return {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRole",
+        "metadata": {"name": "pruner"},
+        "rules": rules,
+    }
+
+
+# --- for people ------------------------------------------------------------------------------------------------------
+
+
+@click.command()
+@settings_options
+@click.option("--json", "as_json", is_flag=True, help="Write what was found as JSON.")
+def doctor(settings: Settings, as_json: bool) -> None:
+    """Say whether preview and up would work, and what is missing. Nothing is changed.
+
+    Ends with 0 when both would work, with 3 when only a preview would, and with 1 when neither would. Tokens and passwords are
+    given by the environment (K8S_AUTH_API_KEY, K8S_AUTH_PASSWORD), since others can see arguments.
+    """
+    found = asyncio.run(_examined(settings))
+    if as_json:
+        click.echo(msgspec.json.format(as_json_of(found), indent=2))
+    else:
+        show(found, Console())
+    sys.exit(found.exit_code)
+
+
+async def _examined(settings: Settings) -> Examination:
+    async with Api(connect(settings), workers=settings.workers) as api:
+        return await examine(api, settings)
+
+
+def as_json_of(found: Examination) -> bytes:
+    """The examination and its verdicts, as JSON."""
+    verdicts = {"preview_works": found.preview_works, "up_works": found.up_works}
+    return msgspec.json.encode({**msgspec.to_builtins(found), **verdicts})
+
+
+def show(found: Examination, console: Console) -> None:
+    """Write the examination to a terminal."""
+    facts = Table.grid(padding=(0, 2))
+    for name, value in _facts(found):
+        facts.add_row(name, value)
+    console.print(facts)
+    console.print(_table(found.permissions))
+    if found.not_served:
+        console.print(f"not served by this cluster, and so not needed: {', '.join(found.not_served)}", highlight=False)
+    for line in verdict(found):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    if found.lacks("preview", "up", "advised"):
+        console.print("\nThe smallest ClusterRole that suffices:\n")
+        # What is to be copied must not be wrapped or coloured.
+        console.print(
+            yaml.safe_dump(found.cluster_role, sort_keys=False), markup=False, highlight=False, soft_wrap=True
+        )
+
+
+def _facts(found: Examination) -> Iterable[tuple[str, str]]:
+    yield "server", found.server
+    yield "version", f"Kubernetes {found.version}" + (f", OpenShift {found.openshift}" if found.openshift else "")
+    yield "user", found.user.name + (f" ({', '.join(found.user.groups)})" if found.user.groups else "")
+    yield "clock", _clock(found.clock_skew)
+    yield "registry", _reached(found)
+
+
+def _clock(skew: float | None) -> str:
+    if skew is None:
+        return "the server does not say what time it is"
+    if abs(skew) < NOTABLE_SKEW:
+        return "as the server's"
+    return f"{abs(skew):.0f} seconds {'ahead of' if skew > 0 else 'behind'} the server's, which ages are measured by"
+
+
+def _reached(found: Examination) -> str:
+    if found.registry_problem is not None:
+        return "cannot be used, see below"
+    if found.registry is None:
+        return "none is pruned"
+    blobs = "" if found.registry.deletes_blobs else ", deletes no blobs: its own garbage collector frees the space"
+    return f"{found.registry.url}, named by {found.registry.found}{blobs}"
+
+
+def _table(permissions: Iterable[Permission]) -> Table:
+    table = Table("permission", "needed for", "")
+    for it in permissions:
+        answer = "[green]yes[/]" if it.allowed else "[red]no[/]" if it.purpose != "advised" else "[yellow]no[/]"
+        table.add_row(str(it), it.purpose, answer)
+    return table
+
+
+def verdict(found: Examination) -> Iterable[str]:
+    """What would work, and the way to the rest."""
+    if found.registry_problem is not None:
+        yield found.registry_problem
+    for missing in found.lacks("advised"):
+        yield f"a run goes on without it, and says so: {missing}"
+    if found.up_works:
+        yield "preview and up would work"
+    elif found.preview_works:
+        yield f"a preview would work, up would not: no permission to {', '.join(map(str, found.lacks('up')))}"
+    else:
+        reason = ", ".join(map(str, found.lacks("preview")))
+        yield "neither preview nor up would work" + (f": no permission to {reason}" if reason else "")
