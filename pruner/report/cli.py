@@ -7,6 +7,7 @@ python -m pruner report plan.jsonl --format html --output plan.html
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -135,5 +136,6 @@ def write(path: Path, parts: Iterable[bytes]) -> None:
             file.writelines(parts)
         whole.replace(path)
     except OSError as error:
-        whole.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            whole.unlink(missing_ok=True)
         raise PrunerError(f"{path}: cannot be written: {error.strerror}") from None

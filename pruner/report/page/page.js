@@ -99,10 +99,8 @@
     }
     made.append(space(offset(shown.length) - offset(to)));
     rows.replaceChildren(made);
-    if (open >= from && open < to) {
-      const measured = rows.querySelector("tr.detail").getBoundingClientRect().height;
-      if (Math.abs(measured - openHeight) > 1) { openHeight = measured; draw(true); return; }
-    }
+    // The spacers drawn here do not depend on it: the open row is between them.
+    if (open >= from && open < to) openHeight = rows.querySelector("tr.detail").getBoundingClientRect().height;
     if (focused !== undefined) {
       const again = rows.querySelector('button[data-at="' + focused + '"]');
       if (again) again.focus({ preventScroll: true }); else viewport.focus({ preventScroll: true });
