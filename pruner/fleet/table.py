@@ -102,15 +102,18 @@ def table(outcomes: Iterable[Outcome], verb: str, running: dict[str, float] | No
     shown.add_column("state", no_wrap=True)
     for name in ("revisions", "images", "blobs", "freed" if verb == "up" else "to free", "seconds"):
         shown.add_column(name, justify="right", no_wrap=True)
-    shown.add_column("", overflow="fold")
     listed = list(outcomes)
-    for outcome in listed:
-        shown.add_row(*_row(outcome, (running or {}).get(outcome.cluster, 0.0)))
+    rows = [[*_row(outcome, (running or {}).get(outcome.cluster, 0.0))] for outcome in listed]
+    told = any(str(row[-1]) for row in rows)
+    if told:
+        shown.add_column("", overflow="fold")
+    for row in rows:
+        shown.add_row(*(row if told else row[:-1]))
     shown.add_section()
     shown.add_row(
         f"{len(listed)} clusters", "", Text(_states(listed)),
         *(f"{sum(getattr(outcome, name) for outcome in listed)}" for name in ("revisions", "images", "blobs")),
-        decimal(sum(outcome.bytes for outcome in listed)), "", "", style="bold",
+        decimal(sum(outcome.bytes for outcome in listed)), style="bold",
     )  # fmt: skip
     return shown
 

@@ -1,0 +1,548 @@
+"""Pruning on a schedule, inside the cluster: `PruneSchedule`, a component on pulumi-kubernetes, and `IndexedFleetJob` for many clusters.
+
+The objects are made as plain values by `schedule_objects` and `fleet_job_objects`, which do no I/O, so that tests send the very
+same ones to a real API server. The rights are the smallest with which a run can do all of its work: each one has a test that
+fails without it. OpenShift's own ImagePruner can be taken over: `taken_over` maps its spec to settings and objects, and the
+component suspends it and says so.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+from typing import Any, Final
+
+import msgspec
+import pulumi
+import pulumi_kubernetes as kubernetes
+from pulumi_kubernetes.apiextensions import CustomResource, CustomResourcePatch
+
+from pruner.apply.lease import LEASES
+from pruner.apply.lease import NAME as LEASE
+from pruner.cluster.resources import CLUSTER_VERSIONS, IMAGE_STREAMS, IMAGES, LIMIT_RANGES, NAMESPACES
+from pruner.cluster.snapshot import kinds_of
+from pruner.errors import Problem, SettingsError
+from pruner.settings import ALIASES, BY_NAME
+
+Json = dict[str, Any]
+
+NAME: Final = "pruner"
+REGISTRY_NAMESPACE: Final = "openshift-image-registry"
+"""Where the lease is that keeps runs apart (pruner.apply.lease)."""
+SERVICE_CA: Final = "/var/run/secrets/kubernetes.io/serviceaccount/service-ca.crt"
+"""What OpenShift puts beside a ServiceAccount's token: the authority of the integrated registry's certificate."""
+SCHEDULE: Final = "0 0 * * *"
+"""As OpenShift's ImagePruner has it: at midnight, UTC."""
+
+IMAGE_PRUNER: Final = ("imageregistry.operator.openshift.io/v1", "ImagePruner", "cluster")
+"""OpenShift's own: https://docs.openshift.com/container-platform/latest/applications/pruning-objects.html"""
+
+
+class Schedule(msgspec.Struct, frozen=True, kw_only=True):
+    """How pruning is scheduled. Times are seconds, `settings` are parameters of pruner.settings by name.
+
+    `environment` becomes a Secret whose values are the container's environment: what `backend` needs, and what settings
+    refer to as `{"env": NAME}`.
+    """
+
+    image: Any
+    schedule: str = SCHEDULE
+    settings: Json = {}
+    environment: Mapping[str, Any] = {"PULUMI_CONFIG_PASSPHRASE": ""}
+    namespace: str = NAME
+    create_namespace: bool = True
+    suspend: bool = False
+    backend: str = "file:///work/state"
+    starting_deadline: int = 3600
+    deadline: int = 4 * 3600
+    successful_jobs: int = 3
+    failed_jobs: int = 3
+    resources: Json = {"requests": {"cpu": "100m", "memory": "512Mi"}, "limits": {"memory": "2Gi"}}
+    node_selector: Json = {}
+    tolerations: tuple[Any, ...] = ()
+    affinity: Json = {}
+    image_pull_policy: str = "IfNotPresent"
+    network_policy: bool = False
+    egress_ports: tuple[int, ...] = (443, 6443, 5000)
+    labels: Mapping[str, str] = {}
+
+
+# --- the rights --------------------------------------------------------------------------------------------------------
+
+
+def cluster_rules(settings: Mapping[str, Any] | None = None) -> list[Json]:
+    """The smallest rules of a ClusterRole with which pruning can do all of its work.
+
+    Lists and watches of what uses images (DECISIONS R1, R10), lists of limits, reading and deleting of images, reading of image streams
+    and updates of their status, `get` of `imagestreams/layers` for the sizes that the registry knows, and who the cluster is.
+    """
+    given = settings or {}
+    groups: dict[str, list[str]] = {}
+    for kind in kinds_of(given.get("references") or "extended"):
+        groups.setdefault(kind.group, []).append(kind.plural)
+    rules = [_rule(group, plurals, "list", "watch") for group, plurals in groups.items()]
+    rules.append(_rule("", [LIMIT_RANGES.plural], "list"))
+    rules.append(_rule(IMAGES.group, [IMAGES.plural], "get", "list", "watch", "delete"))
+    rules.append(_rule(IMAGES.group, [IMAGE_STREAMS.plural], "get", "list", "watch"))
+    rules.append(_rule(IMAGES.group, [f"{IMAGE_STREAMS.plural}/status"], "update"))
+    if given.get("prune_registry", True):
+        rules.append(_rule(IMAGES.group, [f"{IMAGE_STREAMS.plural}/layers"], "get"))
+    rules.append(_rule(CLUSTER_VERSIONS.group, [CLUSTER_VERSIONS.plural], "get", names=["version"]))
+    rules.append(_rule("", [NAMESPACES.plural], "get", names=["kube-system", REGISTRY_NAMESPACE]))
+    rules.extend(_extra_rules(given.get("extra_referrers") or ()))
+    return rules
+
+
+def lease_rules() -> list[Json]:
+    """The rules of a Role in the lease's namespace. A name cannot limit `create`, which is refused for one that is there."""
+    return [
+        _rule(LEASES.group, [LEASES.plural], "create"),
+        _rule(LEASES.group, [LEASES.plural], "get", "update", names=[LEASE]),
+    ]
+
+
+def _extra_rules(extra: Any) -> list[Json]:
+    sources = BY_NAME["extra_referrers"].parse(extra) if extra else ()
+    return [_rule(source.group, [source.resource], "list", "watch") for source in sources]
+
+
+def _rule(group: str, resources: Sequence[str], *verbs: str, names: Sequence[str] = ()) -> Json:
+    rule: Json = {"apiGroups": [group], "resources": list(resources), "verbs": list(verbs)}
+    return {**rule, "resourceNames": list(names)} if names else rule
+
+
+# --- the objects -------------------------------------------------------------------------------------------------------
+
+
+def schedule_objects(asked: Schedule) -> list[Json]:
+    """Every object of a PruneSchedule, in the order in which they are made. Raises SettingsError for settings that are none."""
+    _check(asked.settings)
+    settings = dict(asked.settings)
+    if settings.get("prune_registry", True) and not {"registry_ca_cert", "registry_url"} & settings.keys():
+        settings.setdefault("registry_ca_cert", SERVICE_CA)
+    fleet = {"clusters": [{"name": "cluster", "settings": settings}], "timeout": asked.deadline - 60, "concurrency": 1}
+    text = msgspec.json.format(msgspec.json.encode(fleet), indent=2).decode() + "\n"
+    job = _job(asked, ["fleet", "up", "--json"], {"backoffLimit": 0}, token=True)
+    return [
+        *_namespace(asked),
+        *_account(asked),
+        *_rights(asked),
+        _config_map(asked, text),
+        _secret(asked),
+        *_network_policy(asked),
+        _cron_job(asked, job),
+    ]
+
+
+def fleet_job_objects(asked: Schedule, fleet: Any, shards: int, parallelism: int, *, scheduled: bool) -> list[Json]:
+    """Every object of an IndexedFleetJob: `shards` workers, of which each takes its share of the fleet by its index."""
+    # Limited by index: a worker whose share has a failing cluster does not end the others.
+    counts = {"completions": shards, "parallelism": parallelism, "backoffLimitPerIndex": 1}
+    command = ["fleet", "up", "--json", "--shards", str(shards)]
+    # Its clusters are others, each with its own credentials in fleet.yaml: it needs no token of this one.
+    job = _job(asked, command, {"completionMode": "Indexed", **counts}, token=False)
+    whole = {"apiVersion": "batch/v1", "kind": "Job", "metadata": _meta(asked), "spec": job}
+    return [
+        *_namespace(asked),
+        *_account(asked),
+        _config_map(asked, fleet),
+        _secret(asked),
+        *_network_policy(asked),
+        _cron_job(asked, job) if scheduled else whole,
+    ]
+
+
+def _check(settings: Mapping[str, Any]) -> None:
+    """Names are parameters, and no secret is among what goes into a ConfigMap."""
+    problems = []
+    for name, value in settings.items():
+        parameter = BY_NAME.get(ALIASES.get(name, name))
+        if parameter is None:
+            close = difflib.get_close_matches(name, [*BY_NAME, *ALIASES], n=1)
+            problems.append(
+                Problem(name, f"there is no such parameter{f', did you mean {close[0]!r}?' if close else ''}")
+            )
+        elif parameter.secret and not _refers(value):
+            problems.append(
+                Problem(name, 'a secret does not go into a ConfigMap; give {"env": NAME}, and NAME in environment')
+            )
+    if problems:
+        raise SettingsError(problems)
+
+
+def _refers(value: Any) -> bool:
+    if not isinstance(value, Mapping):
+        return False
+    return value.keys() <= {"env", "file"} or all(name == "user_agent" or _refers(part) for name, part in value.items())
+
+
+def _labels(asked: Schedule) -> Json:
+    return {"app.kubernetes.io/name": NAME, "app.kubernetes.io/managed-by": "pulumi", **asked.labels}
+
+
+def _meta(asked: Schedule, name: str = NAME, *, namespace: str | None = "") -> Json:
+    """Metadata of an object in the schedule's namespace, in another one, or (None) in none."""
+    where = {} if namespace is None else {"namespace": namespace or asked.namespace}
+    return {"name": name, **where, "labels": _labels(asked)}
+
+
+def _namespace(asked: Schedule) -> list[Json]:
+    if not asked.create_namespace:
+        return []
+    meta = _meta(asked, asked.namespace, namespace=None)
+    restricted = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "audit", "warn")}
+    meta["labels"] = {**meta["labels"], **restricted}
+    return [{"apiVersion": "v1", "kind": "Namespace", "metadata": meta}]
+
+
+def _account(asked: Schedule) -> list[Json]:
+    meta = _meta(asked)
+    return [{"apiVersion": "v1", "kind": "ServiceAccount", "metadata": meta, "automountServiceAccountToken": False}]
+
+
+def _rights(asked: Schedule) -> list[Json]:
+    group = "rbac.authorization.k8s.io"
+    subjects = [{"kind": "ServiceAccount", "name": NAME, "namespace": asked.namespace}]
+    wide, near = _meta(asked, namespace=None), _meta(asked, namespace=REGISTRY_NAMESPACE)
+    api = f"{group}/v1"
+    return [
+        {"apiVersion": api, "kind": "ClusterRole", "metadata": wide, "rules": cluster_rules(asked.settings)},
+        {
+            "apiVersion": api,
+            "kind": "ClusterRoleBinding",
+            "metadata": wide,
+            "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": NAME},
+            "subjects": subjects,
+        },
+        {"apiVersion": api, "kind": "Role", "metadata": near, "rules": lease_rules()},
+        {
+            "apiVersion": api,
+            "kind": "RoleBinding",
+            "metadata": near,
+            "roleRef": {"apiGroup": group, "kind": "Role", "name": NAME},
+            "subjects": subjects,
+        },
+    ]
+
+
+def _config_map(asked: Schedule, fleet: Any) -> Json:
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": _meta(asked), "data": {"fleet.yaml": fleet}}
+
+
+def _secret(asked: Schedule) -> Json:
+    values = dict(asked.environment)
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": _meta(asked), "type": "Opaque", "stringData": values}
+
+
+def _network_policy(asked: Schedule) -> list[Json]:
+    """Nothing comes in; names are looked up, and the API server and the registry reached, by port, since addresses are not known."""
+    if not asked.network_policy:
+        return []
+    lookups = [{"protocol": protocol, "port": port} for port in (53, 5353) for protocol in ("UDP", "TCP")]
+    services = [{"protocol": "TCP", "port": port} for port in asked.egress_ports]
+    spec = {
+        "podSelector": {"matchLabels": {"app.kubernetes.io/name": NAME}},
+        "policyTypes": ["Ingress", "Egress"],
+        "egress": [{"ports": lookups}, {"ports": services}],
+    }
+    meta = _meta(asked)
+    return [{"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": meta, "spec": spec}]
+
+
+def _cron_job(asked: Schedule, job: Json) -> Json:
+    spec = {
+        "schedule": asked.schedule,
+        "suspend": asked.suspend,
+        "concurrencyPolicy": "Forbid",
+        "startingDeadlineSeconds": asked.starting_deadline,
+        "successfulJobsHistoryLimit": asked.successful_jobs,
+        "failedJobsHistoryLimit": asked.failed_jobs,
+        "jobTemplate": {"metadata": {"labels": _labels(asked)}, "spec": job},
+    }
+    return {"apiVersion": "batch/v1", "kind": "CronJob", "metadata": _meta(asked), "spec": spec}
+
+
+def _job(asked: Schedule, command: Sequence[str], more: Json, *, token: bool) -> Json:
+    pod = {"metadata": {"labels": _labels(asked)}, "spec": _pod(asked, command, token=token)}
+    return {"activeDeadlineSeconds": asked.deadline, **more, "template": pod}
+
+
+def _pod(asked: Schedule, command: Sequence[str], *, token: bool) -> Json:
+    """Restricted by the Pod Security Standards; all that it writes is in two emptyDirs and goes with it."""
+    container = {
+        "name": NAME,
+        "image": asked.image,
+        "imagePullPolicy": asked.image_pull_policy,
+        "args": [*command, "--file", "/etc/pruner/fleet.yaml", "--work", "/work/fleet"],
+        "env": [
+            {"name": "HOME", "value": "/work"},
+            {"name": "XDG_CACHE_HOME", "value": "/work/cache"},
+            {"name": "PULUMI_HOME", "value": "/work/pulumi"},
+            {"name": "PULUMI_BACKEND_URL", "value": asked.backend},
+        ],
+        "envFrom": [{"secretRef": {"name": NAME}}],
+        "resources": asked.resources,
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": [
+            {"name": "fleet", "mountPath": "/etc/pruner", "readOnly": True},
+            {"name": "work", "mountPath": "/work"},
+            {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - a folder of the container's own
+        ],
+    }
+    placing = {
+        name: value
+        for name, value in (
+            ("nodeSelector", dict(asked.node_selector)),
+            ("tolerations", list(asked.tolerations)),
+            ("affinity", dict(asked.affinity)),
+        )
+        if value
+    }
+    return {
+        "serviceAccountName": NAME,
+        "automountServiceAccountToken": token,
+        "restartPolicy": "Never",
+        "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+        "containers": [container],
+        "volumes": [
+            {"name": "fleet", "configMap": {"name": NAME}},
+            {"name": "work", "emptyDir": {"sizeLimit": "2Gi"}},
+            {"name": "tmp", "emptyDir": {"sizeLimit": "1Gi"}},
+        ],
+        **placing,
+    }
+
+
+# --- OpenShift's own ----------------------------------------------------------------------------------------------------
+
+
+class TakenOver(msgspec.Struct, frozen=True):
+    """What an ImagePruner asks for, in our terms. `notes` say what has no counterpart."""
+
+    settings: Json
+    schedule: Json
+    notes: tuple[str, ...] = ()
+
+    def applied_to(self, asked: Schedule) -> Schedule:
+        """The schedule, with what the ImagePruner says for whatever it leaves open."""
+        open_ = {name: value for name, value in self.schedule.items() if getattr(asked, name) == _default(name)}
+        return msgspec.structs.replace(asked, settings={**self.settings, **asked.settings}, **open_)
+
+
+def _default(name: str) -> Any:
+    return getattr(Schedule(image=""), name)
+
+
+def taken_over(spec: Mapping[str, Any]) -> TakenOver:
+    """Map the spec of an `imagepruners.imageregistry.operator.openshift.io`. Raises SettingsError for a duration that is none."""
+    settings: Json = {}
+    notes: list[str] = []
+    if spec.get("keepTagRevisions") is not None:
+        settings["keep_tag_revisions"] = int(spec["keepTagRevisions"])
+    if spec.get("keepYoungerThanDuration"):
+        settings["keep_younger_than"] = _minutes(str(spec["keepYoungerThanDuration"]))
+    elif spec.get("keepYoungerThan"):
+        # Nanoseconds, as Go counts; deprecated there.
+        settings["keep_younger_than"] = math.ceil(float(spec["keepYoungerThan"]) / 60e9)
+    if spec.get("ignoreInvalidImageReferences"):
+        settings["ignore_invalid_refs"] = True
+    schedule = {
+        ours: spec[theirs] for theirs, ours in _COUNTERPARTS.items() if spec.get(theirs) not in (None, "", {}, [])
+    }
+    for name in ("successful_jobs", "failed_jobs"):
+        if name in schedule:
+            schedule[name] = int(schedule[name])
+    if "tolerations" in schedule:
+        schedule["tolerations"] = tuple(schedule["tolerations"])
+    notes.extend(
+        f"{name} has no counterpart and is left out"
+        for name in ("logLevel",)
+        if spec.get(name) not in (None, "", "Normal")
+    )
+    unknown = sorted(spec.keys() - _COUNTERPARTS.keys() - _MAPPED)
+    notes.extend(f"{name} is not known and is left out" for name in unknown)
+    return TakenOver(settings, schedule, tuple(notes))
+
+
+_COUNTERPARTS: Final = {
+    "schedule": "schedule",
+    "suspend": "suspend",
+    "successfulJobsHistoryLimit": "successful_jobs",
+    "failedJobsHistoryLimit": "failed_jobs",
+    "nodeSelector": "node_selector",
+    "tolerations": "tolerations",
+    "affinity": "affinity",
+    "resources": "resources",
+}
+_MAPPED: Final = frozenset(
+    {"keepTagRevisions", "keepYoungerThan", "keepYoungerThanDuration", "ignoreInvalidImageReferences", "logLevel"}
+)
+_UNITS: Final = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
+
+
+def _minutes(duration: str) -> int:
+    """A duration of Go, such as `1h30m`, in minutes, rounded up: rather a minute too careful."""
+    parts = re.findall(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(ns|us|µs|ms|h|m|s)", duration)
+    if duration == "0":
+        return 0
+    if not parts or "".join(number + unit for number, unit in parts) != duration:
+        raise SettingsError([Problem("keepYoungerThanDuration", f"{duration!r} is no duration like 60m or 1h30m")])
+    seconds = sum(float(number) * _UNITS[unit] for number, unit in parts)
+    return math.ceil(round(timedelta(seconds=seconds).total_seconds() / 60, 6))
+
+
+# --- the components -----------------------------------------------------------------------------------------------------
+
+_KINDS: Final[Mapping[str, Callable[..., pulumi.CustomResource]]] = {
+    "Namespace": kubernetes.core.v1.Namespace,
+    "ServiceAccount": kubernetes.core.v1.ServiceAccount,
+    "ConfigMap": kubernetes.core.v1.ConfigMap,
+    "Secret": kubernetes.core.v1.Secret,
+    "ClusterRole": kubernetes.rbac.v1.ClusterRole,
+    "ClusterRoleBinding": kubernetes.rbac.v1.ClusterRoleBinding,
+    "Role": kubernetes.rbac.v1.Role,
+    "RoleBinding": kubernetes.rbac.v1.RoleBinding,
+    "NetworkPolicy": kubernetes.networking.v1.NetworkPolicy,
+    "CronJob": kubernetes.batch.v1.CronJob,
+    "Job": kubernetes.batch.v1.Job,
+}
+
+
+class PruneSchedule(pulumi.ComponentResource):
+    """A CronJob that prunes the cluster it runs in, with everything that it needs.
+
+    Given:
+        image: the container image (see the Containerfile).
+        take_over: suspend OpenShift's ImagePruner, and use its settings where none are given here. True reads them from the cluster,
+            but for `suspend`, since it is this component that suspends it; a mapping is its spec, as somebody has read it.
+        options: the other fields of `Schedule`.
+
+    Raises SettingsError for settings that are none, and for secrets among them.
+    """
+
+    message: pulumi.Output[str]
+    """What was taken over, and how to go back; empty where nothing was."""
+
+    def __init__(
+        self,
+        name: str,
+        image: pulumi.Input[str],
+        *,
+        take_over: bool | Mapping[str, Any] = False,
+        opts: pulumi.ResourceOptions | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__("pruner:index:PruneSchedule", name, {}, opts)
+        asked = Schedule(image=image, **options)
+        if take_over is False:
+            _make(self, name, schedule_objects(asked))
+            self.message = pulumi.Output.from_input("")
+        else:
+            spec = _spec_of_image_pruner(self, name) if take_over is True else pulumi.Output.from_input(take_over)
+            found = spec.apply(taken_over)
+            # Kinds and names are the same whatever the ImagePruner says; the rest is known when it has been read.
+            known = found.apply(lambda it: schedule_objects(it.applied_to(asked)))
+            made = _make(self, name, schedule_objects(asked), known)
+            _suspend(self, name, made)
+            self.message = found.apply(lambda it: _told(it, it.applied_to(asked)))
+            self.message.apply(lambda text: pulumi.log.info(text, resource=self))
+        self.register_outputs({"message": self.message})
+
+
+class IndexedFleetJob(pulumi.ComponentResource):
+    """A Job whose workers prune a fleet together, each the share that its completion index says.
+
+    Given:
+        image: the container image.
+        fleet: the content of fleet.yaml. Its secrets are `{env: NAME}` with NAME in `environment`.
+        shards: workers; parallelism: of these at once.
+        options: the other fields of `Schedule`; with `schedule` it is a CronJob that makes such Jobs.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        image: pulumi.Input[str],
+        fleet: pulumi.Input[str],
+        *,
+        shards: int,
+        parallelism: int | None = None,
+        opts: pulumi.ResourceOptions | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__("pruner:index:IndexedFleetJob", name, {}, opts)
+        asked = Schedule(image=image, **options)
+        objects = fleet_job_objects(asked, fleet, shards, parallelism or shards, scheduled="schedule" in options)
+        _make(self, name, objects)
+        self.register_outputs({})
+
+
+def _spec_of_image_pruner(component: pulumi.ComponentResource, name: str) -> pulumi.Output[Json]:
+    """What the cluster's ImagePruner asks for. Its `suspend` is left out: the second time it would be our own."""
+    version, kind, found = IMAGE_PRUNER
+    opts = pulumi.ResourceOptions(parent=component)
+    read = CustomResource.get(f"{name}-imagepruner-read", version, kind, found, opts=opts)
+    spec = pulumi.Output.from_input(read.spec)
+    return spec.apply(lambda it: {key: value for key, value in (it or {}).items() if key != "suspend"})
+
+
+def _make(
+    component: pulumi.ComponentResource,
+    name: str,
+    objects: Sequence[Json],
+    known_later: pulumi.Output[list[Json]] | None = None,
+) -> list[pulumi.Resource]:
+    """A resource for each object; those that come later depend on the namespace and the account, where these are made.
+
+    With `known_later` everything but metadata is taken from there.
+    """
+    made: list[pulumi.Resource] = []
+    for position, each in enumerate(objects):
+        arguments = {
+            _snake(key): value if known_later is None or key == "metadata" else _part(known_later, position, key)
+            for key, value in each.items()
+            if key not in ("apiVersion", "kind")
+        }
+        opts = pulumi.ResourceOptions(parent=component, depends_on=made[:2])
+        made.append(_KINDS[each["kind"]](f"{name}-{_dashed(each['kind'])}", opts=opts, **arguments))
+    return made
+
+
+def _part(objects: pulumi.Output[list[Json]], position: int, key: str) -> pulumi.Output[Any]:
+    return objects.apply(lambda known: known[position][key])
+
+
+def _suspend(component: pulumi.ComponentResource, name: str, made: Sequence[pulumi.Resource]) -> None:
+    """Suspend the ImagePruner once ours is there. Destroyed, the patch gives the field back, and it goes on."""
+    version, kind, found = IMAGE_PRUNER
+    metadata = {"name": found, "annotations": {"pulumi.com/patchForce": "true"}}
+    opts = pulumi.ResourceOptions(parent=component, depends_on=list(made))
+    CustomResourcePatch(f"{name}-imagepruner", version, kind, spec={"suspend": True}, metadata=metadata, opts=opts)
+
+
+def _told(found: TakenOver, asked: Schedule) -> str:
+    settings = ", ".join(f"{name}={value}" for name, value in sorted(found.settings.items())) or "its defaults"
+    parts = [
+        f"imagepruners.imageregistry.operator.openshift.io/{IMAGE_PRUNER[2]} is suspended, and CronJob "
+        f"{asked.namespace}/{NAME} prunes in its place, at {asked.schedule!r} with {settings}",
+    ]
+    if asked.suspend:
+        parts.append("it was suspended before, and so is the CronJob")
+    parts.extend(found.notes)
+    return "; ".join(parts) + ". Destroying this component hands back to it."
+
+
+def _snake(name: str) -> str:
+    return re.sub(r"(?<!^)([A-Z])", r"_\1", name).lower()
+
+
+def _dashed(name: str) -> str:
+    return _snake(name).replace("_", "-")
