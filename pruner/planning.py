@@ -46,7 +46,7 @@ async def make_plan(api: Api, settings: Settings, *, progress: Progress = silent
     registry = None
     if asked.prune_registry:
         progress("looking for the registry")
-        registry = await find_registry(settings, api.connection, snapshot)
+        registry = await find_registry(settings, api.connection, snapshot, timeouts=api.timeouts)
         asked, notes = _without_registry(asked, notes) if registry is None else (asked, notes)
     progress("analysing")
     approval = Approval.of(approved) if approved is not None else None
@@ -149,7 +149,7 @@ async def _measured(
         async with bound:
             return blob.digest, await client.manifest_size(repository, blob.digest)
 
-    async with RegistryClient(registry.url, settings, api.connection) as client:
+    async with RegistryClient(registry.url, settings, api.connection, timeouts=api.timeouts) as client:
         sizes = dict(await asyncio.gather(*(measure(client, blob) for blob in unknown)))
     blobs = (msgspec.structs.replace(blob, size=sizes.get(blob.digest, blob.size)) for blob in plan.blobs)
     return msgspec.structs.replace(plan, blobs=tuple(blobs))

@@ -12,6 +12,7 @@ from pruner.analysis import Analysis
 from pruner.apply import Result, apply_plan
 from pruner.cluster.api import Api
 from pruner.cluster.connection import connect
+from pruner.cluster.http import Timeouts
 from pruner.plan import PrunePlan
 from pruner.planning import make_plan
 from pruner.settings import Settings, read
@@ -36,8 +37,9 @@ async def applied(
     plan: PrunePlan,
     wish_to_stop: Callable[[], bool] = lambda: False,
     warnings: list[str] | None = None,
+    timeouts: Timeouts | None = None,
 ) -> Result:
-    async with Api(connect(settings), workers=settings.workers) as api:
+    async with Api(connect(settings), workers=settings.workers, timeouts=timeouts) as api:
         warn = warnings.append if warnings is not None else lambda _: None
         return await apply_plan(api, plan, settings, wish_to_stop=wish_to_stop, warn=warn)
 
@@ -119,8 +121,11 @@ def missing_of(sandbox: RunningSandbox, repository: str, image: dict[str, Any]) 
             yield f"link {digest}"
 
 
-def end_state(sandbox: RunningSandbox) -> str:
-    """All that a run changes, as a text to compare: images, histories of tags, blobs and links on disk."""
+def end_state(sandbox: RunningSandbox, without: str = "nothing") -> str:
+    """All that a run changes, as a text to compare: images, histories of tags, blobs and links on disk.
+
+    Files whose path contains `without` are left out.
+    """
     root = registry_root(sandbox)
     histories = {
         f"{stream['metadata']['namespace']}/{stream['metadata']['name']}": {
@@ -128,9 +133,17 @@ def end_state(sandbox: RunningSandbox) -> str:
         }
         for stream in sandbox.items("/apis/image.openshift.io/v1/imagestreams")
     }
-    files = sorted(
-        str(path.relative_to(root)) for path in root.rglob("*") if path.is_file() and "_uploads" not in path.parts
-    )
+    found = (path for path in root.rglob("*") if path.is_file() and "_uploads" not in path.parts)
+    files = sorted(str(path.relative_to(root)) for path in found if without not in str(path))
     return json.dumps(
         {"images": sorted(sandbox.images()), "histories": histories, "files": files}, indent=1, sort_keys=True
     )
+
+
+def absent_digest(plan: PrunePlan) -> str:
+    """The encoded digest of the plan's item whose Image object is absent.
+
+    Once a run has removed the item and is ended before the link, nothing in the cluster tells of the link any more.
+    """
+    reasons = ((item.image, item.reason.rule) for change in plan.streams for item in change.revisions)
+    return next(image for image, rule in reasons if rule == "R19").partition(":")[2]

@@ -82,13 +82,24 @@ class Links:
         links.family = family
         return links
 
-    def of(self, history: StreamHistory) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    def going(self, history: StreamHistory, removed: Iterable[str] = ()) -> set[str]:
+        """The images whose links in this stream's repository may go, members included.
+
+        `removed` are digests of items that have been removed from the stream already.
+        """
+        return self.family.with_members({*history.pruned(), *removed, *self.left_behind(history.stream.name)})
+
+    def left_behind(self, stream: str) -> set[str]:
+        """Images that go and were pushed to this repository: an interrupted run may have left links to them."""
+        return self._left_behind.get(stream, set())
+
+    def of(self, history: StreamHistory, removed: Iterable[str] = ()) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Layer links and manifest links that go, each sorted (R25)."""
-        name = history.stream.name
-        going = self.family.with_members(history.pruned() | self._left_behind.get(name, set()))
+        going = self.going(history, removed)
         if not going:
             return (), ()
-        staying = self.family.with_members(history.remaining() | self._needed_besides.get(name, set()))
+        besides = self._needed_besides.get(history.stream.name, set())
+        staying = self.family.with_members(history.remaining() | besides)
         needed = {blob for digest in staying for blob in self._blobs(digest)}
         layers = {blob for digest in going for blob in self._blobs(digest)} - needed
         return tuple(sorted(layers)), tuple(sorted(going - staying))

@@ -54,7 +54,9 @@ async def apply_plan(
     async with AsyncExitStack() as stack:
         registry = None
         if plan.registry is not None and settings.prune_registry:
-            registry = await stack.enter_async_context(RegistryClient(plan.registry.url, settings, api.connection))
+            registry = await stack.enter_async_context(
+                RegistryClient(plan.registry.url, settings, api.connection, timeouts=api.timeouts)
+            )
             await registry.ping()
             await registry.check_credentials()
         await stack.enter_async_context(RunLease(api, warn, pace.stop))
@@ -99,9 +101,12 @@ class _Run:
         snapshot, first = await self.look(self.approval)
         self._note_skipped(first)
         async with Watcher(self.api, self.settings, snapshot, first.family, first.history_rules.also_used):
-            dropped = await self._prune_streams(first, registry)
+            streams = await self._prune_streams(first, registry)
         # No revision may go any more: a stream whose update failed counts with the items that the server has (R28).
-        approval = msgspec.structs.replace(self.approval, revisions=frozenset(), dropped=dropped)
+        images = frozenset((name, uid) for name, uid in self.approval.images if name not in streams.held)
+        approval = msgspec.structs.replace(
+            self.approval, revisions=frozenset(), images=images, dropped=frozenset(streams.dropped)
+        )
         while first.plan.images and not self.pace.stopping:
             snapshot, look = await self.look(approval)
             if not await self._prune_images(snapshot, look, registry):
@@ -111,15 +116,15 @@ class _Run:
                 "the rest of the plan", UnsafePlanError(f"not done: {self.pace.stopped}; run up again to go on")
             )
 
-    async def _prune_streams(self, analysis: Analysis, registry: RegistryClient | None) -> frozenset[str]:
-        """Update the streams; the digests that their pruned revisions named."""
+    async def _prune_streams(self, analysis: Analysis, registry: RegistryClient | None) -> StreamPruner:
+        """Update the streams and delete their links."""
         streams = StreamPruner(
             self.api, registry, analysis.history_rules, analysis.links, self.approval, self.result, self.pace
         )
         changes = analysis.plan.streams
         self.progress(f"updating {len(changes)} image streams")
         await self.pace.run_all(streams.prune, changes)
-        return frozenset(streams.dropped)
+        return streams
 
     async def _prune_images(self, snapshot: Snapshot, analysis: Analysis, registry: RegistryClient | None) -> bool:
         """Delete images for as long as what is known of the cluster is fresh; whether some are left for another look."""

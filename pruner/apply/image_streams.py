@@ -6,6 +6,7 @@ changed since it was analysed it is decided anew, and never overwritten.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import msgspec
@@ -28,7 +29,10 @@ CONFLICTS: Final = 10
 
 
 class StreamPruner:
-    """Prunes image streams, one after the other or side by side."""
+    """Prunes image streams, one after the other or side by side.
+
+    `dropped` are the digests that removed items named, `held` those of images that must stay since links to them are left.
+    """
 
     def __init__(
         self,
@@ -48,21 +52,28 @@ class StreamPruner:
         self.result = result
         self.pace = pace
         self.dropped: set[str] = set()
+        self.held: set[str] = set()
 
     async def prune(self, change: StreamChange) -> None:
         """Update one stream and delete its links. A failure is noted in the result; the stream then counts as it is."""
+        tried: set[str] = set()
         try:
-            history = await self._update(change)
+            updated = await self._update(change, tried)
         except ClusterError as error:
+            # Links are left, perhaps of an update whose answer was lost, and only the images know of them.
+            self.held |= self.links.family.with_members(tried | self.links.left_behind(change.stream))
             self.result.failed(f"image stream {change.stream}", error)
             self.pace.failed()
             return
         self.pace.succeeded()
-        if history is not None and self.registry is not None:
-            await self._delete_links(history)
+        if updated is not None and self.registry is not None:
+            await self._delete_links(*updated)
 
-    async def _update(self, change: StreamChange) -> StreamHistory | None:
-        """The history after which the stream was updated, or need not be; None when it is gone."""
+    async def _update(self, change: StreamChange, tried: set[str]) -> tuple[StreamHistory, set[str]] | None:
+        """The history as it is decided last, and the digests that the update removed; None when the stream is gone.
+
+        `tried` is filled with the digests that an update was to remove.
+        """
         for _ in range(CONFLICTS):
             try:
                 raw = await self.api.get(IMAGE_STREAMS, dict, namespace=change.namespace, name=change.name)
@@ -76,7 +87,12 @@ class StreamPruner:
             history = await self._with_absences_checked(self.rules.decide(stream))
             going = {(tag.tag, revision) for tag in history.tags for revision, _, _ in tag.pruned()}
             if not going:
-                return history
+                # An update whose answer was lost has been made all the same: the items that it was to remove are gone.
+                removed = tried - history.remaining()
+                if removed:
+                    self._updated(raw, removed, len(removed))
+                return history, removed
+            tried |= history.pruned()
             try:
                 answer = await self.api.update(
                     IMAGE_STREAMS,
@@ -90,13 +106,16 @@ class StreamPruner:
             except NotFoundError:
                 self.result.left_alone(f"image stream {change.stream}", "it is gone")
                 return None
-            self.result.updated_image_streams.append(msgspec.json.decode(answer.body))
-            self.result.removed_revisions += len(going)
-            self.dropped |= history.pruned()
-            return history
+            self._updated(answer.json(), history.pruned(), len(going))
+            return history, history.pruned()
         raise ConflictError(
             f"{self.api.server}: it was changed {CONFLICTS} times while it was to be updated; the next run tries again"
         )
+
+    def _updated(self, stream: dict[str, Any], digests: set[str], revisions: int) -> None:
+        self.result.updated_image_streams.append(stream)
+        self.result.removed_revisions += revisions
+        self.dropped |= digests
 
     async def _with_absences_checked(self, history: StreamHistory) -> StreamHistory:
         """R19: an item whose Image was not in the list goes only when a GET of that Image answers 404."""
@@ -120,25 +139,34 @@ class StreamPruner:
             return False
         return True
 
-    async def _delete_links(self, history: StreamHistory) -> None:
+    async def _delete_links(self, history: StreamHistory, removed: set[str]) -> None:
+        """Delete the links that go. Where one cannot be deleted the images are held: only they know of it."""
         assert self.registry is not None  # noqa: S101 - asked by the caller
         name = history.stream.name
-        layers, manifests = (await self._links_of(history)).of(history)
+        links = await self._links_of(history)
+        layers, manifests = links.of(history, removed)
         for kind, digests, delete in (
             ("layer", layers, self.registry.delete_layer_link),
             ("manifest", manifests, self.registry.delete_manifest_link),
         ):
             for digest in digests:
-                if (name, kind, digest) not in self.approval.links or self.pace.stopping:
+                if (name, kind, digest) not in self.approval.links:
                     continue
-                try:
-                    await delete(name, digest)
-                except RegistryError as error:
-                    self.result.failed(f"{kind} link {digest} of {name}", error)
-                    self.pace.failed()
-                else:
-                    self.result.deleted_links.append((name, kind, digest))
-                    self.pace.succeeded()
+                if self.pace.stopping or not await self._delete_link(kind, name, digest, delete):
+                    self.held |= links.going(history, removed)
+
+    async def _delete_link(
+        self, kind: str, name: str, digest: str, delete: Callable[[str, str], Awaitable[None]]
+    ) -> bool:
+        try:
+            await delete(name, digest)
+        except RegistryError as error:
+            self.result.failed(f"{kind} link {digest} of {name}", error)
+            self.pace.failed()
+            return False
+        self.result.deleted_links.append((name, kind, digest))
+        self.pace.succeeded()
+        return True
 
     async def _links_of(self, history: StreamHistory) -> Links:
         """The links' rules, with the images that this stream names by now and the analysis has not seen."""

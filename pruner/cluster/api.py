@@ -86,12 +86,13 @@ class Api:
         self.connection = connection
         self.server = connection.server
         self.clock: datetime | None = None
+        self.timeouts = timeouts or Timeouts()
         self._wire = Wire(
             connection.tls,
             proxy=connection.proxy,
             server_name=connection.server_name,
             workers=workers,
-            timeouts=timeouts or Timeouts(),
+            timeouts=self.timeouts,
         )
         self._discovered: dict[str, frozenset[str] | None] = {}
 
