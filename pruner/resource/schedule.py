@@ -13,12 +13,13 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
+from importlib import metadata
 from typing import Any, Final
 
 import msgspec
 import pulumi
 import pulumi_kubernetes as kubernetes
-from pulumi_kubernetes.apiextensions import CustomResource, CustomResourcePatch
+from pulumi_kubernetes.apiextensions import CustomResourcePatch
 
 from pruner.apply.lease import LEASES
 from pruner.apply.lease import NAME as LEASE
@@ -37,6 +38,8 @@ SERVICE_CA: Final = "/var/run/secrets/kubernetes.io/serviceaccount/service-ca.cr
 SCHEDULE: Final = "0 0 * * *"
 """As OpenShift's ImagePruner has it: at midnight, UTC."""
 
+RESOURCES: Final[Json] = {"requests": {"cpu": "100m", "memory": "512Mi"}, "limits": {"memory": "2Gi"}}
+"""Of the container: the CLI, its language host and the provider."""
 IMAGE_PRUNER: Final = ("imageregistry.operator.openshift.io/v1", "ImagePruner", "cluster")
 """OpenShift's own: https://docs.openshift.com/container-platform/latest/applications/pruning-objects.html"""
 
@@ -49,9 +52,11 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     image: Any
+    name: str = NAME
+    """Of every object; another one for a second schedule in a cluster, since roles are the cluster's."""
     schedule: str = SCHEDULE
     settings: Json = {}
-    environment: Mapping[str, Any] = {"PULUMI_CONFIG_PASSPHRASE": ""}
+    environment: Mapping[str, Any] = msgspec.field(default_factory=lambda: {"PULUMI_CONFIG_PASSPHRASE": ""})
     namespace: str = NAME
     create_namespace: bool = True
     suspend: bool = False
@@ -60,7 +65,7 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True):
     deadline: int = 4 * 3600
     successful_jobs: int = 3
     failed_jobs: int = 3
-    resources: Json = {"requests": {"cpu": "100m", "memory": "512Mi"}, "limits": {"memory": "2Gi"}}
+    resources: Json = msgspec.field(default_factory=lambda: {**RESOURCES})
     node_selector: Json = {}
     tolerations: tuple[Any, ...] = ()
     affinity: Json = {}
@@ -179,14 +184,18 @@ def _refers(value: Any) -> bool:
     return value.keys() <= {"env", "file"} or all(name == "user_agent" or _refers(part) for name, part in value.items())
 
 
+def _selector(asked: Schedule) -> Json:
+    return {"app.kubernetes.io/name": NAME, "app.kubernetes.io/instance": asked.name}
+
+
 def _labels(asked: Schedule) -> Json:
-    return {"app.kubernetes.io/name": NAME, "app.kubernetes.io/managed-by": "pulumi", **asked.labels}
+    return {**_selector(asked), "app.kubernetes.io/managed-by": "pulumi", **asked.labels}
 
 
-def _meta(asked: Schedule, name: str = NAME, *, namespace: str | None = "") -> Json:
+def _meta(asked: Schedule, name: str = "", *, namespace: str | None = "") -> Json:
     """Metadata of an object in the schedule's namespace, in another one, or (None) in none."""
     where = {} if namespace is None else {"namespace": namespace or asked.namespace}
-    return {"name": name, **where, "labels": _labels(asked)}
+    return {"name": name or asked.name, **where, "labels": _labels(asked)}
 
 
 def _namespace(asked: Schedule) -> list[Json]:
@@ -205,7 +214,7 @@ def _account(asked: Schedule) -> list[Json]:
 
 def _rights(asked: Schedule) -> list[Json]:
     group = "rbac.authorization.k8s.io"
-    subjects = [{"kind": "ServiceAccount", "name": NAME, "namespace": asked.namespace}]
+    subjects = [{"kind": "ServiceAccount", "name": asked.name, "namespace": asked.namespace}]
     wide, near = _meta(asked, namespace=None), _meta(asked, namespace=REGISTRY_NAMESPACE)
     api = f"{group}/v1"
     return [
@@ -214,7 +223,7 @@ def _rights(asked: Schedule) -> list[Json]:
             "apiVersion": api,
             "kind": "ClusterRoleBinding",
             "metadata": wide,
-            "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": NAME},
+            "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": asked.name},
             "subjects": subjects,
         },
         {"apiVersion": api, "kind": "Role", "metadata": near, "rules": lease_rules()},
@@ -222,7 +231,7 @@ def _rights(asked: Schedule) -> list[Json]:
             "apiVersion": api,
             "kind": "RoleBinding",
             "metadata": near,
-            "roleRef": {"apiGroup": group, "kind": "Role", "name": NAME},
+            "roleRef": {"apiGroup": group, "kind": "Role", "name": asked.name},
             "subjects": subjects,
         },
     ]
@@ -244,7 +253,7 @@ def _network_policy(asked: Schedule) -> list[Json]:
     lookups = [{"protocol": protocol, "port": port} for port in (53, 5353) for protocol in ("UDP", "TCP")]
     services = [{"protocol": "TCP", "port": port} for port in asked.egress_ports]
     spec = {
-        "podSelector": {"matchLabels": {"app.kubernetes.io/name": NAME}},
+        "podSelector": {"matchLabels": _selector(asked)},
         "policyTypes": ["Ingress", "Egress"],
         "egress": [{"ports": lookups}, {"ports": services}],
     }
@@ -283,7 +292,7 @@ def _pod(asked: Schedule, command: Sequence[str], *, token: bool) -> Json:
             {"name": "PULUMI_HOME", "value": "/work/pulumi"},
             {"name": "PULUMI_BACKEND_URL", "value": asked.backend},
         ],
-        "envFrom": [{"secretRef": {"name": NAME}}],
+        "envFrom": [{"secretRef": {"name": asked.name}}],
         "resources": asked.resources,
         "securityContext": {
             "allowPrivilegeEscalation": False,
@@ -307,13 +316,13 @@ def _pod(asked: Schedule, command: Sequence[str], *, token: bool) -> Json:
         if value
     }
     return {
-        "serviceAccountName": NAME,
+        "serviceAccountName": asked.name,
         "automountServiceAccountToken": token,
         "restartPolicy": "Never",
         "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
         "containers": [container],
         "volumes": [
-            {"name": "fleet", "configMap": {"name": NAME}},
+            {"name": "fleet", "configMap": {"name": asked.name}},
             {"name": "work", "emptyDir": {"sizeLimit": "2Gi"}},
             {"name": "tmp", "emptyDir": {"sizeLimit": "1Gi"}},
         ],
@@ -485,12 +494,20 @@ class IndexedFleetJob(pulumi.ComponentResource):
         self.register_outputs({})
 
 
+class _ImagePruner(pulumi.CustomResource):
+    """The cluster's, as it is. `CustomResource.get` of pulumi-kubernetes gives no fields in Python."""
+
+    spec: pulumi.Output[Any]
+
+    def __init__(self, name: str, opts: pulumi.ResourceOptions) -> None:
+        version, kind, found = IMAGE_PRUNER
+        read = pulumi.ResourceOptions(id=found, version=metadata.version("pulumi-kubernetes"))
+        super().__init__(f"kubernetes:{version}:{kind}", name, {"spec": None}, pulumi.ResourceOptions.merge(opts, read))
+
+
 def _spec_of_image_pruner(component: pulumi.ComponentResource, name: str) -> pulumi.Output[Json]:
     """What the cluster's ImagePruner asks for. Its `suspend` is left out: the second time it would be our own."""
-    version, kind, found = IMAGE_PRUNER
-    opts = pulumi.ResourceOptions(parent=component)
-    read = CustomResource.get(f"{name}-imagepruner-read", version, kind, found, opts=opts)
-    spec = pulumi.Output.from_input(read.spec)
+    spec = _ImagePruner(f"{name}-imagepruner-read", pulumi.ResourceOptions(parent=component)).spec
     return spec.apply(lambda it: {key: value for key, value in (it or {}).items() if key != "suspend"})
 
 
@@ -523,16 +540,16 @@ def _part(objects: pulumi.Output[list[Json]], position: int, key: str) -> pulumi
 def _suspend(component: pulumi.ComponentResource, name: str, made: Sequence[pulumi.Resource]) -> None:
     """Suspend the ImagePruner once ours is there. Destroyed, the patch gives the field back, and it goes on."""
     version, kind, found = IMAGE_PRUNER
-    metadata = {"name": found, "annotations": {"pulumi.com/patchForce": "true"}}
+    meta = {"name": found, "annotations": {"pulumi.com/patchForce": "true"}}
     opts = pulumi.ResourceOptions(parent=component, depends_on=list(made))
-    CustomResourcePatch(f"{name}-imagepruner", version, kind, spec={"suspend": True}, metadata=metadata, opts=opts)
+    CustomResourcePatch(f"{name}-imagepruner", version, kind, spec={"suspend": True}, metadata=meta, opts=opts)
 
 
 def _told(found: TakenOver, asked: Schedule) -> str:
     settings = ", ".join(f"{name}={value}" for name, value in sorted(found.settings.items())) or "its defaults"
     parts = [
         f"imagepruners.imageregistry.operator.openshift.io/{IMAGE_PRUNER[2]} is suspended, and CronJob "
-        f"{asked.namespace}/{NAME} prunes in its place, at {asked.schedule!r} with {settings}",
+        f"{asked.namespace}/{asked.name} prunes in its place, at {asked.schedule!r} with {settings}",
     ]
     if asked.suspend:
         parts.append("it was suspended before, and so is the CronJob")

@@ -1,0 +1,250 @@
+"""fleet.yaml: what comes of it, and what is said of mistakes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from pruner.errors import SettingsError
+from pruner.fleet import schema
+from pruner.fleet.model import Cluster, Fleet
+from pruner.fleet.reading import read_fleet, resolved
+
+ROOT = Path(__file__).parent.parent.parent
+EXAMPLE = ROOT / "examples" / "fleet" / "fleet.yaml"
+
+
+def fleet(folder: Path, text: str) -> Fleet:
+    path = folder / "fleet.yaml"
+    path.write_text(text, encoding="utf-8")
+    return read_fleet(path)
+
+
+def problems(folder: Path, text: str) -> list[str]:
+    """What is wrong, without the folder: `3:5: message`."""
+    with pytest.raises(SettingsError) as raised:
+        fleet(folder, text)
+    return [str(problem).removeprefix(f"{folder}/fleet.yaml:") for problem in raised.value.problems]
+
+
+def values(cluster: Cluster) -> dict[str, Any]:
+    return {name: setting.value for name, setting in cluster.settings.items()}
+
+
+# --- put together ----------------------------------------------------------------------------------------------------
+
+
+def test_a_cluster_inherits_from_defaults_and_groups_and_has_the_last_word(tmp_path: Path) -> None:
+    found = fleet(
+        tmp_path,
+        """
+defaults:
+  labels: {region: eu}
+  settings: {keep_younger_than: 60, keep_tag_revisions: 3, workers: 10}
+groups:
+  - labels: {stage: prod}
+    settings: {keep_tag_revisions: 5, workers: 20}
+  - labels: {region: eu}
+    settings: {workers: 5}
+clusters:
+  - name: kiel
+    labels: {stage: prod}
+    settings: {keep_younger_than: 120}
+  - name: bremen
+    labels: {region: us}
+""",
+    )
+    bremen, kiel = found.clusters
+    assert values(kiel) == {"keep_younger_than": 120, "keep_tag_revisions": 5, "workers": 5}
+    assert values(bremen) == {"keep_younger_than": 60, "keep_tag_revisions": 3, "workers": 10}
+    assert kiel.labels == {"region": "eu", "stage": "prod"}
+
+
+def test_aliases_are_the_parameters_they_name(tmp_path: Path) -> None:
+    found = fleet(
+        tmp_path,
+        "defaults: {settings: {verify_ssl: true}}\nclusters: [{name: a, settings: {validate_certs: false}}]\n",
+    )
+    assert values(found.clusters[0]) == {"validate_certs": False}
+
+
+def test_yaml_anchors_and_merges_are_understood(tmp_path: Path) -> None:
+    found = fleet(
+        tmp_path,
+        "clusters:\n"
+        "  - {name: a, settings: &same {keep_tag_revisions: 2}}\n"
+        "  - {name: b, settings: {<<: *same, workers: 3}}\n",
+    )
+    assert values(found.clusters[1]) == {"keep_tag_revisions": 2, "workers": 3}
+
+
+def test_a_cluster_belongs_to_the_first_wave_that_fits_and_to_the_rest_otherwise(tmp_path: Path) -> None:
+    found = fleet(
+        tmp_path,
+        "waves: [{name: first, labels: {canary: '*'}}, {name: second, labels: {region: eu}}]\n"
+        "clusters:\n"
+        "  - {name: a, labels: {canary: yes, region: eu}}\n"
+        "  - {name: b, labels: {region: eu}}\n"
+        "  - {name: c}\n",
+    )
+    assert [cluster.wave for cluster in found.clusters] == ["first", "second", "rest"]
+    assert [wave.name for wave in found.waves] == ["first", "second", "rest"]
+
+
+def test_paths_are_meant_from_the_files_folder(tmp_path: Path) -> None:
+    found = fleet(tmp_path, "clusters: [{name: a, settings: {ca_cert: ca.pem, kubeconfig: /etc/kubeconfig}}]\n")
+    assert values(found.clusters[0]) == {"ca_cert": str(tmp_path / "ca.pem"), "kubeconfig": "/etc/kubeconfig"}
+
+
+def kubeconfig(folder: Path, *contexts: str) -> None:
+    content = {"contexts": [{"name": name, "context": {}} for name in contexts]}
+    (folder / "kubeconfig").write_text(yaml.safe_dump(content), encoding="utf-8")
+
+
+def test_contexts_that_fit_a_pattern_are_clusters(tmp_path: Path) -> None:
+    kubeconfig(tmp_path, "prod-kiel", "prod/api-bremen:6443/admin", "test-ulm")
+    found = fleet(
+        tmp_path,
+        "contexts: [{kubeconfig: kubeconfig, pattern: 'prod*', labels: {stage: prod}, settings: {workers: 4}}]\n",
+    )
+    assert [cluster.name for cluster in found.clusters] == ["prod-api-bremen-6443-admin", "prod-kiel"]
+    assert values(found.clusters[0]) == {
+        "kubeconfig": str(tmp_path / "kubeconfig"),
+        "context": "prod/api-bremen:6443/admin",
+        "workers": 4,
+    }
+
+
+# --- mistakes --------------------------------------------------------------------------------------------------------
+
+
+def test_all_mistakes_are_said_at_once_with_line_and_column(tmp_path: Path) -> None:
+    assert problems(
+        tmp_path,
+        """concurency: 3
+timeout: soon
+clusters:
+  - name: kiel
+    label: {a: b}
+    settings:
+      keep_tag_revision: 3
+      report: here.jsonl
+  - settings: {}
+  - name: not/a/stack
+""",
+    ) == [
+        "1:1: there is no 'concurency', did you mean 'concurrency'?",
+        "2:10: timeout: Expected `int`, got `str`",
+        "5:5: there is no 'label', did you mean 'labels'?",
+        "7:7: there is no parameter 'keep_tag_revision', did you mean 'keep_tag_revisions'?",
+        "8:7: report: the fleet sets it for each cluster; `fleet report` shows them",
+        "9:5: name is missing",
+        "10:11: name: Expected `str` matching regex '^[A-Za-z0-9_.-]{1,100}$'",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "1:1: is empty; it takes clusters, or contexts"),
+        ("clusters: []", "1:1: there is no cluster in it: give clusters, or contexts"),
+        ("clusters: {a: b}", "1:11: clusters takes a list"),
+        ("clusters: [a]", "1:12: takes a map of name, labels, settings"),
+        ("clusters:\n- {name: a}\n- {name: A}", "3:3: cluster A is there twice, the other one at FILE:2:3"),
+        ("clusters: [{name: a, name: b}]", "1:22: name is there twice"),
+        ("clusters: [{name: a, settings: {api_key: sesame}}]",
+            "1:42: api_key: a secret does not stand in this file; write {env: VARIABLE} or {file: PATH}"),
+        ("clusters: [{name: a, settings: {proxy_headers: {basic_auth: 'a:b'}}}]",
+            "1:61: proxy_headers.basic_auth: a secret does not stand in this file; write {env: VARIABLE} or {file: PATH}"),
+        ("clusters: [{name: a, settings: {kubeconfig: {clusters: []}}}]",
+            "1:45: kubeconfig: a secret does not stand in this file; write {env: VARIABLE} or {file: PATH}"),
+        ("clusters: [{name: a, settings: {api_key: {env: A, file: B}}}]", "1:42: takes one of env and file"),
+        ("clusters: [{name: a, settings: {ca_cert: a, ssl_ca_cert: b}}]",
+            "1:45: ssl_ca_cert is another name of ca_cert, and both are given"),
+        ("clusters: [{name: a}]\nwaves: [{name: x}, {name: x}]", "2:20: there is another wave 'x'"),
+        ("clusters: [{name: a}]\nwaves: [{name: x, max_failures: -1}]", "2:33: max_failures: Expected `int` >= 0"),
+        ("contexts: [{pattern: 'x*', kubeconfig: kubeconfig}]", "1:12: no context fits 'x*'; there are prod-kiel"),
+        ("contexts: [{pattern: '*', kubeconfig: absent}]",
+            "1:12: kubeconfig FOLDER/absent cannot be read: No such file or directory"),
+        ("clusters: [", "2:1: is not YAML: expected the node content, but found '<stream end>'"),
+        ("clusters: [{name: a, labels: {b: [c]}}]", "1:34: label b takes a text"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_said_where_it_stands(tmp_path: Path, text: str, said: str) -> None:
+    kubeconfig(tmp_path, "prod-kiel")
+    expected = said.replace("FILE", f"{tmp_path}/fleet.yaml").replace("FOLDER", str(tmp_path))
+    found = problems(tmp_path, text + ("\n" if text else ""))
+    assert expected in found, found
+
+
+def test_a_file_that_is_not_there_is_said(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"none\.yaml: cannot be read: No such file"):
+        read_fleet(tmp_path / "none.yaml")
+
+
+# --- looked up -------------------------------------------------------------------------------------------------------
+
+
+def test_secrets_are_looked_up_in_the_environment_and_in_files(tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("open\n", encoding="utf-8")
+    found = fleet(
+        tmp_path,
+        "clusters:\n"
+        "  - {name: a, settings: {host: 'https://a:6443', api_key: {env: A_TOKEN}}}\n"
+        "  - {name: b, settings: {host: 'https://b:6443', username: u, password: {file: password}}}\n",
+    )
+    first, second = found.clusters
+    assert resolved(first, tmp_path, {"A_TOKEN": "sesame"})["api_key"] == "sesame"
+    assert resolved(second, tmp_path, {})["password"] == "open"
+    assert "sesame" not in repr(found)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ("{api_key: {env: A_TOKEN}}", "1:42: the environment has no A_TOKEN"),
+        ("{api_key: {file: absent}}", "1:42: file absent cannot be read: No such file or directory"),
+        ("{workers: none}", "1:42: cluster a: workers: takes a whole number, not 'none'"),
+        ("{client_key: {env: KEY}}", "1:45: the environment has no KEY"),
+    ],
+)
+def test_what_cannot_be_used_is_said_before_anything_is_contacted(tmp_path: Path, settings: str, said: str) -> None:
+    found = fleet(tmp_path, f"clusters: [{{name: a, settings: {settings}}}]\n")
+    with pytest.raises(SettingsError) as raised:
+        resolved(found.clusters[0], tmp_path, {})
+    assert str(raised.value) == f"{tmp_path}/fleet.yaml:{said}"
+
+
+# --- the schema ------------------------------------------------------------------------------------------------------
+
+
+def test_schema_file_is_what_the_model_says() -> None:
+    assert schema.FILE.read_text(encoding="utf-8") == schema.text(), "run python -m pruner.fleet.schema"
+
+
+def test_example_fits_the_schema_and_the_reader(monkeypatch: pytest.MonkeyPatch) -> None:
+    described = json.loads(schema.text())
+    jsonschema.Draft202012Validator.check_schema(described)
+    jsonschema.validate(yaml.safe_load(EXAMPLE.read_text(encoding="utf-8")), described)
+    assert len(read_fleet(EXAMPLE).clusters) >= 3
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "concurency: 3",
+        "clusters: [{name: a, settings: {api_key: plain}}]",
+        "clusters: [{name: a, settings: {report: x}}]",
+        "clusters: [{name: a, settings: {api_key: {env: A, file: B}}}]",
+        "clusters: [{labels: {a: b}}]",
+    ],
+)
+def test_schema_refuses_what_the_reader_refuses(tmp_path: Path, text: str) -> None:
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(yaml.safe_load(text), schema.schema())
+    assert problems(tmp_path, text)
