@@ -28,6 +28,7 @@ from pruner.cluster.objects import (
     Referrer,
     Snapshot,
     Workload,
+    WorkloadSpec,
     moment,
 )
 from pruner.cluster.resources import (
@@ -274,25 +275,45 @@ def image_limits(limit_range: LimitRange, server: str) -> Iterable[ImageLimit]:
 
 
 def extra_referrer(source: PodSource, found: dict[str, Any]) -> Referrer:
-    """What an object of a further kind uses: its pod templates or pod specs, and its image fields."""
-    templates = [value for path in source.template for _, value in at_path(found, path)]
-    specs = [template.get("spec", template) for template in templates if isinstance(template, dict)]
-    workload = msgspec.convert({"metadata": found.get("metadata", {})}, Workload, strict=False)
-    texts = [(path, str(value)) for wanted in source.images for path, value in at_path(found, wanted) if value]
-    for spec in specs:
-        for place in ("initContainers", "containers", "ephemeralContainers"):
-            texts.extend(
-                (f"{place} {container.get('name', '')!r}", container["image"])
-                for container in spec.get(place) or ()
-                if str(container.get("image") or "").strip()
-            )
-        texts.extend(
-            (f"volume {volume.get('name', '')!r}", volume["image"]["reference"])
-            for volume in spec.get("volumes") or ()
-            if (volume.get("image") or {}).get("reference")
-        )
+    """What an object of a further kind uses: its pod templates or pod specs, and its image fields (R13).
+
+    Raises ClusterError where no pod template stands at a path that is said to hold one: what it uses would not be known.
+    """
     kind = str(found.get("kind") or source.name)
-    return Referrer(kind, workload, tuple(texts))
+    texts: list[tuple[str, str]] = []
+    try:
+        workload = msgspec.convert({"metadata": found.get("metadata") or {}}, Workload)
+        for path in source.template:
+            for where, template in at_path(found, path):
+                texts.extend(_images_of_template(where, template))
+        for wanted in source.images:
+            texts.extend(
+                (path, msgspec.convert(value, str)) for path, value in at_path(found, wanted) if value is not None
+            )
+    except msgspec.ValidationError as error:
+        name = found.get("metadata") or {}
+        raise ClusterError(
+            f"{kind} {name.get('namespace', '')}/{name.get('name', '')}: extra_referrers names {source.template or source.images} "
+            f"in {source.name}, and what stands there is something else: {error}"
+        ) from None
+    return Referrer(kind, workload, tuple((path, text) for path, text in texts if text.strip()))
+
+
+def _images_of_template(where: str, template: Any) -> Iterable[tuple[str, str]]:
+    """The images of a pod template, or of a pod spec that stands there itself."""
+    inner = template.get("spec", template) if isinstance(template, dict) else template
+    spec = msgspec.convert(inner, WorkloadSpec | None)
+    if spec is None:
+        return
+    for place, containers in (
+        ("initContainer", spec.init_containers),
+        ("container", spec.containers),
+        ("ephemeralContainer", spec.ephemeral_containers),
+    ):
+        yield from ((f"{where}, {place} {container.name!r}", container.image or "") for container in containers or ())
+    for volume in spec.volumes or ():
+        if volume.image is not None and volume.image.reference:
+            yield f"{where}, volume {volume.name!r}", volume.image.reference
 
 
 def at_path(value: Any, path: str) -> Iterable[tuple[str, Any]]:
