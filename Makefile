@@ -62,5 +62,11 @@ test: setup check setup-pulumi setup-integration
 test-all:
 	$(pytest) --numprocesses 2 --dist loadfile --cov --cov-report=term:skip-covered tests
 
+mutants: setup
+	$(BIN)/python tools/mutants.py $(TOOLS)/mutants
+
+bench: setup setup-pulumi
+	PATH="$(pulumi_path):$$PATH" $(BIN)/python -m bench
+
 clean:
 	rm -rf $(VENV) .demo artefacts .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -15,7 +15,10 @@ Server = Literal["api", "registry"]
 
 
 class Match(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Which requests; `method` is one, or several with | between; `path` is a regular expression searched in the path with its query, as it was sent."""
+    """
+    Which requests. `method` is one, or several with | between; `path` is a regular expression searched in the path with
+    its query, as it was sent.
+    """
 
     method: str | None = None
     path: str = ""
