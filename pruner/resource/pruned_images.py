@@ -17,7 +17,7 @@ from pulumi.dynamic import Resource
 from pulumi.runtime.config import CONFIG
 
 from pruner.resource.provider import OUTPUTS, PrunedImagesProvider
-from pruner.settings import ALIASES, BY_NAME, PARAMETERS
+from pruner.settings import ALIASES, BY_NAME, PARAMETERS, SECRETS
 
 NAMESPACE = "pruner"
 """Of the keys in the stack configuration."""
@@ -98,7 +98,7 @@ class PrunedImages(Resource, module="pruner", name="PrunedImages"):
 
     def __init__(self, name: str, opts: pulumi.ResourceOptions | None = None, **settings: pulumi.Input[Any]) -> None:
         given = {**_configured(settings), **{key: value for key, value in settings.items() if value is not None}}
-        secrets = [key for key in given if BY_NAME.get(ALIASES.get(key, key)) and BY_NAME[ALIASES.get(key, key)].secret]
+        secrets = [key for key in given if ALIASES.get(key, key) in SECRETS]
         properties = {key: pulumi.Output.secret(value) if key in secrets else value for key, value in given.items()}
         outputs = dict.fromkeys((*OUTPUTS, "plan"))
         super().__init__(PrunedImagesProvider(), name, {**properties, **outputs}, opts)
@@ -113,7 +113,7 @@ def _configured(settings: dict[str, Any]) -> dict[str, Any]:
         if parameter.name in given:
             continue
         for key in (parameter.name, *parameter.aliases):
-            secret = parameter.secret or pulumi.runtime.is_config_secret(config.full_key(key))
+            secret = parameter.name in SECRETS or pulumi.runtime.is_config_secret(config.full_key(key))
             value = config.get_secret(key) if secret else config.get(key)
             # The schema in Pulumi.yaml has a default for everything, since Pulumi wants one: it is nothing that was given.
             if value is not None and config.get(key) not in ("", "[]", "{}", parameter.default):
