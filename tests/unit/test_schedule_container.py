@@ -1,0 +1,88 @@
+"""The Containerfile, read instruction by instruction: there need not be an engine to see that it is pinned and not root."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from pruner.fleet.stack import PROGRAM
+from pruner.resource.schedule import Schedule, schedule_objects
+
+ROOT = Path(__file__).parent.parent.parent
+KNOWN = {"FROM", "WORKDIR", "COPY", "RUN", "LABEL", "ENV", "USER", "ENTRYPOINT", "CMD"}
+Stage = list[tuple[str, str]]
+
+
+def stages() -> list[Stage]:
+    """The instructions of each stage, with lines that go on put together."""
+    text = (ROOT / "Containerfile").read_text(encoding="utf-8")
+    lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+    joined = re.sub(r"\\\n\s*", " ", "\n".join(lines))
+    found: list[Stage] = []
+    for line in joined.splitlines():
+        instruction, _, rest = line.partition(" ")
+        if instruction == "FROM":
+            found.append([])
+        found[-1].append((instruction, rest.strip()))
+    return found
+
+
+def values(instruction: str) -> list[str]:
+    """What the last stage says by this instruction."""
+    return [rest for name, rest in stages()[-1] if name == instruction]
+
+
+def test_every_instruction_is_one() -> None:
+    assert {name for stage in stages() for name, _ in stage} <= KNOWN
+
+
+def test_every_base_is_pinned_by_a_tag_with_a_whole_version() -> None:
+    bases = [stage[0][1].partition(" ")[0] for stage in stages()]
+    assert len(bases) == 3
+    assert [base for base in bases if not re.search(r"/[a-z-]+:\d+\.\d+\.\d+", base)] == []
+
+
+def test_the_engine_is_of_the_version_that_the_sdk_is() -> None:
+    pinned = re.search(r"^pulumi==(\S+)", (ROOT / "requirements.txt").read_text(encoding="utf-8"), re.MULTILINE)
+    engine = next(stage[0][1] for stage in stages() if stage[0][1].endswith("AS engine"))
+    assert pinned is not None
+    assert f":{pinned[1]} " in engine
+
+
+def test_it_is_not_root_and_says_so_by_number() -> None:
+    (user,) = values("USER")
+    number = int(user.partition(":")[0])
+    assert number > 0
+
+
+def test_what_is_copied_from_here_is_here_and_no_more_than_is_needed() -> None:
+    local = [shlex.split(rest)[:-1] for rest in values("COPY") if not rest.startswith("--from")]
+    copied = {name for names in local for name in names}
+    assert copied == {"LICENSE", *PROGRAM, "pruner"}
+    assert all((ROOT / name).exists() for name in copied)
+
+
+def test_what_is_copied_from_a_stage_is_of_one_that_is_there() -> None:
+    named = {stage[0][1].partition(" AS ")[2] for stage in stages()}
+    wanted = set(re.findall(r"--from=(\S+)", " ".join(values("COPY"))))
+    assert wanted <= named
+
+
+def test_the_last_stage_runs_nothing_as_it_is_built() -> None:
+    assert values("RUN") == []
+
+
+@pytest.mark.parametrize("instruction", ["ENTRYPOINT", "CMD"])
+def test_it_starts_without_a_shell(instruction: str) -> None:
+    (value,) = values(instruction)
+    assert all(isinstance(word, str) for word in json.loads(value))
+
+
+def test_the_schedule_gives_arguments_of_the_entry_point() -> None:
+    (entry,) = values("ENTRYPOINT")
+    pod = schedule_objects(Schedule(image="x"))[-1]["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    assert [*json.loads(entry), *pod["containers"][0]["args"][:2]] == ["python", "-m", "pruner", "fleet", "up"]
