@@ -92,6 +92,45 @@ class _Connector(aiohttp.TCPConnector):
         return proxied
 
 
+class Bound:
+    """How many requests are under way at once: at most `workers`, and fewer while the server says that it is busy.
+
+    After 429 or 503 the bound is halved, once for all requests that were under way; each success brings back a little of it. Use it
+    as an asynchronous context manager around a request, and tell it the status with `learn`.
+    """
+
+    def __init__(self, workers: int) -> None:
+        self.workers = workers
+        self.limit = float(workers)
+        self._under_way = 0
+        self._spared = 0
+        self._free = asyncio.Condition()
+
+    async def __aenter__(self) -> Self:
+        async with self._free:
+            await self._free.wait_for(lambda: self._under_way < max(1, int(self.limit)))
+            self._under_way += 1
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        async with self._free:
+            self._under_way -= 1
+            self._free.notify_all()
+
+    def learn(self, status: int) -> None:
+        if status in (429, 503):
+            if self._spared <= 0:
+                self.limit = max(1.0, self.limit / 2)
+                # Those that are under way were sent before the bound was lowered, and say nothing new.
+                self._spared = self._under_way
+            self._spared -= 1
+        else:
+            self._spared = 0
+            self.limit = min(float(self.workers), self.limit + 1 / self.limit)
+
+
 class Wire:
     """A pool of connections to one server. Use it as an asynchronous context manager.
 
@@ -113,7 +152,7 @@ class Wire:
         self._server_name = server_name
         self._trust = trust
         # A stream lasts as long as a run and must not take the place of a request, so not the pool is bounded.
-        self._bound = asyncio.Semaphore(workers)
+        self.bound = Bound(workers)
         self.timeouts = timeouts
         self._session: aiohttp.ClientSession | None = None
 
@@ -163,10 +202,11 @@ class Wire:
                     all_headers[name] = value
         try:
             async with (
-                self._bound,
+                self.bound,
                 self.session.request(method, url, headers=all_headers, data=body, **options) as response,
             ):
                 answer = Answer(response.status, response.headers, await response.read())
+                self.bound.learn(answer.status)
         except (aiohttp.ClientError, TimeoutError, OSError, ssl.SSLError) as error:
             raise WireError(explain(error, url, self._trust)) from error
         if proxied and answer.status == 407:
