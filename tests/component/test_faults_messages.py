@@ -25,7 +25,8 @@ from tests.component.small_servers import hanging, page, resetting, saying, serv
 from tests.integration.authorities import Authority
 from tests.servers import ROOT, RunningSandbox, running_sandbox
 
-SOON = Timeouts(connect=0.3, read=0.3)
+PATIENCE = 20.0
+"""Seconds; what hangs is waited for a moment only."""
 NOBODY_LISTENS = "127.0.0.1:9"
 
 
@@ -45,18 +46,18 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSandbox
         yield running
 
 
-async def read_cluster(host: str, **given: Any) -> None:
+async def read_cluster(host: str, patience: float = PATIENCE, **given: Any) -> None:
     """What every run begins with: a reading of the cluster at this address."""
     settings = read({"host": host, "api_key": "token", **given})
-    async with Api(connect(settings), timeouts=SOON) as api:
+    async with Api(connect(settings), timeouts=Timeouts(connect=PATIENCE, read=patience)) as api:
         await take_snapshot(api)
 
 
-async def ask_registry(url: str, **given: Any) -> None:
+async def ask_registry(url: str, patience: float = PATIENCE, **given: Any) -> None:
     """What a preview asks the registry at this address."""
     settings = read({"host": "https://127.0.0.1:9", "api_key": "token", "registry_url": url, **given})
     nothing = Snapshot(cluster="", as_of=datetime.now(UTC))
-    await find_registry(settings, connect(settings), nothing, timeouts=SOON)
+    await find_registry(settings, connect(settings), nothing, timeouts=Timeouts(connect=PATIENCE, read=patience))
 
 
 Ask = Callable[..., Awaitable[None]]
@@ -98,7 +99,7 @@ async def _unknown_name(_stack: Any, _ours: Any, _theirs: Any, _ca: str) -> Any:
 
 
 async def _hangs(stack: AsyncExitStack, _ours: Any, _theirs: Any, _ca: str) -> Any:
-    return await stack.enter_async_context(hanging()), {}
+    return await stack.enter_async_context(hanging()), {"patience": 0.3}
 
 
 async def _resets(stack: AsyncExitStack, _ours: Any, _theirs: Any, _ca: str) -> Any:
