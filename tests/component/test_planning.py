@@ -1,0 +1,224 @@
+"""From a cluster to a plan: what is read and in which order (R1 to R3), and the plans that are refused."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+import pruner.cluster.api
+from pruner.errors import ClusterError, UnsafePlanError
+from pruner.plan import encode
+from sandbox.builder import noise
+from tests.conftest import StartSandbox
+from tests.pruning import applied, plan, planned, settings_for
+from tests.servers import RunningSandbox
+
+
+def lists_in(sandbox: RunningSandbox) -> list[str]:
+    """Plural names of the kinds listed, in the order of their first page."""
+    paths = (
+        entry["path"] for entry in sandbox.requests() if "limit=" in entry["path"] and "continue" not in entry["path"]
+    )
+    return [re.sub(r"[?].*", "", path).rpartition("/")[2] for path in paths]
+
+
+def test_images_are_listed_first_then_image_streams_and_what_uses_them_last_R2(sandbox: RunningSandbox) -> None:
+    sandbox.forget_requests()
+    plan(settings_for(sandbox))
+    order = lists_in(sandbox)
+    assert order[:2] == ["images", "imagestreams"]
+    assert set(order[2:]) == {
+        "pods", "replicationcontrollers", "limitranges", "daemonsets", "deployments", "replicasets", "statefulsets", "jobs",
+        "cronjobs", "deploymentconfigs", "buildconfigs", "builds", "controllerrevisions",
+    }  # fmt: skip
+
+
+def test_controller_revisions_are_read_with_the_extended_rules_only_R10(sandbox: RunningSandbox) -> None:
+    sandbox.forget_requests()
+    plan(settings_for(sandbox, references="oc"))
+    assert "controllerrevisions" not in lists_in(sandbox)
+
+
+def test_references_are_read_from_all_namespaces_whatever_namespace_says_R2(sandbox: RunningSandbox) -> None:
+    sandbox.forget_requests()
+    plan(settings_for(sandbox, namespace="shop"))
+    assert not [entry for entry in sandbox.requests() if "/namespaces/shop/" in entry["path"]]
+
+
+def test_lists_are_read_in_chunks_and_an_expired_one_is_begun_again_R1(
+    sandbox: RunningSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pruner.cluster.api, "PAGE", 10)
+    whole = plan(settings_for(sandbox))
+    sandbox.add_fault({"status": 410}, method="GET", path="/images[?].*continue", first=2, last=2)
+    sandbox.forget_requests()
+    assert plan(settings_for(sandbox)).fingerprint == whole.fingerprint
+    assert lists_in(sandbox).count("images") == 2
+
+
+def test_a_list_that_expires_again_and_again_ends_the_run_R1(sandbox: RunningSandbox) -> None:
+    sandbox.add_fault({"status": 410}, method="GET", path="/pods[?]")
+    with pytest.raises(ClusterError, match="the list of pods has expired"):
+        plan(settings_for(sandbox))
+
+
+def test_a_group_that_discovery_does_not_show_has_no_objects_R3(sandbox_with: StartSandbox) -> None:
+    sandbox = sandbox_with("--without-group", "apps.openshift.io")
+    assert any("deploymentconfigs.apps.openshift.io" in note for note in plan(settings_for(sandbox)).notes)
+
+
+def test_a_cluster_without_images_api_is_not_taken_for_an_empty_one(sandbox_with: StartSandbox) -> None:
+    sandbox = sandbox_with("--without-group", "image.openshift.io")
+    with pytest.raises(ClusterError, match="is it an OpenShift cluster"):
+        plan(settings_for(sandbox))
+
+
+@pytest.mark.parametrize(
+    "fault", [{"status": 500}, {"drop": "before"}, {"truncate": 50}, {"status": 200, "body": "<html>"}]
+)
+def test_nothing_is_planned_on_a_partial_view_R3(sandbox: RunningSandbox, fault: dict[str, object]) -> None:
+    sandbox.add_fault(fault, method="GET", path="/statefulsets[?]")
+    with pytest.raises(ClusterError):
+        plan(settings_for(sandbox))
+
+
+def test_a_server_that_is_busy_for_a_moment_does_not_end_the_run(sandbox: RunningSandbox) -> None:
+    busy = {"status": 503, "headers": {"Retry-After": "0"}}
+    sandbox.add_fault(busy, method="GET", path="/imagestreams[?]", last=3)
+    assert not plan(settings_for(sandbox)).empty
+
+
+def test_ages_are_measured_by_the_api_servers_clock_R2(sandbox: RunningSandbox) -> None:
+    sandbox.advance_clock(3600 * 24 * 365)
+    assert plan(settings_for(sandbox)).as_of > datetime.now(UTC) + timedelta(days=360)
+
+
+def test_an_as_of_in_the_future_is_refused(sandbox: RunningSandbox) -> None:
+    later = (datetime.now(UTC) + timedelta(days=2)).isoformat()
+    with pytest.raises(UnsafePlanError, match="ahead of the API server's clock"):
+        plan(settings_for(sandbox, as_of=later))
+
+
+def test_the_same_as_of_gives_the_same_bytes_P8(sandbox: RunningSandbox) -> None:
+    first = plan(settings_for(sandbox))
+    again = plan(settings_for(sandbox, as_of=first.as_of.isoformat()))
+    assert b"".join(encode(again)) == b"".join(encode(first))
+
+
+def test_max_deletions_refuses_a_larger_plan_before_anything_is_touched(sandbox: RunningSandbox) -> None:
+    size = plan(settings_for(sandbox)).deletions
+    with pytest.raises(
+        UnsafePlanError, match=f"would delete {size} images and revisions, and max_deletions is {size - 1}"
+    ):
+        plan(settings_for(sandbox, max_deletions=size - 1))
+    assert plan(settings_for(sandbox, max_deletions=size)).deletions == size
+
+
+def test_max_deletions_may_be_a_share(sandbox: RunningSandbox) -> None:
+    with pytest.raises(UnsafePlanError, match="max_deletions is 1%"):
+        plan(settings_for(sandbox, max_deletions="1%"))
+    assert not plan(settings_for(sandbox, max_deletions="100%")).empty
+
+
+def fill(sandbox: RunningSandbox, *, stream: bool) -> None:
+    async def push() -> None:
+        async with sandbox.builder() as cluster:
+            digest = await cluster.push("team/app:latest", layers=[noise("a", 2000)], age_days=9)
+            if not stream:
+                await cluster.delete("imagestreams", "team/app")
+            assert digest
+
+    asyncio.run(push())
+
+
+def test_a_cluster_without_any_workload_is_refused_unless_it_is_said_to_be_so(empty_sandbox: RunningSandbox) -> None:
+    fill(empty_sandbox, stream=True)
+    with pytest.raises(UnsafePlanError, match="no workload at all"):
+        plan(settings_for(empty_sandbox))
+    assert plan(settings_for(empty_sandbox, allow_empty_cluster=True)).empty
+
+
+def test_images_without_any_image_stream_are_refused_unless_it_is_said_to_be_so(empty_sandbox: RunningSandbox) -> None:
+    fill(empty_sandbox, stream=True)
+    empty_sandbox.call("DELETE", "/apis/image.openshift.io/v1/namespaces/team/imagestreams/app")
+    with pytest.raises(UnsafePlanError, match="1 images and no image stream"):
+        plan(settings_for(empty_sandbox))
+    allowed = settings_for(empty_sandbox, allow_empty_cluster=True, registry_url=empty_sandbox.registry_url)
+    assert len(plan(allowed).images) == 1
+
+
+# --- approval -----------------------------------------------------------------------------------------------------------
+
+
+def write_plan(sandbox: RunningSandbox, path: Path, **given: object) -> Path:
+    path.write_bytes(b"".join(encode(plan(settings_for(sandbox, **given)))))
+    return path
+
+
+def test_an_approved_plan_limits_what_goes(sandbox: RunningSandbox, tmp_path: Path) -> None:
+    approved = write_plan(sandbox, tmp_path / "plan.jsonl", namespace="shop")
+    limited = plan(settings_for(sandbox, approved_plan=str(approved)))
+    assert {change.namespace for change in limited.streams} == {"shop"}
+    assert len(limited.images) < len(plan(settings_for(sandbox)).images)
+
+
+def test_what_is_used_by_then_is_left_out_of_an_approved_plan(sandbox: RunningSandbox, tmp_path: Path) -> None:
+    approved = write_plan(sandbox, tmp_path / "plan.jsonl")
+    digest = next(item.image for change in plan(settings_for(sandbox)).streams for item in change.revisions)
+
+    async def use() -> None:
+        async with sandbox.builder() as cluster:
+            await cluster.pod("blog/late", cluster.pull_spec(f"blog/site@{digest}"))
+
+    asyncio.run(use())
+    limited = plan(settings_for(sandbox, approved_plan=str(approved)))
+    assert digest not in {image.name for image in limited.images}
+    assert not limited.empty
+
+
+def test_the_approved_plan_of_another_cluster_is_refused(
+    sandbox: RunningSandbox, empty_sandbox: RunningSandbox, tmp_path: Path
+) -> None:
+    approved = write_plan(sandbox, tmp_path / "plan.jsonl")
+    with pytest.raises(UnsafePlanError, match="it was made for cluster"):
+        plan(settings_for(empty_sandbox, approved_plan=str(approved)))
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda text: text[: len(text) // 2], "truncated|is no line of a plan"),
+        (lambda text: text.replace(b"shop", b"sh0p"), "was edited"),
+        (lambda text: text.replace(b'"version":1', b'"version":2', 1), "is a plan of version 2"),
+        (lambda _: b"{}\n", "is not a plan of pruner"),
+        (lambda _: b"", "is empty"),
+    ],
+)
+def test_a_plan_file_that_is_not_what_preview_has_written_is_refused(
+    sandbox: RunningSandbox, tmp_path: Path, damage: object, message: str
+) -> None:
+    approved = write_plan(sandbox, tmp_path / "plan.jsonl")
+    approved.write_bytes(damage(approved.read_bytes()))  # type: ignore[operator]
+    sandbox.forget_requests()
+    with pytest.raises(UnsafePlanError, match=message):
+        plan(settings_for(sandbox, approved_plan=str(approved)))
+    assert sandbox.requests() == []
+
+
+def test_up_deletes_no_more_than_the_approved_plan(sandbox: RunningSandbox, tmp_path: Path) -> None:
+    approved = write_plan(sandbox, tmp_path / "plan.jsonl", namespace="blog")
+    settings = settings_for(sandbox, approved_plan=str(approved))
+
+    async def run() -> set[str]:
+        wanted = await planned(settings)
+        await applied(settings, wanted)
+        return {image.name for image in wanted.images}
+
+    before = set(sandbox.images())
+    assert before - set(sandbox.images()) == set()
+    expected = asyncio.run(run())
+    assert before - set(sandbox.images()) == expected
