@@ -11,8 +11,9 @@ import asyncio
 import inspect
 import logging
 import sys
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, NoReturn
 
 import grpc
@@ -79,6 +80,32 @@ def fail(message: str, *, resource_id: str | None = None, outputs: Mapping[str, 
     context.set_trailing_metadata((("grpc-status-details-bin", status.SerializeToString()),))
     context.abort(grpc.StatusCode.UNKNOWN, message)
     raise AssertionError("abort does not return")
+
+
+cancelled = threading.Event()
+"""Set when the engine asks the provider to stop."""
+
+
+def _cancel(self: Any, request: Any, context: Any) -> Any:  # noqa: ARG001 - the servicer's signature
+    """Serves the engine's Cancel in the SDK's place, whose own does nothing."""
+    from google.protobuf import empty_pb2  # noqa: PLC0415 - runs as a method of another module
+
+    sys.modules["pruner.resource.engine"].cancelled.set()
+    return empty_pb2.Empty()
+
+
+def wish_to_stop() -> Callable[[], bool]:
+    """Whether the run is to come to an end: Ctrl-C, or the end of the call that is being served.
+
+    The engine tells of Ctrl-C by Cancel, which the SDK's servicer leaves unanswered, and waits for the calls under way. The servicer was
+    registered before this module was loaded, so not the method is replaced but what it does.
+    """
+    main = sys.modules.get("__main__")
+    servicer = getattr(main, "DynamicResourceProviderServicer", None)
+    if servicer is not None:
+        servicer.Cancel.__code__ = _cancel.__code__
+    context, thread = _serving(), threading.main_thread()
+    return lambda: cancelled.is_set() or not thread.is_alive() or (context is not None and not context.is_active())
 
 
 def _serving() -> Any:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import threading
 from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -102,7 +101,7 @@ class PrunedImagesProvider(ResourceProvider):
                 result = Result()
             else:
                 plan = kept_plan(fingerprint)
-                result = _run(_carry_out(settings, plan))
+                result = _run(_carry_out(settings, plan, engine.wish_to_stop()))
                 _report(settings, plan, result)
                 forget_plan(fingerprint)
         except (PrunerError, OSError) as error:
@@ -159,18 +158,10 @@ async def _plan(settings: Settings) -> PrunePlan:
     return plan
 
 
-async def _carry_out(settings: Settings, plan: PrunePlan) -> Result:
+async def _carry_out(settings: Settings, plan: PrunePlan, stop: Callable[[], bool]) -> Result:
     log = engine.EngineLog()
     async with Api(connect(settings), workers=settings.workers) as api:
-        return await apply_plan(
-            api, plan, settings, progress=log.progress, warn=log.warn, wish_to_stop=_main_thread_has_ended()
-        )
-
-
-def _main_thread_has_ended() -> Callable[[], bool]:
-    """Ctrl-C ends the provider's main thread at once and lets the calls that are being served go on: that is the wish to stop."""
-    main = threading.main_thread()
-    return lambda: not main.is_alive()
+        return await apply_plan(api, plan, settings, progress=log.progress, warn=log.warn, wish_to_stop=stop)
 
 
 def _report(settings: Settings, plan: PrunePlan, result: Result) -> None:
