@@ -27,6 +27,7 @@ from pruner.fleet.model import (
     Setting,
     Wave,
     WrittenFleet,
+    WrittenWave,
     has_labels,
     stack_name,
     wave_of,
@@ -119,8 +120,9 @@ class _Reading:
         clusters = self._clusters(node, written) if not self.problems else []
         if self.problems:
             raise SettingsError(self.problems)
-        waves = tuple(Wave(**wave["value"]) for wave in written.get("waves", ()))
-        waves = (*waves, REST)
+        # By way of the written struct, whose defaults are limits.
+        asked = [WrittenWave(**wave["value"]) for wave in written.get("waves", ())]
+        waves = (*(Wave(**msgspec.structs.asdict(wave)) for wave in asked), REST)
         return Fleet(
             clusters=tuple(
                 msgspec.structs.replace(cluster, wave=wave_of(cluster.labels, waves))

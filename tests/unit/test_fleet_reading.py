@@ -96,6 +96,11 @@ def test_a_cluster_belongs_to_the_first_wave_that_fits_and_to_the_rest_otherwise
     assert [wave.name for wave in found.waves] == ["first", "second", "rest"]
 
 
+def test_a_wave_that_says_nothing_else_takes_no_failure(tmp_path: Path) -> None:
+    found = fleet(tmp_path, "waves: [{name: first}]\nclusters: [{name: a}]\n")
+    assert [(wave.max_failures, wave.max_deletions) for wave in found.waves] == [(0, None), (None, None)]
+
+
 def test_paths_are_meant_from_the_files_folder(tmp_path: Path) -> None:
     found = fleet(tmp_path, "clusters: [{name: a, settings: {ca_cert: ca.pem, kubeconfig: /etc/kubeconfig}}]\n")
     assert values(found.clusters[0]) == {"ca_cert": str(tmp_path / "ca.pem"), "kubeconfig": "/etc/kubeconfig"}

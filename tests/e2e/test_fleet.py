@@ -1,0 +1,178 @@
+"""A fleet of sandboxes with the real CLI: one command each to preview, approve and prune, whatever single clusters do."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.pulumi_project import pulumi_path
+from tests.servers import ROOT, RunningSandbox, copied, running_sandbox
+
+NAMES = ("bremen", "kiel", "ulm")
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    code: int
+    output: str
+    errors: str
+
+    @property
+    def text(self) -> str:
+        return f"exit code {self.code}\n{self.output}\n{self.errors}"
+
+    @property
+    def clusters(self) -> dict[str, Any]:
+        return {each["cluster"]: each for each in json.loads(self.output)["clusters"]}
+
+    @property
+    def states(self) -> dict[str, str]:
+        return {name: each["state"] for name, each in self.clusters.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class FleetOfSandboxes:
+    """A folder with fleet.yaml, and the clusters in it by name."""
+
+    folder: Path
+    sandboxes: dict[str, RunningSandbox]
+
+    @property
+    def plans(self) -> Path:
+        return self.folder / "plans"
+
+    def write(self, more: str = "", **settings: str) -> None:
+        clusters = "".join(
+            f"  - name: {name}\n    labels: {{city: {name}}}\n    settings:\n"
+            f"      host: {sandbox.api_url}\n      api_key: {{env: TOKEN_{name.upper()}}}\n"
+            + "".join(f"      {key}: {value}\n" for key, value in settings.items())
+            for name, sandbox in self.sandboxes.items()
+        )
+        (self.folder / "fleet.yaml").write_text(f"{more}\nclusters:\n{clusters}", encoding="utf-8")
+
+    def run(self, *arguments: str) -> Run:
+        kept = {name: os.environ[name] for name in ("PATH", "TMPDIR", "COVERAGE_PROCESS_START") if name in os.environ}
+        environment = {
+            **kept,
+            "PATH": f"{Path(sys.executable).parent}:{kept.get('PATH', '')}",
+            "HOME": str(self.folder),
+            "PULUMI_BACKEND_URL": f"file://{self.folder / 'state'}",
+            "PULUMI_CONFIG_PASSPHRASE": "test",
+            "PULUMI_HOME": str(self.folder / "home"),
+            "PYTHONPATH": str(ROOT),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            # Of no cluster in the fleet: each has its own.
+            "K8S_AUTH_API_KEY": "somebody-elses-token",
+            **{f"TOKEN_{name.upper()}": sandbox.tokens["admin"] for name, sandbox in self.sandboxes.items()},
+        }
+        command = [sys.executable, "-m", "pruner", "fleet", *arguments]
+        done = subprocess.run(
+            command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=240, check=False
+        )
+        return Run(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.fixture
+def fleet(demo_folder: Path, tmp_path: Path) -> Iterator[FleetOfSandboxes]:
+    """Three clusters with something to prune."""
+    if pulumi_path() is None:
+        if os.environ.get("CI"):
+            pytest.fail("pulumi is not on PATH; run `make setup-pulumi`")
+        pytest.skip("pulumi is not on PATH; run `make test`, which gets it")
+    folder = tmp_path / "fleet"
+    (folder / "state").mkdir(parents=True)
+    with ExitStack() as stack:
+        sandboxes = {name: stack.enter_context(running_sandbox(copied(demo_folder, tmp_path / name))) for name in NAMES}
+        made = FleetOfSandboxes(folder, sandboxes)
+        made.write()
+        yield made
+
+
+def images_in(plan: Path) -> set[str]:
+    lines = (json.loads(line) for line in plan.read_text(encoding="utf-8").splitlines())
+    return {line["name"] for line in lines if line["line"] == "image"}
+
+
+def test_a_fleet_is_previewed_approved_and_pruned(fleet: FleetOfSandboxes) -> None:
+    before = {name: set(sandbox.images()) for name, sandbox in fleet.sandboxes.items()}
+    preview = fleet.run("preview", "--plans", "plans", "--json")
+    assert (preview.code, set(preview.states.values())) == (0, {"done"}), preview.text
+    assert {name: set(sandbox.images()) for name, sandbox in fleet.sandboxes.items()} == before
+    page = (fleet.plans / "review.md").read_text(encoding="utf-8")
+    assert all(preview.clusters[name]["plan"] in page for name in NAMES)
+
+    # Whoever reviews takes out what is not to be pruned.
+    (fleet.plans / "ulm.jsonl").unlink()
+    up = fleet.run("up", "--plans", "plans", "--json")
+    assert (up.code, up.states) == (0, {"bremen": "done", "kiel": "done", "ulm": "skipped"}), up.text
+    for name in ("bremen", "kiel"):
+        approved = images_in(fleet.plans / f"{name}.jsonl")
+        assert approved
+        assert before[name] - set(fleet.sandboxes[name].images()) == approved
+    assert set(fleet.sandboxes["ulm"].images()) == before["ulm"]
+
+    again = fleet.run("up", "--plans", "plans", "--json")
+    assert (again.code, set(again.states.values())) == (0, {"skipped"}), again.text
+    assert "this plan was carried out" in again.clusters["kiel"]["message"]
+    report = fleet.run("report")
+    assert "13 revisions of 7 image streams, 17 images" in report.output
+
+    secret = fleet.sandboxes["kiel"].tokens["admin"].encode()
+    files = [path for path in fleet.folder.rglob("*") if path.is_file()]
+    assert [path for path in files if secret in path.read_bytes()] == []
+    assert secret.decode() not in preview.output + preview.errors + up.output + up.errors
+
+
+def test_a_failing_and_a_hanging_cluster_hold_up_nobody(fleet: FleetOfSandboxes) -> None:
+    fleet.sandboxes["bremen"].add_fault({"status": 500}, server="api")
+    fleet.sandboxes["ulm"].add_fault({"delay": 600}, server="api", path="/images")
+    began = time.monotonic()
+    preview = fleet.run("preview", "--plans", "plans", "--json", "--timeout", "45")
+    assert time.monotonic() - began < 90
+    assert preview.code == 1
+    assert preview.states == {"bremen": "failed", "kiel": "done", "ulm": "timed out"}, preview.text
+    assert "500" in preview.clusters["bremen"]["message"]
+    assert "not done after 45 seconds" in preview.clusters["ulm"]["message"]
+    assert [path.name for path in fleet.plans.glob("*.jsonl")] == ["kiel.jsonl"]
+
+    for sandbox in fleet.sandboxes.values():
+        sandbox.clear_faults()
+    # The lock of the one that was ended is not left behind, and what is done stays done.
+    again = fleet.run("up", "--json", "--label", "city=ulm")
+    assert (again.code, again.states) == (0, {"ulm": "done"}), again.text
+
+
+def test_a_canary_that_fails_ends_the_run(fleet: FleetOfSandboxes) -> None:
+    fleet.write("waves: [{name: canary, labels: {city: kiel}}]")
+    fleet.sandboxes["kiel"].add_fault({"status": 500}, server="api")
+    up = fleet.run("up", "--json")
+    assert up.code == 1
+    assert up.states == {"bremen": "stopped", "kiel": "failed", "ulm": "stopped"}, up.text
+    assert "wave canary has 1 failures, and its max_failures is 0" in up.clusters["ulm"]["message"]
+    assert not [
+        entry for name in ("bremen", "ulm") for entry in fleet.sandboxes[name].requests() if "/apis" in entry["path"]
+    ]
+
+
+def test_approved_plans_larger_than_their_wave_may_be_are_not_begun(fleet: FleetOfSandboxes) -> None:
+    fleet.write("waves: [{name: canary, labels: {city: kiel}, max_deletions: 5}]")
+    preview = fleet.run("preview", "--plans", "plans", "--json", "--label", "city=kiel")
+    assert preview.code == 0, preview.text
+    up = fleet.run("up", "--plans", "plans", "--json", "--label", "city=kiel")
+    assert (up.code, up.states) == (1, {"kiel": "stopped"}), up.text
+    assert "delete 30 images and revisions, and its max_deletions is 5" in up.clusters["kiel"]["message"]
+
+
+def test_workers_of_an_indexed_job_share_the_fleet(fleet: FleetOfSandboxes) -> None:
+    shares = [fleet.run("status", "--shard", f"{index}/2").output for index in range(2)]
+    assert shares == ["never run: bremen, ulm\n", "never run: kiel\n"]
