@@ -1,0 +1,115 @@
+"""The policy pack with the real Pulumi CLI: what passes, what is only said, and what ends the run before anything is changed."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from tests.component.test_report_commands import planned
+from tests.pulumi_project import Project
+from tests.servers import ROOT, RunningSandbox
+
+READS = {"GET", "HEAD"}
+REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+
+
+def judged(project: Project, config: dict[str, Any] | None = None) -> list[str]:
+    """The arguments that have the pack judge a run, with this configuration."""
+    file = project.folder / "policies.json"
+    file.write_text(json.dumps(config or {}), encoding="utf-8")
+    return ["--policy-pack", str(ROOT / "policies" / "run"), "--policy-pack-config", str(file)]
+
+
+def writes(sandbox: RunningSandbox) -> list[dict[str, Any]]:
+    return [entry for entry in sandbox.requests() if entry["method"] not in READS and entry["path"] != REVIEWS]
+
+
+def test_a_plan_within_its_limits_passes(demo: Project) -> None:
+    config = {
+        "max-images": {"limit": 100},
+        "max-bytes": {"limit": "1GiB"},
+        "only-copies": "disabled",
+        "certificates": "disabled",
+    }
+    output = demo.succeed("preview", *judged(demo, config))
+    assert "pruner@v0.1.0" in output
+    assert "advisory" not in output
+    assert "mandatory" not in output
+
+
+def test_what_is_advisory_is_said_and_the_run_goes_on(demo: Project, sandbox: RunningSandbox) -> None:
+    output = demo.succeed("preview", *judged(demo))
+    assert "[advisory]" in output
+    assert f"the API server is asked without TLS: {sandbox.api_url}" in output
+
+
+def test_an_oversized_plan_is_refused_and_the_images_are_named(demo: Project, sandbox: RunningSandbox) -> None:
+    sandbox.forget_requests()
+    output = demo.fail("up", "--yes", *judged(demo, {"max-images": {"limit": 5}}))
+    assert "[mandatory]" in output
+    assert "would delete 17 images, and 5 are allowed: data/etl:nightly sha256:" in output
+    assert "and 7 more" in output
+    assert writes(sandbox) == []
+
+
+def test_it_is_refused_without_a_preview_too(demo: Project, sandbox: RunningSandbox) -> None:
+    sandbox.forget_requests()
+    output = demo.fail("up", "--yes", "--skip-preview", *judged(demo, {"protected-namespaces": {"patterns": ["shop"]}}))
+    assert "shop is protected, and these would go: shop/" in output
+    assert writes(sandbox) == []
+
+
+def test_the_level_of_a_rule_is_configured(demo: Project) -> None:
+    config = {"max-images": {"limit": 5, "enforcementLevel": "advisory"}, "certificates": "disabled"}
+    output = demo.succeed("preview", *judged(demo, config))
+    assert "[advisory]" in output
+    assert "would delete 17 images" in output
+    assert "without TLS" not in output
+
+
+def test_an_option_that_does_not_fit_its_schema_is_refused(demo: Project) -> None:
+    output = demo.fail("preview", *judged(demo, {"max-images": {"limit": "many"}}))
+    assert "limit" in output
+
+
+def test_a_large_change_is_previewed_freely_and_carried_out_when_approved(
+    demo: Project, sandbox: RunningSandbox
+) -> None:
+    pack = judged(demo, {"approval": {"images": 5}})
+    demo.succeed("preview", *pack)
+    sandbox.forget_requests()
+    assert "need an approved plan (approved_plan): data/etl:nightly" in demo.fail(
+        "up", "--yes", "--skip-preview", *pack
+    )
+    assert writes(sandbox) == []
+    plan = demo.folder / "approved.jsonl"
+    planned(sandbox, "--out", plan)
+    demo.configure(approved_plan=str(plan))
+    demo.succeed("up", "--yes", "--skip-preview", *pack)
+    assert demo.outputs()["summary"]["images"] == 17
+
+
+@pytest.mark.parametrize("is_open", [True, False])
+def test_a_maintenance_window_holds_at_up_only(demo: Project, sandbox: RunningSandbox, *, is_open: bool) -> None:
+    """The window is of yesterday to tomorrow, or of the days that are farthest from today."""
+    today = datetime.now(UTC)
+    days = [f"{today + timedelta(days=shift):%a}".lower() for shift in ((-1, 0, 1) if is_open else (-3, 3))]
+    pack = judged(demo, {"maintenance-window": {"windows": [f"{','.join(days)} 00:00-24:00"]}})
+    demo.succeed("preview", *pack)
+    sandbox.forget_requests()
+    if is_open:
+        demo.succeed("up", "--yes", "--skip-preview", *pack)
+        assert writes(sandbox) != []
+    else:
+        assert "outside of the maintenance windows" in demo.fail("up", "--yes", "--skip-preview", *pack)
+        assert writes(sandbox) == []
+
+
+def test_nothing_to_do_passes_every_limit(demo: Project) -> None:
+    demo.succeed("up", "--yes", "--skip-preview")
+    demo.succeed(
+        "preview", "--expect-no-changes", *judged(demo, {"max-images": {"limit": 0}, "approval": {"images": 0}})
+    )
