@@ -1,9 +1,15 @@
-"""Profiles of hypothesis: the same examples in every run, more of them where HYPOTHESIS_PROFILE=thorough asks for it."""
+"""Profiles of hypothesis: the same examples in every run, more of them where HYPOTHESIS_PROFILE=thorough asks for it.
+
+And event loops for programs that run on Pulumi's mocks.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import os
+from collections.abc import Iterator
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 _common = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large]}
@@ -11,3 +17,16 @@ settings.register_profile("default", max_examples=60, derandomize=True, database
 settings.register_profile("quick", max_examples=20, derandomize=True, database=None, **_common)
 settings.register_profile("thorough", max_examples=2000, **_common)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+@pytest.fixture
+def event_loops(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Pulumi's mocks want the thread's event loop, make further ones, and leave them all open."""
+    loops = [asyncio.new_event_loop()]
+    asyncio.set_event_loop(loops[0])
+    make = asyncio.new_event_loop
+    monkeypatch.setattr(asyncio, "new_event_loop", lambda: loops.append(make()) or loops[-1])
+    yield
+    asyncio.set_event_loop(None)
+    for loop in loops:
+        loop.close()

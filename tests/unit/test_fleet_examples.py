@@ -33,7 +33,7 @@ class Recording(mocks.Mocks):
         return {}
 
 
-def test_cluster_and_pruning_in_one_stack() -> None:
+def test_cluster_and_pruning_in_one_stack(event_loops: None) -> None:
     recording = Recording()
     pulumi.runtime.set_mocks(recording, project="cluster-and-pruning", preview=False)
     pulumi.runtime.set_all_config({"cluster-and-pruning:registry_host": "registry.apps.example.com"})

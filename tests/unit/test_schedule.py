@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterator
 from typing import Any
 
 import pulumi
@@ -43,18 +41,10 @@ class Recording(mocks.Mocks):
 
 
 @pytest.fixture
-def recording(monkeypatch: pytest.MonkeyPatch) -> Iterator[Recording]:
-    """Pulumi's mocks make event loops for themselves, and leave them open."""
-    loops = [asyncio.new_event_loop()]
-    asyncio.set_event_loop(loops[0])
-    make = asyncio.new_event_loop
-    monkeypatch.setattr(asyncio, "new_event_loop", lambda: loops.append(make()) or loops[-1])
+def recording(event_loops: None) -> Recording:
     found = Recording()
     pulumi.runtime.set_mocks(found, preview=False)
-    yield found
-    asyncio.set_event_loop(None)
-    for loop in loops:
-        loop.close()
+    return found
 
 
 def registered(make: Any) -> Any:
