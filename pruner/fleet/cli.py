@@ -32,6 +32,9 @@ from pruner.fleet.model import BAD, Fleet, Outcome, selected, shard
 from pruner.fleet.reading import read_fleet
 from pruner.fleet.run import Options, Watch, preview, up
 from pruner.fleet.table import Progress, table
+from pruner.plan import PrunePlan
+from pruner.report.html import page as page_in_full
+from pruner.report.jsonl import read_report
 from pruner.resource.store import write_whole
 
 Folder = click.Path(file_okay=False, path_type=Path)
@@ -116,7 +119,8 @@ def preview_command(chosen: Selection, plans: Path | None, **limits: int | None)
     if plans is not None:
         files = {outcome.cluster: plans / f"{outcome.cluster}.jsonl" for outcome in outcomes}
         found = review.plans_in(outcomes, files)
-        _write(plans / REVIEW, review.page("Plans to review", outcomes, found))
+        pages = {name: _page_in_full(plans, name) for name, plan in found.items() if isinstance(plan, PrunePlan)}
+        _write(plans / REVIEW, review.page("Plans to review", outcomes, found, pages))
         click.echo(
             f"plans and {REVIEW} are in {plans}; take out what is not to be pruned, then: fleet up --plans {plans}",
             err=True,
@@ -257,6 +261,13 @@ def _write(path: Path, lines: Iterable[str]) -> None:
         write_whole(path, (f"{text}\n".encode() for text in lines))
     except OSError as error:
         raise PrunerError(f"{path}: cannot be written: {error.strerror}") from None
+
+
+def _page_in_full(plans: Path, name: str) -> str:
+    """Write the HTML page of a cluster's plan beside it; its name."""
+    path = plans / f"{name}.html"
+    _write(path, (page_in_full(read_report(plans / f"{name}.jsonl")),))
+    return path.name
 
 
 def _refused(problems: Iterable[Problem]) -> NoReturn:

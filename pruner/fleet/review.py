@@ -37,8 +37,13 @@ def plans_in(outcomes: Iterable[Outcome], files: Mapping[str, Path]) -> dict[str
     return found
 
 
-def page(title: str, outcomes: Iterable[Outcome], plans: Mapping[str, PrunePlan | str]) -> Iterator[str]:
-    """The lines of the page, in Markdown."""
+def page(
+    title: str,
+    outcomes: Iterable[Outcome],
+    plans: Mapping[str, PrunePlan | str],
+    pages: Mapping[str, str] | None = None,
+) -> Iterator[str]:
+    """The lines of the page, in Markdown. `pages` are files beside it that show a cluster's plan in full."""
     listed = sorted(outcomes, key=lambda outcome: outcome.cluster)
     yield f"# {title}"
     yield ""
@@ -55,6 +60,9 @@ def page(title: str, outcomes: Iterable[Outcome], plans: Mapping[str, PrunePlan 
     yield f"| **{len(listed)} clusters** | | {len(good)} done | {sums[0]} | {sums[1]} | {sums[2]} | {decimal(sums[3])} | |"
     for outcome in listed:
         yield from _section(outcome, plans.get(outcome.cluster, outcome.message))
+        if pages and outcome.cluster in pages:
+            yield ""
+            yield f"All of it, to search and sort: [{pages[outcome.cluster]}]({pages[outcome.cluster]})."
 
 
 def _section(outcome: Outcome, plan: PrunePlan | str) -> Iterator[str]:

@@ -206,6 +206,7 @@ def _plan_file(options: Options, cluster: Cluster, *, missing_ok: bool, forget: 
     path = options.plans / f"{cluster.name}.jsonl"
     if forget:
         path.unlink(missing_ok=True)
+        path.with_suffix(".html").unlink(missing_ok=True)
     return path if missing_ok or path.is_file() else None
 
 

@@ -58,9 +58,9 @@ class Progress:
             self.known[outcome.cluster] = outcome
             if outcome.state == "running":
                 self._since.setdefault(outcome.cluster, time.monotonic())
-            new = before is None or (before.state, before.message) != (outcome.state, outcome.message)
             # Out of a terminal each state once: what is read at the moment would fill a pipeline's log.
-            if new and not self.console.is_terminal and outcome.state != "waiting" and not _chatter(before, outcome):
+            new = outcome.state != "waiting" and (before is None or before.state != outcome.state)
+            if new and not self.console.is_terminal:
                 self.console.print(line(outcome), highlight=False, markup=False, soft_wrap=True)
 
     def _shown(self) -> Table:
@@ -72,10 +72,6 @@ class Progress:
             now = time.monotonic()
             seconds = {name: now - since for name, since in self._since.items()}
         return table(outcomes, self.verb, seconds)
-
-
-def _chatter(before: Outcome | None, outcome: Outcome) -> bool:
-    return before is not None and before.state == outcome.state == "running" and outcome.message.startswith("reading ")
 
 
 def line(outcome: Outcome) -> str:

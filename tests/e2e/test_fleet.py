@@ -19,6 +19,12 @@ from tests.pulumi_project import pulumi_path
 from tests.servers import ROOT, RunningSandbox, copied, running_sandbox
 
 NAMES = ("bremen", "kiel", "ulm")
+EVERY_KIND = (
+    "defaults: {settings: {workers: 5, strict: false, keep_younger_than: 60, max_deletions: 90%, protect: [base/*, 'x/y:z'],"
+    " extra_referrers: [tekton, {group: example.com, version: v1, resource: things, images: [spec.image]}],"
+    " proxy_headers: {user_agent: {env: AGENT}}}}"
+)
+"""Settings of every kind that the configuration of a stack knows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +57,13 @@ class FleetOfSandboxes:
     def plans(self) -> Path:
         return self.folder / "plans"
 
-    def write(self, more: str = "", **settings: str) -> None:
+    def write(self, more: str = "") -> None:
         clusters = "".join(
             f"  - name: {name}\n    labels: {{city: {name}}}\n    settings:\n"
             f"      host: {sandbox.api_url}\n      api_key: {{env: TOKEN_{name.upper()}}}\n"
-            + "".join(f"      {key}: {value}\n" for key, value in settings.items())
             for name, sandbox in self.sandboxes.items()
         )
-        (self.folder / "fleet.yaml").write_text(f"{more}\nclusters:\n{clusters}", encoding="utf-8")
+        (self.folder / "fleet.yaml").write_text(f"{EVERY_KIND}\n{more}\nclusters:\n{clusters}", encoding="utf-8")
 
     def run(self, *arguments: str) -> Run:
         kept = {name: os.environ[name] for name in ("PATH", "TMPDIR", "COVERAGE_PROCESS_START") if name in os.environ}
@@ -73,6 +78,7 @@ class FleetOfSandboxes:
             "PYTHONDONTWRITEBYTECODE": "1",
             # Of no cluster in the fleet: each has its own.
             "K8S_AUTH_API_KEY": "somebody-elses-token",
+            "AGENT": "fleet-of-tests",
             **{f"TOKEN_{name.upper()}": sandbox.tokens["admin"] for name, sandbox in self.sandboxes.items()},
         }
         command = [sys.executable, "-m", "pruner", "fleet", *arguments]
@@ -110,6 +116,7 @@ def test_a_fleet_is_previewed_approved_and_pruned(fleet: FleetOfSandboxes) -> No
     assert {name: set(sandbox.images()) for name, sandbox in fleet.sandboxes.items()} == before
     page = (fleet.plans / "review.md").read_text(encoding="utf-8")
     assert all(preview.clusters[name]["plan"] in page for name in NAMES)
+    assert all(f"({name}.html)" in page and (fleet.plans / f"{name}.html").is_file() for name in NAMES)
 
     # Whoever reviews takes out what is not to be pruned.
     (fleet.plans / "ulm.jsonl").unlink()
@@ -137,12 +144,12 @@ def test_a_failing_and_a_hanging_cluster_hold_up_nobody(fleet: FleetOfSandboxes)
     fleet.sandboxes["bremen"].add_fault({"status": 500}, server="api")
     fleet.sandboxes["ulm"].add_fault({"delay": 600}, server="api", path="/images")
     began = time.monotonic()
-    preview = fleet.run("preview", "--plans", "plans", "--json", "--timeout", "45")
-    assert time.monotonic() - began < 90
+    preview = fleet.run("preview", "--plans", "plans", "--json", "--timeout", "60")
+    assert time.monotonic() - began < 110
     assert preview.code == 1
     assert preview.states == {"bremen": "failed", "kiel": "done", "ulm": "timed out"}, preview.text
     assert "500" in preview.clusters["bremen"]["message"]
-    assert "not done after 45 seconds" in preview.clusters["ulm"]["message"]
+    assert "not done after 60 seconds" in preview.clusters["ulm"]["message"]
     assert [path.name for path in fleet.plans.glob("*.jsonl")] == ["kiel.jsonl"]
 
     for sandbox in fleet.sandboxes.values():
