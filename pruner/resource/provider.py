@@ -31,8 +31,9 @@ from pruner.apply import Result, apply_plan
 from pruner.cluster.api import Api
 from pruner.cluster.connection import connect
 from pruner.errors import PrunerError, SettingsError
-from pruner.plan import PrunePlan, encode
+from pruner.plan import PrunePlan
 from pruner.planning import make_plan
+from pruner.report.jsonl import encode_report, encode_result
 from pruner.resource import engine
 from pruner.resource.rendering import rendered
 from pruner.resource.store import forget_plan, keep_plan, kept_plan, write_whole
@@ -150,12 +151,12 @@ def _run(work: Coroutine[Any, Any, T]) -> T:
 async def _plan(settings: Settings) -> PrunePlan:
     log = engine.EngineLog()
     async with Api(connect(settings), workers=settings.workers) as api:
-        plan = (await make_plan(api, settings, progress=log.progress)).plan
-    for note in plan.notes:
+        analysis = await make_plan(api, settings, progress=log.progress)
+    for note in analysis.plan.notes:
         log.warn(note)
     if settings.report:
-        write_whole(Path(settings.report), encode(plan))
-    return plan
+        write_whole(Path(settings.report), encode_report(analysis))
+    return analysis.plan
 
 
 async def _carry_out(settings: Settings, plan: PrunePlan, stop: Callable[[], bool]) -> Result:
@@ -166,8 +167,8 @@ async def _carry_out(settings: Settings, plan: PrunePlan, stop: Callable[[], boo
 
 def _report(settings: Settings, plan: PrunePlan, result: Result) -> None:
     if settings.report:
-        lines = (msgspec.json.encode({"line": "result", **_as_builtins(result)}) + b"\n",)
-        write_whole(Path(settings.report), (*encode(plan), *lines))
+        path = Path(settings.report)
+        write_whole(path, encode_result(plan, result, path))
 
 
 def _as_builtins(result: Result) -> dict[str, Any]:
