@@ -149,7 +149,7 @@ class _Run:
             return "the run was stopped"
         failures = sum(outcome.state in BAD for outcome in done)
         if wave.max_failures is not None and failures > wave.max_failures:
-            return f"wave {wave.name} has {failures} failures, and its max_failures is {wave.max_failures}"
+            return f"failures in wave {wave.name}: {failures}, and its max_failures is {wave.max_failures}"
         deletions = sum(outcome.deletions for outcome in done) if self.verb == "up" else 0
         if wave.max_deletions is not None and deletions > wave.max_deletions:
             return (

@@ -107,7 +107,7 @@ def table(outcomes: Iterable[Outcome], verb: str, running: dict[str, float] | No
         shown.add_row(*(row if told else row[:-1]))
     shown.add_section()
     shown.add_row(
-        f"{len(listed)} clusters", "", Text(_states(listed)),
+        f"{len(listed)} cluster{'' if len(listed) == 1 else 's'}", "", Text(_states(listed)),
         *(f"{sum(getattr(outcome, name) for outcome in listed)}" for name in ("revisions", "images", "blobs")),
         decimal(sum(outcome.bytes for outcome in listed)), style="bold",
     )  # fmt: skip

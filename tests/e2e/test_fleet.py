@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from tests.integration.processes import pause
 from tests.pulumi_project import pulumi_path
 from tests.servers import ROOT, RunningSandbox, copied, running_sandbox
 
@@ -65,9 +67,10 @@ class FleetOfSandboxes:
         )
         (self.folder / "fleet.yaml").write_text(f"{EVERY_KIND}\n{more}\nclusters:\n{clusters}", encoding="utf-8")
 
-    def run(self, *arguments: str) -> Run:
+    @property
+    def environment(self) -> dict[str, str]:
         kept = {name: os.environ[name] for name in ("PATH", "TMPDIR", "COVERAGE_PROCESS_START") if name in os.environ}
-        environment = {
+        return {
             **kept,
             "PATH": f"{Path(sys.executable).parent}:{kept.get('PATH', '')}",
             "HOME": str(self.folder),
@@ -81,11 +84,25 @@ class FleetOfSandboxes:
             "AGENT": "fleet-of-tests",
             **{f"TOKEN_{name.upper()}": sandbox.tokens["admin"] for name, sandbox in self.sandboxes.items()},
         }
-        command = [sys.executable, "-m", "pruner", "fleet", *arguments]
-        done = subprocess.run(
-            command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=240, check=False
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "pruner", "fleet", *arguments],
+            cwd=self.folder,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
-        return Run(done.returncode, done.stdout, done.stderr)
+
+    def run(self, *arguments: str) -> Run:
+        with self.start(*arguments) as process:
+            return ended(process)
+
+
+def ended(process: subprocess.Popen[str]) -> Run:
+    output, errors = process.communicate(timeout=240)
+    return Run(process.returncode, output, errors)
 
 
 @pytest.fixture
@@ -165,10 +182,25 @@ def test_a_canary_that_fails_ends_the_run(fleet: FleetOfSandboxes) -> None:
     up = fleet.run("up", "--json")
     assert up.code == 1
     assert up.states == {"bremen": "stopped", "kiel": "failed", "ulm": "stopped"}, up.text
-    assert "wave canary has 1 failures, and its max_failures is 0" in up.clusters["ulm"]["message"]
+    assert "failures in wave canary: 1, and its max_failures is 0" in up.clusters["ulm"]["message"]
     assert not [
         entry for name in ("bremen", "ulm") for entry in fleet.sandboxes[name].requests() if "/apis" in entry["path"]
     ]
+
+
+def test_ctrl_c_ends_clusters_at_work_and_says_what_was_done(fleet: FleetOfSandboxes) -> None:
+    sandbox = fleet.sandboxes["ulm"]
+    sandbox.add_fault({"delay": 600}, server="api", path="/imagestreams")
+    with fleet.start("up", "--json", "--label", "city=ulm") as process:
+        while not any("/images" in entry["path"] for entry in sandbox.requests()) and process.poll() is None:
+            pause()
+        process.send_signal(signal.SIGINT)
+        up = ended(process)
+    assert (up.code, up.states) == (1, {"ulm": "stopped"}), up.text
+    assert "Traceback" not in up.errors
+    # Its lock is given back.
+    sandbox.clear_faults()
+    assert fleet.run("preview", "--label", "city=ulm").code == 0
 
 
 def test_approved_plans_larger_than_their_wave_may_be_are_not_begun(fleet: FleetOfSandboxes) -> None:
