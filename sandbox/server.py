@@ -99,7 +99,15 @@ class Listener:
         self.state = ServerState()
 
     async def start(self, application: ASGIApp) -> asyncio.Server:
-        config = Config(application, date_header=False, server_header=False, log_config=None, timeout_keep_alive=90)
+        # A client that tries https first is a client like any other, and no news.
+        config = Config(
+            application,
+            date_header=False,
+            server_header=False,
+            log_config=None,
+            log_level="error",
+            timeout_keep_alive=90,
+        )
         config.load()
         context = self.tls.context() if self.tls else None
         loop = asyncio.get_running_loop()

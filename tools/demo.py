@@ -60,10 +60,12 @@ def show(ready: dict[str, str]) -> int:
     pulumi("up", "--yes", "--skip-preview", "--suppress-outputs")
     after, promised = disk(ready["api"]), promised_bytes()
     shutil.copy(REPORT, FOLDER / "pruned.jsonl")
+    render = ["report", str(FOLDER / "pruned.jsonl"), "--format", "html", "--output", str(FOLDER / "report.html")]
+    subprocess.run([sys.executable, "-m", "pruner", *render], cwd=ROOT, check=True)
     say("pulumi preview again: nothing is left to do")
     pulumi("preview", "--expect-no-changes")
     say(f"registry: {before} bytes before, {after} after; {before - after} freed, {promised} promised by the plan")
-    say(f"the report of what was planned and done is in {(FOLDER / 'pruned.jsonl').relative_to(ROOT)}")
+    say("the report of what was planned and done, and what keeps the rest: .demo/report.html, and .demo/pruned.jsonl")
     if before - after != promised:
         say("that is not the same: a defect")
         return 1
