@@ -18,8 +18,12 @@ from pruner.cluster.objects import ImageLimit, ImageStream, Snapshot, TagEvent, 
 from pruner.plan import Approval, Decision, keep, prune
 from pruner.settings import Rules
 
+_YOUNG = keep("R14", "the revision is younger than keep_younger_than")
+_ABSENT = prune("R19", "its Image object is absent")
+_SMALL = keep("R16", "not larger than the limits for images of its namespace")
 
-class TagHistory(msgspec.Struct, frozen=True):
+
+class TagHistory(msgspec.Struct, frozen=True, gc=False):
     """The items of a tag, newest first, and the decision on each."""
 
     tag: str
@@ -35,7 +39,7 @@ class TagHistory(msgspec.Struct, frozen=True):
         return ((revision, item, decision) for revision, (item, decision) in enumerate(pairs) if not decision.kept)
 
 
-class StreamHistory(msgspec.Struct, frozen=True):
+class StreamHistory(msgspec.Struct, frozen=True, gc=False):
     """An image stream and the histories of its tags."""
 
     stream: ImageStream
@@ -43,7 +47,12 @@ class StreamHistory(msgspec.Struct, frozen=True):
 
     def remaining(self) -> set[str]:
         """The digests that items name which stay."""
-        return {item.image for tag in self.tags for item in tag.remaining()}
+        return {
+            item.image
+            for tag in self.tags
+            for item, decision in zip(tag.items, tag.decisions, strict=True)
+            if decision.kept
+        }
 
     def pruned(self) -> set[str]:
         return {item.image for tag in self.tags for _, item, _ in tag.pruned()}
@@ -135,54 +144,46 @@ class HistoryRules:
         limits = self.limits.get(stream.metadata.namespace, ())
         decisions = []
         for revision, item in enumerate(items):
-            decision = (
-                self._by_age_or_tag(item, revision, tag_users)
-                or self._by_absence(item, pattern)
-                or self._by_revision_or_size(item, revision, limits)
-                or self._by_digest_or_pattern(item, used, pattern)
-                or self._let_go(item, revision, limits)
-            )
-            decisions.append(decision if decision.kept else self._by_approval(name, tag, item) or decision)
+            decision = self._decide(item, revision, tag_users, used, pattern, limits)
+            if not decision.kept and self.approval is not None:
+                decision = self._by_approval(name, tag, item) or decision
+            decisions.append(decision)
         return tuple(decisions)
 
-    def _by_age_or_tag(self, item: TagEvent, revision: int, tag_users: tuple[str, ...] | None) -> Decision | None:
+    def _decide(  # noqa: PLR0911 - a chain of early returns
+        self,
+        item: TagEvent,
+        revision: int,
+        tag_users: tuple[str, ...] | None,
+        used: dict[str, tuple[str, ...]],
+        pattern: str | None,
+        limits: list[ImageLimit] | tuple[()],
+    ) -> Decision:
+        """The first rule that speaks of an item: this is called half a million times for a large cluster."""
         if self._is_young(item.created):
-            return keep("R14", "the revision is younger than keep_younger_than")
+            return _YOUNG
         if revision == 0 and tag_users:
             return keep("R15", "the current revision of a tag that is used by", tag_users)
-        return None
-
-    def _by_absence(self, item: TagEvent, pattern: str | None) -> Decision | None:
-        """R19. What is protected, as a tag or as a digest, stays even then: it is never pruned."""
-        if item.image in self.family.images or pattern is not None or self.protection.match_image(item.image):
-            return None
-        return prune("R19", "its Image object is absent")
-
-    def _by_revision_or_size(
-        self, item: TagEvent, revision: int, limits: list[ImageLimit] | tuple[()]
-    ) -> Decision | None:
+        # What is protected, as a tag or as a digest, stays even when its Image is absent: it is never pruned (R18).
+        if item.image not in self.family.images and pattern is None and not self.protection.match_image(item.image):
+            return _ABSENT
         count = self.rules.keep_tag_revisions
         if count is not None and revision < count:
-            return self._by_revision(True, revision, f"revision {revision} is among the newest {count}")
+            return self._by_revision(True, revision)
         if self.rules.prune_over_size_limit and self._exceeded(item, limits) is None:
-            return keep("R16", "not larger than the limits for images of its namespace")
-        return None
+            return _SMALL
+        if item.image in used:
+            return keep("R17", "used in this image stream by", used[item.image])
+        matched = pattern or self.protection.match_image(item.image)
+        if matched is not None:
+            return keep("R18", "protected by pattern", (matched,))
+        return self._let_go(item, revision, limits)
 
     def _exceeded(self, item: TagEvent, limits: list[ImageLimit] | tuple[()]) -> ImageLimit | None:
         """The smallest limit that the image is larger than. What has no size exceeds none."""
         image = self.family.images.get(item.image)
         size = image.size if image is not None else None
         return next((limit for limit in limits if size is not None and size > limit.storage), None)
-
-    def _by_digest_or_pattern(
-        self, item: TagEvent, used: dict[str, tuple[str, ...]], pattern: str | None
-    ) -> Decision | None:
-        if item.image in used:
-            return keep("R17", "used in this image stream by", used[item.image])
-        matched = pattern or self.protection.match_image(item.image)
-        if matched is not None:
-            return keep("R18", "protected by pattern", (matched,))
-        return None
 
     def _by_approval(self, stream: str, tag: str, item: TagEvent) -> Decision | None:
         if self.approval is None or (stream, tag, item.image, moment(item.created)) in self.approval.revisions:
@@ -194,11 +195,13 @@ class HistoryRules:
             limit = self._exceeded(item, limits)
             if limit is not None:
                 return prune("R16", "larger than allowed by", (f"LimitRange {limit.namespace}/{limit.name}",))
-        why = f"revision {revision} is past the newest {self.rules.keep_tag_revisions}, and not used"
-        return self._by_revision(False, revision, why)
+        return self._by_revision(False, revision)
 
-    def _by_revision(self, kept: bool, revision: int, why: str) -> Decision:
+    def _by_revision(self, kept: bool, revision: int) -> Decision:
         decision = self._shared.get((kept, revision))
         if decision is None:
-            decision = self._shared[kept, revision] = Decision(kept, "R16", why)
+            count = self.rules.keep_tag_revisions
+            among = f"revision {revision} is among the newest {count}"
+            past = f"revision {revision} is past the newest {count}, and not used"
+            decision = self._shared[kept, revision] = Decision(kept, "R16", among if kept else past)
         return decision

@@ -14,6 +14,7 @@ from pruner.analysis.history import HistoryRules, StreamHistory
 from pruner.analysis.images import decide_images
 from pruner.analysis.protection import Protection
 from pruner.analysis.usage import Usage, find_usage
+from pruner.cluster.memory import no_search_for_cycles
 from pruner.cluster.objects import Image, Registry, Snapshot, moment
 from pruner.plan import Approval, Decision, PrunedBlob, PrunedImage, PrunedRevision, PrunePlan, StreamChange, keep
 from pruner.settings import Rules
@@ -41,6 +42,11 @@ def analyse(
 
     Raises InvalidReferencesError (R9), and SettingsError for a pattern that matches nothing, when that is asked for.
     """
+    with no_search_for_cycles():
+        return _analyse(snapshot, rules, approval, registry)
+
+
+def _analyse(snapshot: Snapshot, rules: Rules, approval: Approval | None, registry: Registry | None) -> Analysis:
     usage = find_usage(snapshot, rules)
     family = Family(snapshot.images)
     protection = Protection(rules.protect)

@@ -7,7 +7,8 @@ the resourceVersion it replaces and a deletion the uid, so that a second one aft
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -17,7 +18,7 @@ import msgspec
 from pruner.cluster.connection import Connection
 from pruner.cluster.http import BUSY, Answer, Timeouts, Wire, WireError, describe_body, json_headers, query
 from pruner.cluster.oauth import token_by_challenge
-from pruner.cluster.objects import Page
+from pruner.cluster.objects import ListMeta, Page
 from pruner.cluster.resources import Resource
 from pruner.errors import (
     ClusterError,
@@ -130,21 +131,36 @@ class Api:
             self._discovered[resource.root] = found
         return resource.plural in (self._discovered[resource.root] or ())
 
-    async def pages(self, resource: Resource, decoder: msgspec.json.Decoder[Page[T]]) -> AsyncIterator[Page[T]]:
-        """The pages of a list of all namespaces, in order. Raises ExpiredError when its `continue` token does (410)."""
-        parameters: dict[str, str | int] = {"limit": PAGE}
-        while True:
-            path = resource.path() + query(parameters)
-            answer = await self._read(path, "list", resource)
-            assert answer is not None  # noqa: S101 - only None with missing_ok
-            try:
-                page = decoder.decode(answer.body)
-            except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                raise self._not_understood(answer, resource.path(), error) from None
-            yield page
-            if not page.metadata.continue_:
-                return
-            parameters["continue"] = page.metadata.continue_
+    async def pages(self, resource: Resource, decoder: msgspec.json.Decoder[Page[T]]) -> AsyncGenerator[Page[T]]:
+        """The pages of a list of all namespaces, in order. Raises ExpiredError when its `continue` token does (410).
+
+        The next page is on its way while one is decoded and used. Close what this gives where it is not read to its end.
+        """
+        ahead: asyncio.Task[tuple[Answer, str]] | None = asyncio.create_task(self._page(resource, ""))
+        try:
+            while ahead is not None:
+                answer, token = await ahead
+                ahead = asyncio.create_task(self._page(resource, token)) if token else None
+                try:
+                    page = await asyncio.to_thread(decoder.decode, answer.body)
+                except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                    raise self._not_understood(answer, resource.path(), error) from None
+                del answer
+                yield page
+        finally:
+            if ahead is not None:
+                ahead.cancel()
+                await asyncio.gather(ahead, return_exceptions=True)
+
+    async def _page(self, resource: Resource, token: str) -> tuple[Answer, str]:
+        """A page, and the token of the one after it, empty for the last one."""
+        parameters: dict[str, str | int] = {"limit": PAGE, **({"continue": token} if token else {})}
+        answer = await self._read(resource.path() + query(parameters), "list", resource)
+        assert answer is not None  # noqa: S101 - only None with missing_ok
+        try:
+            return answer, list_meta(answer.body).continue_
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise self._not_understood(answer, resource.path(), error) from None
 
     async def watch(self, resource: Resource, resource_version: str) -> AsyncIterator[WatchEvent]:
         """The events of a kind in all namespaces since a resource version, until the server ends the watch.
@@ -301,6 +317,32 @@ class Api:
             f"{self.server}: the answer to {path} is not what an API server gives ({describe_body(answer)}: {error}); "
             "give the address of the API as host"
         )
+
+
+class _Head(msgspec.Struct):
+    metadata: ListMeta
+
+
+class _WholeHead(msgspec.Struct):
+    metadata: ListMeta = ListMeta()
+
+
+_head, _whole_head = msgspec.json.Decoder(_Head), msgspec.json.Decoder(_WholeHead)
+_LONGEST_HEAD = 8192
+
+
+def list_meta(body: bytes) -> ListMeta:
+    """The metadata of a list. API servers write them before the items, where they are found without going through those.
+
+    Raises msgspec.DecodeError for what is no list.
+    """
+    items = body.find(b'"items"', 0, _LONGEST_HEAD)
+    if items > 0:
+        try:
+            return _head.decode(body[:items].rstrip(b", \r\n\t") + b"}").metadata
+        except msgspec.DecodeError:
+            pass
+    return _whole_head.decode(body).metadata
 
 
 def decoder_of_pages(kind: type[T]) -> msgspec.json.Decoder[Page[T]]:

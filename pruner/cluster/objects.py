@@ -2,7 +2,8 @@
 
 The structs name only the fields that some rule asks for; msgspec's decoders pass over everything else, so that a list
 of images, 4 to 20 KB each on the wire, holds a few hundred bytes each in memory. Field names are those of the API. Where an API
-server may answer null for an empty list, the type says so.
+server may answer null for an empty list, the type says so. What is decoded from JSON has no cycles, so that the collector of
+cycles need not look at it, again and again, while half a million objects are read (`gc=False`).
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def moment(value: datetime | None) -> datetime:
     return value.replace(tzinfo=UTC) if value.tzinfo is None else value
 
 
-class ListMeta(msgspec.Struct, frozen=True, rename="camel"):
+class ListMeta(msgspec.Struct, frozen=True, rename="camel", gc=False):
     resource_version: str = ""
     continue_: str = msgspec.field(name="continue", default="")
     remaining_item_count: int | None = None
@@ -44,7 +45,7 @@ class Page(msgspec.Struct, Generic[T], frozen=True):
     items: list[T] | None = None
 
 
-class ObjectMeta(msgspec.Struct, frozen=True, rename="camel"):
+class ObjectMeta(msgspec.Struct, frozen=True, rename="camel", gc=False):
     name: str
     namespace: str = ""
     uid: str = ""
@@ -55,7 +56,7 @@ class ObjectMeta(msgspec.Struct, frozen=True, rename="camel"):
 # --- what uses images ----------------------------------------------------------------------------------------------
 
 
-class ObjectReference(msgspec.Struct, frozen=True):
+class ObjectReference(msgspec.Struct, frozen=True, gc=False):
     """`from` of builds, tags and triggers."""
 
     name: str = ""
@@ -63,52 +64,52 @@ class ObjectReference(msgspec.Struct, frozen=True):
     namespace: str | None = None
 
 
-class Container(msgspec.Struct, frozen=True):
+class Container(msgspec.Struct, frozen=True, gc=False):
     name: str = ""
     image: str | None = None
 
 
-class ImageVolume(msgspec.Struct, frozen=True):
+class ImageVolume(msgspec.Struct, frozen=True, gc=False):
     reference: str | None = None
 
 
-class Volume(msgspec.Struct, frozen=True):
+class Volume(msgspec.Struct, frozen=True, gc=False):
     name: str = ""
     image: ImageVolume | None = None
 
 
-class WorkloadAnnotations(msgspec.Struct, frozen=True):
+class WorkloadAnnotations(msgspec.Struct, frozen=True, gc=False):
     """The two annotations that make an object use an image stream (DECISIONS R10)."""
 
     triggers: str | None = msgspec.field(name="image.openshift.io/triggers", default=None)
     resolve_names: str | None = msgspec.field(name="alpha.image.policy.openshift.io/resolve-names", default=None)
 
 
-class WorkloadMeta(msgspec.Struct, frozen=True, rename="camel"):
+class WorkloadMeta(msgspec.Struct, frozen=True, rename="camel", gc=False):
     name: str = ""
     namespace: str = ""
     creation_timestamp: datetime | None = None
     annotations: WorkloadAnnotations | None = None
 
 
-class PodTemplate(msgspec.Struct, frozen=True):
+class PodTemplate(msgspec.Struct, frozen=True, gc=False):
     metadata: WorkloadMeta | None = None
     spec: WorkloadSpec | None = None
 
 
-class JobTemplate(msgspec.Struct, frozen=True):
+class JobTemplate(msgspec.Struct, frozen=True, gc=False):
     spec: WorkloadSpec | None = None
 
 
-class ImageSource(msgspec.Struct, frozen=True):
+class ImageSource(msgspec.Struct, frozen=True, gc=False):
     from_: ObjectReference | None = msgspec.field(name="from", default=None)
 
 
-class BuildSource(msgspec.Struct, frozen=True):
+class BuildSource(msgspec.Struct, frozen=True, gc=False):
     images: list[ImageSource] | None = None
 
 
-class BuildStrategy(msgspec.Struct, frozen=True, rename="camel"):
+class BuildStrategy(msgspec.Struct, frozen=True, rename="camel", gc=False):
     """Of a BuildConfig or Build; the strategy of a Deployment has none of these fields."""
 
     source_strategy: ImageSource | None = None
@@ -116,14 +117,14 @@ class BuildStrategy(msgspec.Struct, frozen=True, rename="camel"):
     custom_strategy: ImageSource | None = None
 
 
-class Trigger(msgspec.Struct, frozen=True, rename="camel"):
+class Trigger(msgspec.Struct, frozen=True, rename="camel", gc=False):
     """Of a DeploymentConfig (`imageChangeParams`) or a BuildConfig (`imageChange`)."""
 
     image_change_params: ImageSource | None = None
     image_change: ImageSource | None = None
 
 
-class WorkloadSpec(msgspec.Struct, frozen=True, rename="camel"):
+class WorkloadSpec(msgspec.Struct, frozen=True, rename="camel", gc=False):
     """The spec of everything that uses images: of a pod itself, and of all that holds a pod template or a build."""
 
     template: PodTemplate | None = None
@@ -137,25 +138,25 @@ class WorkloadSpec(msgspec.Struct, frozen=True, rename="camel"):
     triggers: list[Trigger] | None = None
 
 
-class ContainerStatus(msgspec.Struct, frozen=True):
+class ContainerStatus(msgspec.Struct, frozen=True, gc=False):
     name: str = ""
     image_id: str | None = msgspec.field(name="imageID", default=None)
 
 
-class WorkloadStatus(msgspec.Struct, frozen=True, rename="camel"):
+class WorkloadStatus(msgspec.Struct, frozen=True, rename="camel", gc=False):
     phase: str = ""
     container_statuses: list[ContainerStatus] | None = None
     init_container_statuses: list[ContainerStatus] | None = None
     ephemeral_container_statuses: list[ContainerStatus] | None = None
 
 
-class RevisionData(msgspec.Struct, frozen=True):
+class RevisionData(msgspec.Struct, frozen=True, gc=False):
     """`data` of a ControllerRevision: the part of the spec that a roll-back would bring back."""
 
     spec: WorkloadSpec | None = None
 
 
-class Workload(msgspec.Struct, frozen=True):
+class Workload(msgspec.Struct, frozen=True, gc=False):
     """Any object that uses images. `data` is a ControllerRevision's."""
 
     metadata: WorkloadMeta
@@ -164,7 +165,7 @@ class Workload(msgspec.Struct, frozen=True):
     data: RevisionData | None = None
 
 
-class Referrer(msgspec.Struct, frozen=True):
+class Referrer(msgspec.Struct, frozen=True, gc=False):
     """A workload, its kind, and what `extra_referrers` found in it (path and text; DECISIONS R13)."""
 
     kind: str
@@ -172,16 +173,16 @@ class Referrer(msgspec.Struct, frozen=True):
     extra: tuple[tuple[str, str], ...] = ()
 
 
-class LimitSpec(msgspec.Struct, frozen=True):
+class LimitSpec(msgspec.Struct, frozen=True, gc=False):
     type: str = ""
     max: dict[str, Any] | None = None
 
 
-class LimitRangeSpec(msgspec.Struct, frozen=True):
+class LimitRangeSpec(msgspec.Struct, frozen=True, gc=False):
     limits: list[LimitSpec] | None = None
 
 
-class LimitRange(msgspec.Struct, frozen=True):
+class LimitRange(msgspec.Struct, frozen=True, gc=False):
     metadata: ObjectMeta
     spec: LimitRangeSpec | None = None
 
@@ -197,18 +198,18 @@ class ImageLimit(msgspec.Struct, frozen=True):
 # --- image streams and images --------------------------------------------------------------------------------------
 
 
-class TagReference(msgspec.Struct, frozen=True):
+class TagReference(msgspec.Struct, frozen=True, gc=False):
     """`spec.tags[]`: where a tag comes from."""
 
     name: str = ""
     from_: ObjectReference | None = msgspec.field(name="from", default=None)
 
 
-class LookupPolicy(msgspec.Struct, frozen=True):
+class LookupPolicy(msgspec.Struct, frozen=True, gc=False):
     local: bool = False
 
 
-class ImageStreamSpec(msgspec.Struct, frozen=True, rename="camel"):
+class ImageStreamSpec(msgspec.Struct, frozen=True, rename="camel", gc=False):
     lookup_policy: LookupPolicy | None = None
     tags: list[TagReference] | None = None
 
@@ -220,20 +221,20 @@ class TagEvent(msgspec.Struct, frozen=True, gc=False):
     created: datetime | None = None
 
 
-class NamedTagEventList(msgspec.Struct, frozen=True):
+class NamedTagEventList(msgspec.Struct, frozen=True, gc=False):
     """`status.tags[]`: the history of a tag, newest first."""
 
     tag: str
-    items: list[TagEvent] | None = None
+    items: tuple[TagEvent, ...] | None = None
 
 
-class ImageStreamStatus(msgspec.Struct, frozen=True, rename="camel"):
+class ImageStreamStatus(msgspec.Struct, frozen=True, rename="camel", gc=False):
     docker_image_repository: str = ""
     public_docker_image_repository: str = ""
     tags: list[NamedTagEventList] | None = None
 
 
-class ImageStream(msgspec.Struct, frozen=True):
+class ImageStream(msgspec.Struct, frozen=True, gc=False):
     metadata: ObjectMeta
     spec: ImageStreamSpec | None = None
     status: ImageStreamStatus | None = None
@@ -248,11 +249,11 @@ class ImageStream(msgspec.Struct, frozen=True):
         return (self.status.tags if self.status else None) or []
 
 
-class ImageAnnotations(msgspec.Struct, frozen=True):
+class ImageAnnotations(msgspec.Struct, frozen=True, gc=False):
     managed: str | None = msgspec.field(name="openshift.io/image.managed", default=None)
 
 
-class ImageMeta(msgspec.Struct, frozen=True, rename="camel"):
+class ImageMeta(msgspec.Struct, frozen=True, rename="camel", gc=False):
     name: str
     uid: str = ""
     resource_version: str = ""
@@ -272,12 +273,12 @@ class ImageManifest(msgspec.Struct, frozen=True, rename="camel", gc=False):
     manifest_size: int | None = None
 
 
-class DockerImageMetadata(msgspec.Struct, frozen=True):
+class DockerImageMetadata(msgspec.Struct, frozen=True, gc=False):
     id: str | None = msgspec.field(name="Id", default=None)
     size: int | None = msgspec.field(name="Size", default=None)
 
 
-class ImageOnTheWire(msgspec.Struct, frozen=True, rename="camel"):
+class ImageOnTheWire(msgspec.Struct, frozen=True, rename="camel", gc=False):
     """An Image as the API gives it; `Image` is what is kept of it."""
 
     metadata: ImageMeta

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Callable, Iterable
+from contextlib import aclosing
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Final, TypeVar
@@ -17,6 +18,7 @@ import msgspec
 from kubernetes.utils.quantity import parse_quantity
 
 from pruner.cluster.api import Api, decoder_of_pages
+from pruner.cluster.memory import no_search_for_cycles
 from pruner.cluster.objects import (
     WITH_CONFIG,
     Image,
@@ -77,6 +79,13 @@ async def take_snapshot(
 
     Raises ClusterError when anything cannot be read whole, UnsafePlanError for an `as_of` in the future.
     """
+    with no_search_for_cycles():
+        return await _take_snapshot(api, references, extra_referrers, as_of, progress)
+
+
+async def _take_snapshot(
+    api: Api, references: References, extra_referrers: Iterable[PodSource], as_of: datetime | None, progress: Progress
+) -> Snapshot:
     reading = _Reading(api, progress)
     cluster = await identify(api)
     if not await api.serves(IMAGES):
@@ -180,12 +189,14 @@ class _Reading:
         self, resource: Resource, decoder: msgspec.json.Decoder[Page[T]], take: Callable[[list[T]], object]
     ) -> None:
         count = 0
-        async for page in self.api.pages(resource, decoder):
-            self.versions.setdefault(resource.name, page.metadata.resource_version)
-            items = page.items or []
-            count += len(items)
-            take(items)
-            self.progress(f"reading {resource.plural}: {count}")
+        async with aclosing(self.api.pages(resource, decoder)) as pages:
+            async for page in pages:
+                self.versions.setdefault(resource.name, page.metadata.resource_version)
+                items = page.items or []
+                count += len(items)
+                # In a thread: meanwhile the next page comes in, and is decompressed.
+                await asyncio.to_thread(take, items)
+                self.progress(f"reading {resource.plural}: {count}")
 
     async def images(self) -> tuple[list[Image], dict[str, int]]:
         """The images, compact, and the sizes of their blobs."""
@@ -225,37 +236,34 @@ def compact(images: Iterable[ImageOnTheWire], sizes: dict[str, int]) -> Iterable
     intern = sys.intern
     for wire in images:
         meta, metadata = wire.metadata, wire.docker_image_metadata
-        layers = tuple(intern(layer.name) for layer in wire.docker_image_layers or () if layer.name)
+        layers = tuple([intern(layer.name) for layer in wire.docker_image_layers or () if layer.name])
         for layer in wire.docker_image_layers or ():
             if layer.size is not None:
                 sizes[layer.name] = layer.size
-        members = tuple(intern(manifest.digest) for manifest in wire.docker_image_manifests or () if manifest.digest)
+        members = tuple([intern(manifest.digest) for manifest in wire.docker_image_manifests or () if manifest.digest])
         for manifest in wire.docker_image_manifests or ():
             if manifest.manifest_size is not None:
                 sizes[manifest.digest] = manifest.manifest_size
-        config = (
-            intern(metadata.id)
-            if metadata and metadata.id and wire.docker_image_manifest_media_type in WITH_CONFIG
-            else None
-        )
+        media_type = intern(wire.docker_image_manifest_media_type)
+        config = intern(metadata.id) if metadata and metadata.id and media_type in WITH_CONFIG else None
         size = metadata.size if metadata and metadata.size else None
         if config is not None and size is not None:
             # The API counts the config and every layer once.
-            rest = size - sum(sizes.get(layer, 0) for layer in set(layers))
+            rest = size - sum([sizes.get(layer, 0) for layer in set(layers)])
             if rest >= 0:
                 sizes[config] = rest
         yield Image(
-            name=intern(meta.name),
-            uid=meta.uid,
-            resource_version=meta.resource_version,
-            created=moment(meta.creation_timestamp),
-            managed=meta.annotations is not None and meta.annotations.managed == "true",
-            reference=wire.docker_image_reference,
-            media_type=intern(wire.docker_image_manifest_media_type),
-            size=size,
-            config=config,
-            layers=layers,
-            members=members,
+            intern(meta.name),
+            meta.uid,
+            meta.resource_version,
+            moment(meta.creation_timestamp),
+            meta.annotations is not None and meta.annotations.managed == "true",
+            wire.docker_image_reference,
+            media_type,
+            size,
+            config,
+            layers,
+            members,
         )
 
 
