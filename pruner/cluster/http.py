@@ -12,6 +12,7 @@ import email.utils
 import errno
 import os
 import ssl
+import zlib
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -32,6 +33,9 @@ BUSY: Final = frozenset({429, 500, 502, 503, 504})
 ATTEMPTS: Final = 5
 LONGEST_WAIT: Final = 30.0
 """Seconds; a server that asks for more than this is taken at its word no further than this."""
+
+_LARGE: Final = 64 * 1024
+"""Bytes, compressed, from which on it is worth a thread to decompress."""
 
 
 class WireError(Exception):
@@ -160,9 +164,9 @@ class Wire:
         self._session = aiohttp.ClientSession(
             connector=_Connector(limit=0, ssl=self._tls if self._tls is not None else True),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=self.timeouts.connect, sock_read=self.timeouts.read),
-            headers={"User-Agent": "pruner"},
+            headers={"User-Agent": "pruner", "Accept-Encoding": "gzip"},
             trust_env=False,
-            auto_decompress=True,
+            auto_decompress=False,
             cookie_jar=aiohttp.DummyCookieJar(),
         )
         return self
@@ -205,7 +209,7 @@ class Wire:
                 self.bound,
                 self.session.request(method, url, headers=all_headers, data=body, **options) as response,
             ):
-                answer = Answer(response.status, response.headers, await response.read())
+                answer = await self.whole(response)
                 self.bound.learn(answer.status)
         except (aiohttp.ClientError, TimeoutError, OSError, ssl.SSLError) as error:
             raise WireError(explain(error, url, self._trust)) from error
@@ -219,7 +223,9 @@ class Wire:
         options = self.request_options(url)
         forever = aiohttp.ClientTimeout(total=None, sock_connect=self.timeouts.connect, sock_read=None)
         try:
-            async with self.session.get(url, headers=CIMultiDict(headers), timeout=forever, **options) as response:
+            # Events are read as they come in, each at once: they are not asked for compressed.
+            plain = CIMultiDict([*headers, ("Accept-Encoding", "identity")])
+            async with self.session.get(url, headers=plain, timeout=forever, **options) as response:
                 yield response
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise WireError(explain(error, url, self._trust)) from error
@@ -237,7 +243,7 @@ class Wire:
     @staticmethod
     async def whole(response: aiohttp.ClientResponse) -> Answer:
         """All of an answer."""
-        return Answer(response.status, response.headers, await response.read())
+        return Answer(response.status, response.headers, await _body(response))
 
     async def repeat(
         self,
@@ -263,6 +269,30 @@ class Wire:
         )
         answer: Answer = await retrying(self.send, method, url, headers=kept, body=body)
         return answer
+
+
+async def _body(response: aiohttp.ClientResponse) -> bytes:
+    """The whole body, decompressed. Raises aiohttp.ClientPayloadError for one that cannot be."""
+    raw = await response.read()
+    encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
+    if encoding == "identity" or not raw:
+        return raw
+    if encoding not in ("gzip", "x-gzip"):
+        raise aiohttp.ClientPayloadError(f"Content-Encoding {encoding!r} was not asked for")
+    try:
+        # zlib lets other threads go on, so that the page before can be decoded meanwhile.
+        return await asyncio.to_thread(gunzip, raw) if len(raw) > _LARGE else gunzip(raw)
+    except (zlib.error, EOFError) as error:
+        raise aiohttp.ClientPayloadError(str(error)) from error
+
+
+def gunzip(raw: bytes) -> bytes:
+    """Decompress. Raises zlib.error, and EOFError for a truncated text."""
+    whole = zlib.decompressobj(wbits=31)
+    text = whole.decompress(raw)
+    if not whole.eof:
+        raise EOFError("the compressed answer ends too early")
+    return text
 
 
 _jitter = tenacity.wait_random_exponential(multiplier=0.1, max=5)
