@@ -1,11 +1,13 @@
 """What is measured, each run in a process of its own: it does one thing against a server and prints what that took as JSON.
 
     python -m bench.measured floor|plan URL
+    python -m bench.measured apply|bare URL TOKEN
 
-Wall and CPU time are those of the work, without interpreter start and imports, which are the same whatever the size; peak memory is the
-whole process's.
+Wall and CPU time are those of the work, without the start of the interpreter and imports, which are the same whatever the size;
+peak memory is the whole process's.
 """
 
+# ruff: noqa: PLC0415 - what a process does not use, it does not import: its memory is measured
 from __future__ import annotations
 
 import asyncio
@@ -78,10 +80,93 @@ def plan(url: str) -> None:
         settings = read({"host": url, "api_key": "bench", "prune_registry": False}, environ={})
         async with Api(connect(settings), workers=settings.workers) as api:
             made = (await make_plan(api, settings)).plan
-        return {"images": len(made.images), "revisions": made.summary.revisions, "fingerprint": made.fingerprint}
+        return {"images": len(made.images), "revisions": made.summary.revisions}
 
     measured(lambda: asyncio.run(make()))
 
 
+# --- deletions --------------------------------------------------------------------------------------------------------
+
+
+def apply(url: str, token: str) -> None:
+    """Our run of a plan that was made before the clock starts."""
+    from pruner.apply import apply_plan
+    from pruner.cluster.api import Api
+    from pruner.cluster.connection import connect
+    from pruner.planning import make_plan
+    from pruner.settings import read
+
+    settings = read({"host": url, "api_key": token}, environ={})
+
+    async def run(work: Callable[[Api], Any]) -> Any:
+        async with Api(connect(settings), workers=settings.workers) as api:
+            return await work(api)
+
+    made = asyncio.run(run(lambda api: make_plan(api, settings))).plan
+
+    def prune() -> dict[str, Any]:
+        result = asyncio.run(run(lambda api: apply_plan(api, made, settings)))
+        assert not result.failures, result.failures
+        done = len(result.updated_image_streams) + len(result.deleted_links)
+        return {"deletions": done + len(result.deleted_blobs) + len(result.deleted_images)}
+
+    measured(prune)
+
+
+def bare(url: str, token: str) -> None:
+    """The same deletions by a bare client, as many at once: it knows beforehand what to send, and asks nothing."""
+    import aiohttp
+    import msgspec
+
+    from pruner.apply.image_streams import without_items
+    from pruner.cluster.api import Api
+    from pruner.cluster.connection import connect
+    from pruner.planning import make_plan
+    from pruner.settings import read
+
+    settings = read({"host": url, "api_key": token}, environ={})
+    streams = f"{url}/apis/image.openshift.io/v1/imagestreams"
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+
+    async def prepare() -> list[list[tuple[str, str, bytes | None]]]:
+        async with Api(connect(settings), workers=settings.workers) as api:
+            made = (await make_plan(api, settings)).plan
+        async with aiohttp.ClientSession(headers=headers) as session, session.get(streams) as answer:
+            found = {
+                (each["metadata"]["namespace"], each["metadata"]["name"]): each
+                for each in msgspec.json.decode(await answer.read())["items"]
+            }
+        assert made.registry is not None
+        registry = made.registry.url
+        updates, links = [], []
+        for change in made.streams:
+            going = {(item.tag, item.revision) for item in change.revisions}
+            body = msgspec.json.encode(without_items(found[change.namespace, change.name], going))
+            path = f"{url}/apis/image.openshift.io/v1/namespaces/{change.namespace}/imagestreams/{change.name}/status"
+            updates.append(("PUT", path, body))
+            for kind, digests in (("blobs", change.layer_links), ("manifests", change.manifest_links)):
+                links += [("DELETE", f"{registry}/v2/{change.stream}/{kind}/{digest}", None) for digest in digests]
+        blobs = [("DELETE", f"{registry}/admin/blobs/{blob.digest}", None) for blob in made.blobs]
+        images = [("DELETE", f"{url}/apis/image.openshift.io/v1/images/{image.name}", None) for image in made.images]
+        return [updates, links, blobs, images]
+
+    steps = asyncio.run(prepare())
+
+    async def send() -> None:
+        async with aiohttp.ClientSession(headers=headers, connector=aiohttp.TCPConnector(limit=0)) as session:
+            for step in steps:
+                waiting = iter(step)
+
+                async def worker(waiting: Any = waiting) -> None:
+                    for method, where, body in waiting:
+                        async with session.request(method, where, data=body) as answer:
+                            await answer.read()
+                            assert answer.status < 300, (method, where, answer.status)
+
+                await asyncio.gather(*(worker() for _ in range(settings.workers)))
+
+    measured(lambda: asyncio.run(send()) or {"deletions": sum(map(len, steps))})
+
+
 if __name__ == "__main__":
-    {"floor": floor, "plan": plan}[sys.argv[1]](sys.argv[2])
+    {"floor": floor, "plan": plan, "apply": apply, "bare": bare}[sys.argv[1]](*sys.argv[2:])

@@ -1,10 +1,11 @@
 """An API server of rendered bytes: it holds a generated cluster as pages and does nothing but send them, and count.
 
-    python -m bench.server IMAGES [--pace BYTES_PER_SECOND] [--gzip]
+    python -m bench.server IMAGES
 
-It says on one line of JSON when it is ready and how large the cluster is. `/bench/counts` gives requests and bytes since it was asked last. Lists
-take `limit` in multiples of 500 and without one are sent whole; single objects, discovery and access reviews are answered as well. With
-`--gzip` pages are sent compressed to clients that accept it, as API servers send answers of more than 128 KiB.
+It says on one line of JSON when it is ready and how large the cluster is. `/bench/counts` gives requests and bytes since it was asked
+last. Lists take `limit` in multiples of 500 and without one are sent whole; single objects, discovery and access reviews are answered as
+well. What is written is taken and forgotten, and a watch never says anything. `/bench/set?pace=N&gzip=0` sets how many bytes per second
+it sends (0 is no limit), and whether pages are sent compressed to clients that accept it, as API servers send answers of more than 128 KiB.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ GZIP_LEVEL: Final = 1
 class Rendered:
     """One list: blocks of PAGE objects, joined by commas, and where in them each object is."""
 
-    def __init__(self, path: str, *, compressed: bool) -> None:
+    def __init__(self, path: str) -> None:
         self.path = path
         self.kind = KINDS[path.rpartition("/")[2]]
         self.version = path.removeprefix("/apis/").removeprefix("/api/").rpartition("/")[0]
@@ -43,7 +44,7 @@ class Rendered:
         self.places: dict[tuple[str, str], tuple[int, int, int]] = {}
         self.count = 0
         self.bytes = 0
-        self.compressed: dict[int, bytes] | None = {} if compressed else None
+        self.compressed: dict[int, bytes] = {}
 
     def fill(self, objects: Any) -> None:
         parts: list[bytes] = []
@@ -59,9 +60,10 @@ class Rendered:
             self.bytes += len(body)
         if parts:
             self.blocks.append(b",".join(parts))
-        if self.compressed is not None:
-            for number in range(len(self.blocks)):
-                self.compressed[number] = gzip.compress(b"".join(self.page(number, 1)), GZIP_LEVEL, mtime=0)
+
+    def compress(self) -> None:
+        for number in range(len(self.blocks)):
+            self.compressed[number] = gzip.compress(b"".join(self.page(number, 1)), GZIP_LEVEL, mtime=0)
 
     def page(self, first: int, blocks: int) -> list[bytes]:
         """The body of an answer, in pieces."""
@@ -86,13 +88,13 @@ class Rendered:
 class World:
     """All that the server serves, and what was asked of it."""
 
-    def __init__(self, cluster: Cluster, *, pace: float, compressed: bool) -> None:
+    def __init__(self, cluster: Cluster) -> None:
         self.lists: dict[str, Rendered] = {}
         for path, objects in cluster.lists():
-            self.lists[path] = Rendered(path, compressed=compressed)
+            self.lists[path] = Rendered(path)
             self.lists[path].fill(objects)
-        self.pace = pace
-        self.free_at = 0.0
+        self.pace = self.free_at = 0.0
+        self.compressed = False
         self.requests = self.bytes = 0
         self.documents = {path: json.dumps(found).encode() for path, found in self._discovery().items()}
 
@@ -100,6 +102,15 @@ class World:
         said = json.dumps({"requests": self.requests, "bytes": self.bytes}).encode()
         self.requests = self.bytes = 0
         return said
+
+    def set(self, query: str) -> bytes:
+        given = parse_qs(query)
+        self.pace = float(given["pace"][0])
+        self.compressed = given["gzip"][0] == "1"
+        if self.compressed:
+            for found in self.lists.values():
+                found.compress()
+        return b"{}"
 
     def _discovery(self) -> dict[str, Any]:
         roots: dict[str, list[str]] = {}
@@ -138,7 +149,7 @@ class World:
         found["/apis"] = {"kind": "APIGroupList", "apiVersion": "v1", "groups": groups}
         return found
 
-    def answer(self, method: str, url: bytes, *, takes_gzip: bool) -> tuple[int, list[bytes], bool]:
+    def answer(self, method: str, url: bytes, body: bytes, *, takes_gzip: bool) -> tuple[int, list[bytes], bool]:  # noqa: PLR0911 - a table
         """Status, the pieces of the body, and whether it is compressed."""
         parts = urlsplit(url.decode())
         path = unquote(parts.path)
@@ -146,16 +157,20 @@ class World:
             return 200, [self.documents[path]], False
         if method == "POST":
             return 201, [b'{"status":{"allowed":true}}'], False
+        if method == "DELETE":
+            return 200, [b'{"kind":"Status","status":"Success"}'], False
+        if method == "PUT":
+            return 200, [body], False
         if path in self.lists:
             query = parse_qs(parts.query)
             found = self.lists[path]
             first = int(query.get("continue", ["0"])[0])
             limit = int(query.get("limit", ["0"])[0])
-            if takes_gzip and found.compressed and limit == PAGE:
+            if takes_gzip and self.compressed and limit == PAGE and found.blocks:
                 return 200, [found.compressed[first]], True
             return 200, found.page(first, limit // PAGE or len(found.blocks)), False
-        body = self._single(path)
-        return (200, [body], False) if body else (404, [b'{"kind":"Status","status":"Failure","code":404}'], False)
+        single = self._single(path)
+        return (200, [single], False) if single else (404, [b'{"kind":"Status","status":"Failure","code":404}'], False)
 
     def _single(self, path: str) -> bytes | None:
         rest, _, name = path.rpartition("/")
@@ -175,7 +190,7 @@ class Connection(asyncio.Protocol):
         self.world = world
         self.transport: asyncio.Transport | None = None
         self.parser = httptools.HttpRequestParser(self)
-        self.url = b""
+        self.url = self.body = b""
         self.gzip = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -193,13 +208,22 @@ class Connection(asyncio.Protocol):
         if name.lower() == b"accept-encoding":
             self.gzip = b"gzip" in value
 
+    def on_body(self, body: bytes) -> None:
+        self.body += body
+
     def on_message_complete(self) -> None:
         url, self.url = self.url, b""
+        sent, self.body = self.body, b""
         method = self.parser.get_method().decode()
-        if url == b"/bench/counts":
-            self._send(200, [self.world.counts()], compressed=False)
+        if url.startswith(b"/bench/"):
+            said = self.world.counts() if url == b"/bench/counts" else self.world.set(url.decode().partition("?")[2])
+            self._send(200, [said], compressed=False)
             return
-        status, pieces, compressed = self.world.answer(method, url, takes_gzip=self.gzip)
+        if b"watch=true" in url:
+            assert self.transport is not None
+            self.transport.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+            return
+        status, pieces, compressed = self.world.answer(method, url, sent, takes_gzip=self.gzip)
         self.world.requests += 1
         size = sum(map(len, pieces))
         self.world.bytes += size
@@ -234,10 +258,7 @@ async def serve(world: World) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("images", type=int)
-    parser.add_argument("--pace", type=float, default=0, help="bytes per second of all lists together; 0 is no limit")
-    parser.add_argument("--gzip", action="store_true")
-    given = parser.parse_args()
-    asyncio.run(serve(World(Cluster(given.images), pace=given.pace, compressed=given.gzip)))
+    asyncio.run(serve(World(Cluster(parser.parse_args().images))))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,143 @@
+"""All measurements, and docs/bench.md with its plot made from them.
+
+    python -m bench [--sizes 1000,10000,100000] [--quick] [--out docs]
+
+`--quick` measures the smallest size only and writes nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from bench import apply, preview
+from bench.document import written
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+PACE: Final = 100_000_000
+"""Bytes per second of the paced server; the OpenShift API of the orientation figures gives 20 to 25 million."""
+MODULE_UP_TO: Final = 10_000
+MODULE_SECONDS: Final = 240
+DELETED: Final = 600
+"""Images in the sandbox of the deletions."""
+
+Json = dict[str, Any]
+
+
+@contextmanager
+def served(images: int) -> Iterator[Json]:
+    with subprocess.Popen(
+        [sys.executable, "-m", "bench.server", str(images)], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as server:
+        assert server.stdout
+        yield json.loads(server.stdout.readline())
+        server.terminate()
+
+
+def ask(url: str) -> Json:
+    with urllib.request.urlopen(url) as answer:  # noqa: S310 - loopback
+        found: Json = json.load(answer)
+    return found
+
+
+def measured(command: list[str], url: str, timeout: float = 600) -> Json:
+    """What a process that does one thing says of itself, with the requests and bytes that the server has counted."""
+    ask(f"{url}/bench/counts")
+    try:
+        took = apply.run(command, timeout)
+    except subprocess.TimeoutExpired:
+        return {"failed": f"not finished after {timeout:.0f} s"}
+    return {**took, **ask(f"{url}/bench/counts")}
+
+
+def best(command: list[str], url: str, times: int) -> Json:
+    """The run with the least wall time: what disturbs a measurement only ever makes it longer."""
+    return min((measured(command, url) for _ in range(times)), key=lambda took: float(took["wall"]))
+
+
+def plans(images: int, ansible: str | None, folder: Path, *, pulumi: bool) -> Json:
+    """Everything that is measured against a generated cluster of this size."""
+    say(f"{images} images: generating")
+    found: Json = {"images": images}
+    times = 3 if images <= 10_000 else 2
+    with served(images) as server:
+        url = server["url"]
+        found["objects"] = sum(count for count, _ in server["lists"].values())
+        found["bytes"] = sum(size for _, size in server["lists"].values())
+        for mode, pace, compressed in (("raw", 0, 0), ("paced", PACE, 0), ("gzip", 0, 1)):
+            ask(f"{url}/bench/set?pace={pace}&gzip={compressed}")
+            found[mode] = {}
+            for who in ("floor", "plan"):
+                command = [sys.executable, "-m", "bench.measured", who, url]
+                found[mode][who] = best(command, url, 1 if mode == "paced" and images > 10_000 else times)
+                say(f"  {mode} {who}: {found[mode][who]}")
+        ask(f"{url}/bench/set?pace=0&gzip=0")
+        if ansible and images <= MODULE_UP_TO:
+            found["module"] = measured([ansible, "bench/module.py", url], url, MODULE_SECONDS)
+            say(f"  module: {found['module']}")
+        if pulumi:
+            found["preview"] = preview.measure(folder / f"pulumi-{images}", url, up=images <= MODULE_UP_TO)
+            say(f"  preview: {found['preview']}")
+    return found
+
+
+def machine() -> Json:
+    model = next(
+        line.partition(":")[2].strip()
+        for line in Path("/proc/cpuinfo").read_text().splitlines()
+        if "model name" in line
+    )
+    commit = subprocess.check_output(["git", "rev-parse", "--short=12", "HEAD"], cwd=ROOT, text=True).strip()
+    changed = subprocess.run(
+        ["git", "diff", "--quiet", "HEAD", "--", "pruner", "bench"], cwd=ROOT, check=False
+    ).returncode
+    return {
+        "cpu": model,
+        "cores": os.cpu_count(),
+        "memory": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "python": sys.version.split()[0],
+        "commit": commit + (" with changes" if changed else ""),
+        "load": os.getloadavg()[0],
+    }
+
+
+def say(text: str) -> None:
+    print(text, flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sizes", default="1000,10000,100000")
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--out", type=Path, default=ROOT / "docs")
+    given = parser.parse_args()
+    sizes = [1000] if given.quick else sorted(int(size) for size in given.sizes.split(","))
+    ansible = os.environ.get("PRUNER_ANSIBLE") or None
+    pulumi = shutil.which("pulumi") is not None
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        results: Json = {"machine": machine()}
+        results["plans"] = [plans(size, ansible, folder, pulumi=pulumi and not given.quick) for size in sizes]
+        say("deletions in the sandbox")
+        results["apply"] = apply.measure(folder / "apply", 100 if given.quick else DELETED, ansible)
+        say(f"  {results['apply']}")
+    results["seconds"] = round(time.monotonic() - began)
+    if not given.quick:
+        written(results, given.out)
+    say(f"done in {results['seconds']} s")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""Deletions per second: our run, a bare client and the Ansible module, each on a copy of the same sandbox.
+
+The sandbox is filled by pushing; each tag has 20 revisions of which 17 go, with layers of their own and shared ones.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+from sandbox.builder import Builder, noise
+from tests.servers import copied, running_sandbox
+
+REVISIONS: Final = 20
+
+Json = dict[str, Any]
+
+
+async def fill(builder: Builder, images: int) -> None:
+    async with builder:
+        shared = [noise(f"shared {at}", 400) for at in range(3)]
+        tags = images // REVISIONS
+        for tag in range(tags):
+            await builder.namespace(f"team-{tag % 5}")
+        async with builder.days_ago(100):
+
+            async def push_all(tag: int) -> None:
+                for revision in range(REVISIONS):
+                    own = [noise(f"{tag} {revision} {at}", 200) for at in range(2)]
+                    await builder.push(f"team-{tag % 5}/app-{tag}:latest", layers=[*shared, *own])
+
+            await asyncio.gather(*map(push_all, range(tags)))
+        # Without any workload the view of the cluster would be taken for broken.
+        await builder.deployment("team-0/app", builder.pull_spec("team-0/app-0:latest"), age_days=50)
+
+
+def filled(folder: Path, images: int) -> Path:
+    with running_sandbox(folder) as sandbox:
+        asyncio.run(fill(sandbox.builder(), images))
+    return folder
+
+
+def run(command: list[str], timeout: float = 600) -> Json:
+    found: Json = json.loads(subprocess.check_output(command, timeout=timeout))
+    return found
+
+
+def measure(folder: Path, images: int, ansible: str | None) -> Json:
+    """By who deletes: seconds, deletions, and requests that the two servers had."""
+    origin = filled(folder / "origin", images)
+    results: Json = {}
+    for who in ("bare", "apply", *(("module",) if ansible else ())):
+        with running_sandbox(copied(origin, folder / who)) as sandbox:
+            token = sandbox.tokens["admin"]
+            if who == "module":
+                command = [str(ansible), "bench/module.py", sandbox.api_url, token]
+            else:
+                command = [sys.executable, "-m", "bench.measured", who, sandbox.api_url, token]
+            sandbox.forget_requests()
+            took = run(command)
+            asked = sandbox.requests()
+            if who == "module":
+                writes = [each for each in asked if each["method"] in ("PUT", "DELETE") and each["status"] < 300]
+                took["deletions"] = len(writes)
+            results[who] = {**took, "requests": len(asked)}
+    return results

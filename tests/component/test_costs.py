@@ -1,0 +1,156 @@
+"""What a plan costs, in counts that are the same on every machine: requests, bytes, objects, steps. A guard against growing slower."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import sys
+import tracemalloc
+from collections.abc import Iterator
+from types import FrameType
+from typing import Any
+
+import msgspec
+import pytest
+
+from bench.clusters import NOW, Cluster, encoded
+from pruner.analysis import analyse
+from pruner.cluster.api import Api
+from pruner.cluster.connection import connect
+from pruner.cluster.objects import ImageOnTheWire, ImageStream, Referrer, Snapshot, Workload
+from pruner.cluster.resources import WORKLOADS
+from pruner.cluster.snapshot import compact, take_snapshot, with_shared
+from pruner.settings import Rules
+from tests.pruning import plan, settings_for
+from tests.servers import RunningSandbox
+
+
+def test_a_plan_of_the_demo_cluster_asks_once_for_everything(sandbox: RunningSandbox) -> None:
+    """One request for each list, each API group, the cluster's name, and for each manifest that is to be measured."""
+    settings = settings_for(sandbox)
+    sandbox.forget_requests()
+    manifests = sum(blob.kind == "manifest" for blob in plan(settings).blobs)
+    asked = [entry["path"].partition("?")[0] for entry in sandbox.requests() if entry["server"] == "api"]
+    assert len(asked) == len(set(asked) - {REVIEWS}) + asked.count(REVIEWS)
+    assert asked.count(REVIEWS) == 2
+    assert len([path for path in asked if path != REVIEWS]) <= 24
+    assert len([entry for entry in sandbox.requests() if entry["server"] == "registry"]) <= manifests + 6
+
+
+REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+
+
+def test_the_bytes_of_a_snapshot_are_those_of_the_lists(sandbox: RunningSandbox) -> None:
+    lists = sum(
+        len(sandbox.call("GET", kind.path()).body)
+        for kind in (*WORKLOADS,)
+    )  # fmt: skip
+    assert lists < _bytes_read(sandbox) < lists + 400_000
+
+
+def _bytes_read(sandbox: RunningSandbox) -> int:
+    read = 0
+
+    async def take() -> None:
+        nonlocal read
+        async with Api(connect(settings_for(sandbox))) as api:
+            original = api._wire.repeat
+
+            async def counted(*arguments: Any, **named: Any) -> Any:
+                nonlocal read
+                answer = await original(*arguments, **named)
+                read += len(answer.body)
+                return answer
+
+            api._wire.repeat = counted  # type: ignore[method-assign]
+            await take_snapshot(api)
+
+    asyncio.run(take())
+    return read
+
+
+def cluster(images: int) -> Snapshot:
+    """A generated cluster, read the way a snapshot is."""
+    lists = {
+        path.rpartition("/")[2]: [body for _, body in encoded(objects)] for path, objects in Cluster(images).lists()
+    }
+    sizes: dict[str, int] = {}
+    wires = (msgspec.json.decode(body, type=ImageOnTheWire) for body in lists["images"])
+    found = tuple(compact(wires, sizes))
+    known, times = {image.name: image.name for image in found}, {}
+    return Snapshot(
+        cluster="generated",
+        as_of=NOW,
+        images=found,
+        streams=tuple(
+            with_shared(msgspec.json.decode(body, type=ImageStream), known, times) for body in lists["imagestreams"]
+        ),
+        referrers=tuple(
+            Referrer(kind.kind, msgspec.json.decode(body, type=Workload))
+            for kind in WORKLOADS
+            for body in lists.get(kind.plural, ())
+        ),
+        blob_sizes=sizes,
+    )
+
+
+@pytest.fixture
+def still() -> Iterator[None]:
+    """No search for cycles while objects are counted."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("still")
+def test_a_snapshot_keeps_few_bytes_for_an_image_with_its_revisions_and_users() -> None:
+    """At 100,000 images 400 MB are allowed for all of a plan, the interpreter and its modules included."""
+    cluster(10)
+    tracemalloc.start()
+    try:
+        kept = cluster(1000)
+        size, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(kept.images) == 1000
+    assert size / 1000 < 2600
+
+
+@pytest.mark.usefixtures("still")
+@pytest.mark.parametrize("prune_registry", [False, True])
+def test_an_analysis_keeps_few_objects_for_an_image(prune_registry: bool) -> None:
+    found = cluster(1000)
+    rules = Rules(prune_registry=prune_registry)
+    analyse(found, rules)
+    before = sys.getallocatedblocks()
+    analysis = analyse(found, rules)
+    assert (sys.getallocatedblocks() - before) / 1000 < (16 if prune_registry else 11)
+    assert analysis.plan.images
+
+
+def steps(images: int) -> int:
+    """Calls, of Python's functions and of C's, that an analysis makes."""
+    found, rules = cluster(images), Rules()
+    count = 0
+
+    def called(_frame: FrameType, event: str, _argument: object) -> None:
+        nonlocal count
+        count += event in ("call", "c_call")
+
+    sys.setprofile(called)
+    try:
+        analyse(found, rules)
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+def test_an_analysis_makes_twice_as_many_steps_for_twice_the_cluster() -> None:
+    steps(10)
+    once, twice = steps(400), steps(800)
+    assert 1.8 < twice / once < 2.1
+
+
+def test_an_analysis_makes_few_steps_for_an_image_with_its_revisions_and_users() -> None:
+    assert steps(400) / 400 < 180
