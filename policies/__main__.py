@@ -7,6 +7,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from pulumi_policy import PolicyPack
 
-from policies.pack import policies
+from policies.pack import policies, tell_previews
 
+tell_previews()
 PolicyPack(name="pruner", policies=policies())

@@ -6,6 +6,7 @@ could not look has not let anything through.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -16,11 +17,30 @@ from pulumi_policy import (
     PolicyConfigSchema,
     ResourceValidationArgs,
     ResourceValidationPolicy,
+    policy,
 )
 
 from policies.facts import TYPE, gather
 from policies.rules import RULES, Rule
 from pruner.errors import PrunerError
+
+
+def tell_previews() -> None:
+    """Have `is_dry_run` tell previews from ups in a pack that the CLI has started as an executable.
+
+    A pack that a language host starts has it from the environment, which the SDK reads before each judgement. To an executable the
+    engine tells it in a call (ConfigureStack) of which the SDK takes the tags only.
+    """
+    servicer: Any = policy._PolicyAnalyzerServicer
+    configure = servicer.ConfigureStack
+
+    def configure_stack(self: Any, request: Any, context: Any) -> Any:
+        os.environ.update(
+            PULUMI_PROJECT=request.project, PULUMI_STACK=request.stack, PULUMI_DRY_RUN=str(request.dry_run).lower()
+        )
+        return configure(self, request, context)
+
+    servicer.ConfigureStack = configure_stack
 
 
 def policies() -> list[Policy]:
