@@ -111,6 +111,14 @@ def leaks_in(content: bytes) -> list[bytes]:
     return found
 
 
+def why(log: bytes) -> str:
+    """The lines of a verbose log that say what went wrong."""
+    lines = log.decode(errors="replace").splitlines()
+    return "\n".join(line[:500] for line in lines if re.search(r"error:|Error:|\"severity\": \"error\"|reason", line))[
+        -4000:
+    ]
+
+
 def run_everything(project: Project, cluster: RunningSandbox, environment: dict[str, str]) -> dict[str, bytes]:
     """Preview, a failing up, up and refresh; all that they have written, by where."""
     plan, report = project.folder / "saved-plan.json", project.folder / "report.jsonl"
@@ -123,14 +131,14 @@ def run_everything(project: Project, cluster: RunningSandbox, environment: dict[
         return done.code
 
     with watched_arguments() as arguments:
-        assert run("preview", "preview", "--diff", "--json") == 0, written["log of preview"][-3000:]
-        assert run("saved plan", "preview", "--save-plan", str(plan)) == 0
+        assert run("preview", "preview", "--diff", "--json") == 0, why(written["log of preview"])
+        assert run("saved plan", "preview", "--save-plan", str(plan)) == 0, why(written["log of saved plan"])
         cluster.add_fault({"status": 403}, method="DELETE")
         assert run("failing up", "up", "--yes", "--skip-preview", "--diff") != 0
         written["state after a failing up"] = json.dumps(project.state()).encode()
         cluster.clear_faults()
-        assert run("up", "up", "--yes", "--diff") == 0, written["log of up"][-3000:]
-        assert run("refresh", "refresh", "--yes", "--diff") == 0, written["log of refresh"][-3000:]
+        assert run("up", "up", "--yes", "--diff") == 0, why(written["log of up"])
+        assert run("refresh", "refresh", "--yes", "--diff") == 0, why(written["log of refresh"])
     assert any(b"pulumi" in line for line in arguments), "no process was seen"
     written["arguments of processes"] = b"\n".join(sorted(arguments))
     for file in project.folder.rglob("*"):

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from pathlib import Path
 
 import trustme
@@ -22,6 +23,7 @@ class Authority:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self._authority = trustme.CA()
+        self._numbers = count(1)
         self.ca = folder / "ca.pem"
         self._authority.cert_pem.write_to_path(str(self.ca))
 
@@ -42,7 +44,9 @@ class Authority:
         return self._written(f"client-{user.replace(':', '-')}", issued)
 
     def _written(self, name: str, issued: trustme.LeafCert) -> Pair:
-        pair = Pair(self.folder / f"{name}.pem", self.folder / f"{name}.key")
+        # Never the files of another one: a server that is just starting may be reading them.
+        number = next(self._numbers)
+        pair = Pair(self.folder / f"{name}-{number}.pem", self.folder / f"{name}-{number}.key")
         pair.certificate.write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
         issued.private_key_pem.write_to_path(str(pair.key))
         return pair
