@@ -60,7 +60,7 @@ test: setup check setup-pulumi setup-integration
 # A make of its own, so that the paths that set-up has written are read.
 .PHONY: test-all
 test-all:
-	$(pytest) --numprocesses 2 --dist loadfile --cov --cov-report=term:skip-covered tests
+	$(pytest) --numprocesses 2 --dist worksteal --cov --cov-report=term:skip-covered tests
 
 mutants: setup
 	$(BIN)/python tools/mutants.py $(TOOLS)/mutants
