@@ -40,18 +40,11 @@ def doomed_blobs(family: Family, decisions: Mapping[str, Decision], sizes: Mappi
     if doomed:
         for name, decision in decisions.items():
             if decision.kept:
-                for blob in _needed(family.images[name]):
+                image = family.images[name]
+                # A member without an Image of its own is a manifest that the index needs all the same.
+                for blob in (*image.layers, image.config or image.name, image.name, *image.members):
                     doomed.pop(blob, None)
     return doomed
-
-
-def _needed(image: Image) -> Iterable[str]:
-    yield from image.layers
-    if image.config is not None:
-        yield image.config
-    yield image.name
-    # A member without an Image of its own is a manifest that the index needs all the same.
-    yield from image.members
 
 
 class Links:
@@ -61,8 +54,7 @@ class Links:
         self, family: Family, decisions: Mapping[str, Decision], histories: Iterable[StreamHistory], usage: Usage
     ) -> None:
         self.family = family
-        named = {digest for history in histories for digest in history.remaining()}
-        named = family.with_members(named)
+        named = family.with_members(set().union(*(history.remaining() for history in histories)))
         self._needed_besides: defaultdict[str, set[str]] = defaultdict(set)
         self._left_behind: defaultdict[str, set[str]] = defaultdict(set)
         for name, decision in decisions.items():

@@ -25,10 +25,14 @@ class Family:
 
     def with_members(self, digests: Iterable[str]) -> set[str]:
         """These digests and all that is reached from them through indexes. A digest without an Image is in it too."""
+        if not self._indexes:
+            return set(digests)
         return _closure(digests, lambda digest: self.images[digest].members if digest in self.images else ())
 
     def with_indexes(self, digests: Iterable[str]) -> set[str]:
         """These digests and every index that reaches one of them."""
+        if not self._indexes:
+            return set(digests)
         return _closure(digests, lambda digest: self._indexes.get(digest, ()))
 
 

@@ -36,7 +36,7 @@ class TagHistory(msgspec.Struct, frozen=True, gc=False):
     def pruned(self) -> Iterator[tuple[int, TagEvent, Decision]]:
         """Revision, item and reason of what goes."""
         pairs = zip(self.items, self.decisions, strict=True)
-        return ((revision, item, decision) for revision, (item, decision) in enumerate(pairs) if not decision.kept)
+        return iter([(revision, *pair) for revision, pair in enumerate(pairs) if not pair[1].kept])
 
 
 class StreamHistory(msgspec.Struct, frozen=True, gc=False):
@@ -55,7 +55,12 @@ class StreamHistory(msgspec.Struct, frozen=True, gc=False):
         }
 
     def pruned(self) -> set[str]:
-        return {item.image for tag in self.tags for _, item, _ in tag.pruned()}
+        return {
+            item.image
+            for tag in self.tags
+            for item, decision in zip(tag.items, tag.decisions, strict=True)
+            if not decision.kept
+        }
 
 
 class HistoryRules:
@@ -160,7 +165,7 @@ class HistoryRules:
         limits: list[ImageLimit] | tuple[()],
     ) -> Decision:
         """The first rule that speaks of an item: this is called half a million times for a large cluster."""
-        if self._is_young(item.created):
+        if self.young_after is not None and moment(item.created) > self.young_after:
             return _YOUNG
         if revision == 0 and tag_users:
             return keep("R15", "the current revision of a tag that is used by", tag_users)
@@ -169,7 +174,7 @@ class HistoryRules:
             return _ABSENT
         count = self.rules.keep_tag_revisions
         if count is not None and revision < count:
-            return self._by_revision(True, revision)
+            return self._shared.get((True, revision)) or self._by_revision(True, revision)
         if self.rules.prune_over_size_limit and self._exceeded(item, limits) is None:
             return _SMALL
         if item.image in used:

@@ -41,9 +41,12 @@ def decide_images(
     used = _used(usage, family)
     young_after = None if rules.keep_younger_than is None else age_limit(snapshot.as_of, rules.keep_younger_than)
     decisions: dict[str, Decision] = {}
+    # Images of the same tags, as revisions of one are, share the decision that says so.
+    by_names: dict[tuple[str, ...], Decision] = {}
     for image in snapshot.images:
         decisions[image.name] = (
-            _by_name_or_use(image, named, used)
+            _by_name(named.get(image.name), by_names)
+            or _by_use(image, used)
             or _by_protection(image, protection)
             or _by_rules(image, rules, young_after, dropped)
             or _by_approval(image, approval)
@@ -82,12 +85,18 @@ def _used(usage: Usage, family: Family) -> dict[str, tuple[str, ...]]:
     return {digest: tuple(sorted(users)) for digest, users in direct.items()}
 
 
-def _by_name_or_use(image: Image, named: dict[str, list[str]], used: dict[str, tuple[str, ...]]) -> Decision | None:
-    if image.name in named:
-        return keep("R22", "named by", tuple(sorted(set(named[image.name]))))
-    if image.name in used:
-        return keep("R12", "used by", used[image.name])
-    return None
+def _by_name(names: list[str] | None, shared: dict[tuple[str, ...], Decision]) -> Decision | None:
+    if names is None:
+        return None
+    once = tuple(names)
+    decision = shared.get(once)
+    if decision is None:
+        decision = shared[once] = keep("R22", "named by", tuple(sorted(set(names))))
+    return decision
+
+
+def _by_use(image: Image, used: dict[str, tuple[str, ...]]) -> Decision | None:
+    return keep("R12", "used by", used[image.name]) if image.name in used else None
 
 
 def _by_protection(image: Image, protection: Protection) -> Decision | None:

@@ -6,6 +6,8 @@ has decided, so that keeping a revision, for whatever reason, keeps its image, i
 
 from __future__ import annotations
 
+from operator import attrgetter
+
 import msgspec
 
 from pruner.analysis.blobs import Links, approved_links, doomed_blobs
@@ -105,9 +107,11 @@ def _changes(
         if rules.namespace is not None and meta.namespace != rules.namespace:
             continue
         revisions = tuple(
-            PrunedRevision(tag.tag, revision, item.image, moment(item.created), reason)
-            for tag in sorted(history.tags, key=lambda tag: tag.tag)
-            for revision, item, reason in tag.pruned()
+            [
+                PrunedRevision(tag.tag, revision, item.image, moment(item.created), reason)
+                for tag in sorted(history.tags, key=_name_of_tag)
+                for revision, item, reason in tag.pruned()
+            ]
         )
         layers, manifests = links.of(history) if rules.prune_registry else ((), ())
         layers = approved_links(approval, history.stream.name, "layer", layers)
@@ -127,6 +131,9 @@ def _changes(
                 )
             )
     return tuple(changes)
+
+
+_name_of_tag = attrgetter("tag")
 
 
 def _pruned_images(

@@ -58,6 +58,13 @@ def parse_pull_spec(text: str) -> PullSpec:
     named, at, digest = text.partition("@")
     if at and not is_digest(digest):
         raise InvalidPullSpecError(f"{digest!r} is not a digest")
+    host, path, tag = _parse_name(named)
+    return PullSpec(host, path, tag, digest or None)
+
+
+@lru_cache(maxsize=65536)
+def _parse_name(named: str) -> tuple[str, str, str | None]:
+    """Host, path and tag of what stands before the digest: of an image stream's images the same for all."""
     try:
         # The end of the library's pattern lets a line break pass.
         if named != named.strip():
@@ -68,5 +75,5 @@ def parse_pull_spec(text: str) -> PullSpec:
     name = str(parsed["name"])
     first, slash, rest = name.partition("/")
     if slash and (first == "localhost" or "." in first or ":" in first or first != first.lower()):
-        return PullSpec(first, rest, parsed.get("tag"), digest or None)
-    return PullSpec("", name, parsed.get("tag"), digest or None)
+        return first, rest, parsed.get("tag")
+    return "", name, parsed.get("tag")

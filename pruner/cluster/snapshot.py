@@ -257,16 +257,15 @@ def compact(images: Iterable[ImageOnTheWire], sizes: dict[str, int]) -> Iterable
     intern = sys.intern
     for wire in images:
         meta, metadata = wire.metadata, wire.docker_image_metadata
-        layers = tuple([intern(layer.name) for layer in wire.docker_image_layers or () if layer.name])
-        for layer in wire.docker_image_layers or ():
-            if layer.size is not None:
-                sizes[layer.name] = layer.size
+        found = wire.docker_image_layers or ()
+        layers = tuple([intern(layer.name) for layer in found if layer.name])
+        sizes.update([(layer.name, layer.size) for layer in found if layer.size is not None])
         members = tuple([intern(manifest.digest) for manifest in wire.docker_image_manifests or () if manifest.digest])
         for manifest in wire.docker_image_manifests or ():
             if manifest.manifest_size is not None:
                 sizes[manifest.digest] = manifest.manifest_size
         media_type = intern(wire.docker_image_manifest_media_type)
-        config = intern(metadata.id) if metadata and metadata.id and media_type in WITH_CONFIG else None
+        config = metadata.id if metadata and metadata.id and media_type in WITH_CONFIG else None
         size = metadata.size if metadata and metadata.size else None
         if config is not None and size is not None:
             # The API counts the config and every layer once.
@@ -274,7 +273,7 @@ def compact(images: Iterable[ImageOnTheWire], sizes: dict[str, int]) -> Iterable
             if rest >= 0:
                 sizes[config] = rest
         yield Image(
-            intern(meta.name),
+            meta.name,
             meta.uid,
             meta.resource_version,
             moment(meta.creation_timestamp),
