@@ -471,6 +471,18 @@ class Parameter(msgspec.Struct, frozen=True):
     environment: str | None = None
     secret: bool = False
 
+    @property
+    def schema_default(self) -> str:
+        """The default in Pulumi.yaml, which wants one for all that is declared; it stands for nothing given.
+
+        One that must not count as given is an empty text: the environment comes after the configuration, and with
+        prune_over_size_limit two parameters apply only where they are given.
+        """
+        if self.kind in ("array", "object"):
+            return "[]" if self.kind == "array" else "{}"
+        constant = self.environment is None and self.name not in ("keep_younger_than", "keep_tag_revisions")
+        return self.default if self.kind in ("boolean", "integer") and constant else ""
+
 
 PARAMETERS: Final[tuple[Parameter, ...]] = (
     Parameter("all_images", "boolean", "bool", _boolean,

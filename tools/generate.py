@@ -20,16 +20,8 @@ from pruner.settings import PARAMETERS, Parameter  # noqa: E402
 BEGIN, END = "generated from pruner/settings.py", "end of what is generated"
 
 
-ONLY_WHERE_GIVEN = {"keep_younger_than", "keep_tag_revisions"}
-"""With prune_over_size_limit these apply only where they are given, so no default of the schema may give them."""
-
-
 def schema() -> str:
-    """The `config` of Pulumi.yaml.
-
-    Pulumi wants a value for all that is declared. A default that must not count as given, since the environment comes
-    after the configuration, is an empty text.
-    """
+    """The `config` of Pulumi.yaml."""
     lines = ["config:"]
     for parameter in PARAMETERS:
         for name in (parameter.name, *parameter.aliases):
@@ -43,9 +35,8 @@ def _typed(parameter: Parameter) -> list[str]:
         return ["    type: array", "    items:", "      type: string", "    default: []"]
     if parameter.kind == "object":
         return ["    type: object", "    default: {}"]
-    constant = parameter.environment is None and parameter.name not in ONLY_WHERE_GIVEN
-    if parameter.kind in ("boolean", "integer") and constant:
-        return [f"    type: {parameter.kind}", f"    default: {parameter.default}"]
+    if parameter.schema_default:
+        return [f"    type: {parameter.kind}", f"    default: {parameter.schema_default}"]
     return ["    type: string", '    default: ""']
 
 

@@ -115,8 +115,7 @@ def _configured(settings: dict[str, Any]) -> dict[str, Any]:
         for key in (parameter.name, *parameter.aliases):
             secret = parameter.name in SECRETS or pulumi.runtime.is_config_secret(config.full_key(key))
             value = config.get_secret(key) if secret else config.get(key)
-            # The schema in Pulumi.yaml has a default for everything, since Pulumi wants one: it is nothing that was given.
-            if value is not None and config.get(key) not in ("", "[]", "{}", parameter.default):
+            if value is not None and config.get(key) not in ("", parameter.schema_default):
                 found[key] = value
     return found | _unknown_keys()
 

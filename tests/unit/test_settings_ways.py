@@ -288,3 +288,16 @@ def test_several_kubeconfigs_are_joined_by_the_systems_separator(files: dict[str
 
 def test_kubeconfig_may_be_a_dictionary() -> None:
     assert read({"kubeconfig": {"clusters": []}}).kubeconfig == {"clusters": []}
+
+
+async def test_a_value_that_is_given_counts_as_given_although_it_is_the_default(configuration: dict[str, str]) -> None:
+    given = {
+        "keep_younger_than": "60",
+        "keep_tag_revisions": "3",
+        "validate_certs": "true",
+        "prune_over_size_limit": "true",
+    }
+    pulumi.runtime.set_all_config({f"pruner:{name}": value for name, value in given.items()})
+    found = await resolved(_configured({}))
+    settings = read(found, environ={"K8S_AUTH_VERIFY_SSL": "false"})
+    assert (settings.keep_younger_than, settings.keep_tag_revisions, settings.validate_certs) == (60, 3, True)
