@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -235,3 +236,9 @@ def test_the_page_of_nothing_is_a_page() -> None:
 def test_blobs_without_a_size_are_said_to_have_none() -> None:
     report = Report.of(analysed(image(A, layers=[L1])))
     assert "and 2 blobs of unknown size" in text(report)
+
+
+def test_every_metric_is_documented() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text(encoding="utf-8")
+    documented = dict(re.findall(r"^\| `(pruner_\w+)` \|.*\| ([^|]+) \|$", text, re.MULTILINE))
+    assert documented == {name: about for name, (_, about) in METRICS.items()}
