@@ -263,6 +263,7 @@ def test_it_is_readable_at_every_width_light_and_dark(
     ARTEFACTS.mkdir(exist_ok=True)
     height = browser.execute_script("return document.documentElement.scrollHeight")
     resize(browser, (size[0], height))
+    browser.execute_script("scrollTo(0, 0)")
     browser.save_screenshot(str(ARTEFACTS / f"report-{'phone' if size == PHONE else 'desk'}-{scheme}.png"))
 
 
