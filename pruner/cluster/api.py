@@ -96,6 +96,7 @@ class Api:
             timeouts=self.timeouts,
         )
         self._discovered: dict[str, frozenset[str] | None] = {}
+        self._discovering: dict[str, asyncio.Lock] = {}
 
     async def __aenter__(self) -> Self:
         await self._wire.__aenter__()
@@ -122,13 +123,15 @@ class Api:
 
     async def serves(self, resource: Resource) -> bool:
         """Whether discovery shows this resource (R3)."""
-        if resource.root not in self._discovered:
-            answer = await self._read(resource.root, "get", resource, missing_ok=True)
-            found = None
-            if answer is not None:
-                listed = self._decode(answer, _ApiResourceList, resource.root)
-                found = frozenset(entry.name for entry in listed.resources or ())
-            self._discovered[resource.root] = found
+        # Kinds of one group are listed side by side, and the group is asked for once.
+        async with self._discovering.setdefault(resource.root, asyncio.Lock()):
+            if resource.root not in self._discovered:
+                answer = await self._read(resource.root, "get", resource, missing_ok=True)
+                found = None
+                if answer is not None:
+                    listed = self._decode(answer, _ApiResourceList, resource.root)
+                    found = frozenset(entry.name for entry in listed.resources or ())
+                self._discovered[resource.root] = found
         return resource.plural in (self._discovered[resource.root] or ())
 
     async def pages(self, resource: Resource, decoder: msgspec.json.Decoder[Page[T]]) -> AsyncGenerator[Page[T]]:

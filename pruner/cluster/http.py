@@ -112,7 +112,12 @@ class Bound:
 
     async def __aenter__(self) -> Self:
         async with self._free:
-            await self._free.wait_for(lambda: self._under_way < max(1, int(self.limit)))
+            try:
+                await self._free.wait_for(lambda: self._under_way < max(1, int(self.limit)))
+            except asyncio.CancelledError:
+                # It may have been this one that was told of a free place.
+                self._free.notify()
+                raise
             self._under_way += 1
         return self
 
@@ -121,7 +126,8 @@ class Bound:
     ) -> None:
         async with self._free:
             self._under_way -= 1
-            self._free.notify_all()
+            # One place is free by this, and perhaps one more by a bound that has grown; to wake all would cost more than a request.
+            self._free.notify(2)
 
     def learn(self, status: int) -> None:
         if status in (429, 503):
@@ -259,6 +265,25 @@ class Wire:
         Gives the last answer, whatever its status. Raises WireError when there is none.
         """
         kept = list(headers)
+        first: Answer | WireError
+        try:
+            first = await self.send(method, url, headers=kept, body=body)
+        except WireError as error:
+            first = error
+        if not (_may_pass(first) if isinstance(first, WireError) else first.status in BUSY):
+            # Nearly every request: the machinery of retries takes longer than to send it.
+            if isinstance(first, WireError):
+                raise first
+            return first
+        known: list[Answer | WireError] = [first]
+
+        async def attempt() -> Answer:
+            """The first time what has happened already."""
+            outcome = known.pop() if known else await self.send(method, url, headers=kept, body=body)
+            if isinstance(outcome, WireError):
+                raise outcome
+            return outcome
+
         retrying = tenacity.AsyncRetrying(
             stop=tenacity.stop_after_attempt(attempts),
             wait=_patience,
@@ -267,7 +292,7 @@ class Wire:
             retry_error_callback=_last_outcome,
             reraise=True,
         )
-        answer: Answer = await retrying(self.send, method, url, headers=kept, body=body)
+        answer: Answer = await retrying(attempt)
         return answer
 
 

@@ -31,9 +31,10 @@ def test_a_plan_of_the_demo_cluster_asks_once_for_everything(sandbox: RunningSan
     sandbox.forget_requests()
     manifests = sum(blob.kind == "manifest" for blob in plan(settings).blobs)
     asked = [entry["path"].partition("?")[0] for entry in sandbox.requests() if entry["server"] == "api"]
-    assert len(asked) == len(set(asked) - {REVIEWS}) + asked.count(REVIEWS)
+    once = [path for path in asked if path != REVIEWS]
+    assert sorted(once) == sorted(set(once))
+    assert len(once) <= 22
     assert asked.count(REVIEWS) == 2
-    assert len([path for path in asked if path != REVIEWS]) <= 24
     assert len([entry for entry in sandbox.requests() if entry["server"] == "registry"]) <= manifests + 6
 
 
@@ -114,7 +115,7 @@ def test_a_snapshot_keeps_few_bytes_for_an_image_with_its_revisions_and_users() 
     finally:
         tracemalloc.stop()
     assert len(kept.images) == 1000
-    assert size / 1000 < 2600
+    assert size / 1000 < 2800
 
 
 @pytest.mark.usefixtures("still")
@@ -125,7 +126,7 @@ def test_an_analysis_keeps_few_objects_for_an_image(prune_registry: bool) -> Non
     analyse(found, rules)
     before = sys.getallocatedblocks()
     analysis = analyse(found, rules)
-    assert (sys.getallocatedblocks() - before) / 1000 < (16 if prune_registry else 11)
+    assert (sys.getallocatedblocks() - before) / 1000 < (8.5 if prune_registry else 7)
     assert analysis.plan.images
 
 
@@ -153,4 +154,4 @@ def test_an_analysis_makes_twice_as_many_steps_for_twice_the_cluster() -> None:
 
 
 def test_an_analysis_makes_few_steps_for_an_image_with_its_revisions_and_users() -> None:
-    assert steps(400) / 400 < 180
+    assert steps(400) / 400 < 135
