@@ -27,6 +27,7 @@ from pulumi.dynamic import (
 from pulumi.output import Unknown
 from pulumi.runtime import rpc
 
+from pruner.analysis import Analysis
 from pruner.apply import Result, apply_plan
 from pruner.cluster.api import Api
 from pruner.cluster.connection import connect
@@ -62,9 +63,9 @@ class PrunedImagesProvider(ResourceProvider):
             engine.EngineLog().info(f"the plan is {message}")
             return CheckResult({**given, "plan": {"summary": message}}, [])
         try:
-            plan = _run(_plan(_read(given)))
-            keep_plan(plan)
-            return CheckResult({**given, "plan": rendered(plan)}, [])
+            analysis = _run(_plan(_read(given)))
+            keep_plan(analysis)
+            return CheckResult({**given, "plan": rendered(analysis.plan)}, [])
         except SettingsError as error:
             failures = [CheckFailure(problem.parameter, problem.message) for problem in error.problems]
         except (PrunerError, OSError) as error:
@@ -148,7 +149,7 @@ def _run(work: Coroutine[Any, Any, T]) -> T:
     return asyncio.run(work)
 
 
-async def _plan(settings: Settings) -> PrunePlan:
+async def _plan(settings: Settings) -> Analysis:
     log = engine.EngineLog()
     async with Api(connect(settings), workers=settings.workers) as api:
         analysis = await make_plan(api, settings, progress=log.progress)
@@ -156,7 +157,7 @@ async def _plan(settings: Settings) -> PrunePlan:
         log.warn(note)
     if settings.report:
         write_whole(Path(settings.report), encode_report(analysis))
-    return analysis.plan
+    return analysis
 
 
 async def _carry_out(settings: Settings, plan: PrunePlan, stop: Callable[[], bool]) -> Result:

@@ -13,8 +13,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
+from pruner.analysis import Analysis
 from pruner.errors import UnsafePlanError
-from pruner.plan import PrunePlan, decode, encode
+from pruner.plan import PrunePlan, decode
+from pruner.report.jsonl import encode_report
 
 _KEPT: Final = 7 * 24 * 3600
 """Seconds after which a plan that nobody has carried out is removed."""
@@ -31,10 +33,10 @@ def _path(fingerprint: str) -> Path:
     return folder() / f"{fingerprint.replace(':', '-')}.jsonl"
 
 
-def keep_plan(plan: PrunePlan) -> Path:
-    """Write the plan; gives the file's path."""
-    path = _path(plan.fingerprint)
-    write_whole(path, encode(plan))
+def keep_plan(analysis: Analysis) -> Path:
+    """Write the plan, and after it what keeps the rest, which policies ask for; gives the file's path."""
+    path = _path(analysis.plan.fingerprint)
+    write_whole(path, encode_report(analysis))
     long_ago = time.time() - _KEPT
     for other in path.parent.glob("sha256-*.jsonl"):
         if other.stat().st_mtime < long_ago:
