@@ -60,7 +60,7 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True):
     namespace: str = NAME
     create_namespace: bool = True
     suspend: bool = False
-    backend: str = "file:///work/state"
+    backend: str = "file:///var/lib/pruner/state"
     starting_deadline: int = 3600
     deadline: int = 4 * 3600
     successful_jobs: int = 3
@@ -285,11 +285,11 @@ def _pod(asked: Schedule, command: Sequence[str], *, token: bool) -> Json:
         "name": NAME,
         "image": asked.image,
         "imagePullPolicy": asked.image_pull_policy,
-        "args": [*command, "--file", "/etc/pruner/fleet.yaml", "--work", "/work/fleet"],
+        "args": [*command, "--file", "/etc/pruner/fleet.yaml", "--work", "/var/lib/pruner/fleet"],
         "env": [
-            {"name": "HOME", "value": "/work"},
-            {"name": "XDG_CACHE_HOME", "value": "/work/cache"},
-            {"name": "PULUMI_HOME", "value": "/work/pulumi"},
+            {"name": "HOME", "value": "/var/lib/pruner"},
+            {"name": "XDG_CACHE_HOME", "value": "/var/lib/pruner/cache"},
+            {"name": "PULUMI_HOME", "value": "/var/lib/pruner/pulumi"},
             {"name": "PULUMI_BACKEND_URL", "value": asked.backend},
         ],
         "envFrom": [{"secretRef": {"name": asked.name}}],
@@ -302,7 +302,7 @@ def _pod(asked: Schedule, command: Sequence[str], *, token: bool) -> Json:
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": [
             {"name": "fleet", "mountPath": "/etc/pruner", "readOnly": True},
-            {"name": "work", "mountPath": "/work"},
+            {"name": "work", "mountPath": "/var/lib/pruner"},
             {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - a folder of the container's own
         ],
     }

@@ -85,9 +85,9 @@ def test_pod_writes_into_its_own_folders_only() -> None:
     assert container["securityContext"]["readOnlyRootFilesystem"] is True
     writable = [mount["mountPath"] for mount in container["volumeMounts"] if not mount.get("readOnly")]
     empty = {volume["name"] for volume in pod["volumes"] if "emptyDir" in volume}
-    assert writable == ["/work", "/tmp"]  # noqa: S108 - the container's
+    assert writable == ["/var/lib/pruner", "/tmp"]  # noqa: S108 - the container's
     assert empty == {"work", "tmp"}
-    assert {entry["value"] for entry in container["env"] if entry["name"] == "HOME"} == {"/work"}
+    assert {entry["value"] for entry in container["env"] if entry["name"] == "HOME"} == {"/var/lib/pruner"}
 
 
 def test_settings_stand_in_the_config_map_as_a_fleet_of_one() -> None:
