@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import kubernetes
 import pytest
 
-from tests.component.conftest import StartSandbox
+from tests.conftest import StartSandbox
 from tests.servers import IMAGE_API, RunningSandbox, escaped
 
 PODS = "/api/v1/namespaces/default/pods"

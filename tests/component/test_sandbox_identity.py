@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.component.conftest import StartSandbox
+from tests.conftest import StartSandbox
 from tests.servers import IMAGE_API, RunningSandbox
 
 REVIEW = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"

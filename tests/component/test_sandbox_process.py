@@ -9,7 +9,7 @@ import kubernetes
 import pytest
 import trustme
 
-from tests.component.conftest import StartSandbox
+from tests.conftest import StartSandbox
 from tests.servers import IMAGE_API, ROOT, RunningSandbox, copied, running_sandbox
 
 

@@ -10,7 +10,7 @@ import pytest
 from sandbox.blobs import digest_of
 from sandbox.builder import noise
 from sandbox.manifests import DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX
-from tests.component.conftest import StartSandbox
+from tests.conftest import StartSandbox
 from tests.servers import Answer, RunningSandbox
 
 BLOBS = "/v2/default/app/blobs"
