@@ -25,13 +25,14 @@ from pruner.cluster.api import Api
 from pruner.cluster.objects import Snapshot
 from pruner.cluster.registry import RegistryClient
 from pruner.cluster.snapshot import Progress, silent, take_snapshot
-from pruner.errors import ForbiddenError, UnsafePlanError
+from pruner.errors import ForbiddenError, PrunerError, UnsafePlanError
 from pruner.plan import Approval, PrunedImage, PrunePlan
 from pruner.planning import check_view, missing_permissions
 from pruner.settings import Settings, rules
 
 BATCH: Final = 200
 """Images after which the cluster is read again where it cannot be watched."""
+_REST: Final = "the rest of the plan"
 
 
 async def apply_plan(
@@ -46,7 +47,7 @@ async def apply_plan(
     """Carry out the plan. Everything that can be done is; what could not be stands in the result's `failures`.
 
     Raises ForbiddenError when a permission is missing, UnsafePlanError when the plan is another cluster's or another run is at work, and
-    whatever reading the cluster raises; in all these cases before anything is changed, or with nothing half done.
+    whatever reading the cluster raises; in all these cases before anything is changed.
     """
     pace = Pace(settings.workers, wish_to_stop)
     run = _Run(api, plan, settings, progress, pace)
@@ -107,14 +108,16 @@ class _Run:
         approval = msgspec.structs.replace(
             self.approval, revisions=frozenset(), images=images, dropped=frozenset(streams.dropped)
         )
-        while first.plan.images and not self.pace.stopping:
-            snapshot, look = await self.look(approval)
-            if not await self._prune_images(snapshot, look, registry):
-                break
+        try:
+            while first.plan.images and not self.pace.stopping:
+                snapshot, look = await self.look(approval)
+                if not await self._prune_images(snapshot, look, registry):
+                    break
+        except PrunerError as error:
+            # Streams have been changed by now: a result that tells of them must not be lost.
+            self.result.failed(_REST, error)
         if self.pace.stopping:
-            self.result.failed(
-                "the rest of the plan", UnsafePlanError(f"not done: {self.pace.stopped}; run up again to go on")
-            )
+            self.result.failed(_REST, UnsafePlanError(f"not done: {self.pace.stopped}; run up again to go on"))
 
     async def _prune_streams(self, analysis: Analysis, registry: RegistryClient | None) -> StreamPruner:
         """Update the streams and delete their links."""

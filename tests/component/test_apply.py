@@ -177,6 +177,19 @@ def test_failures_in_a_row_stop_the_run(sandbox: RunningSandbox) -> None:
     assert result.deleted_images == []
 
 
+def test_what_was_done_is_in_the_result_when_the_cluster_cannot_be_read_any_more(sandbox: RunningSandbox) -> None:
+    # Images are listed for the plan, before the streams are updated, and once more before the images go.
+    sandbox.add_fault({"status": 403}, method="GET", path="/images[?]", first=3)
+    result = prune(settings_for(sandbox))
+    assert len(result.updated_image_streams) == 6
+    assert result.deleted_images == []
+    assert [failure.what for failure in result.failures] == ["the rest of the plan"]
+    assert "no permission to list images" in result.failures[0].why
+    sandbox.clear_faults()
+    prune(settings_for(sandbox))
+    assert plan(settings_for(sandbox)).empty
+
+
 def test_a_wish_to_stop_is_heard_and_the_next_run_goes_on(sandbox: RunningSandbox) -> None:
     settings = settings_for(sandbox, workers=1)
 
