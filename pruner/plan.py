@@ -3,14 +3,16 @@
 A `PrunePlan` is canonical: everything in it is sorted, so that equal plans are equal bytes (DECISIONS P8). Its fingerprint covers
 what would be deleted and on which cluster, and leaves out what changes without changing that: the time of the plan, resource
 versions, and the reasons. `encode` and `decode` are its file format, JSON Lines with a header and an end, in which truncation and
-editing show. `Approval` is a plan as a limit: what else might be deleted by now is kept.
+editing show; the tags of the structs name its lines. `Approval` is a plan as a limit: what else might be deleted by now is kept.
 """
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Iterable, Iterator
 from datetime import datetime
+from functools import cached_property
 from typing import Any, Final, Literal
 
 import msgspec
@@ -53,7 +55,7 @@ class PrunedRevision(msgspec.Struct, frozen=True, gc=False):
     reason: Decision
 
 
-class StreamChange(msgspec.Struct, frozen=True):
+class StreamChange(msgspec.Struct, frozen=True, tag="image stream", tag_field="line"):
     """What goes of one image stream: items of its history, and links in its repository.
 
     `removed_tags` lose their last item and go with it (DECISIONS R20). A change without revisions has only links left to
@@ -74,7 +76,7 @@ class StreamChange(msgspec.Struct, frozen=True):
         return f"{self.namespace}/{self.name}"
 
 
-class PrunedImage(msgspec.Struct, frozen=True):
+class PrunedImage(msgspec.Struct, frozen=True, tag="image", tag_field="line"):
     """An Image that goes. `blobs` are those of its blobs that go with it; the others are needed by images that stay."""
 
     name: str
@@ -86,7 +88,7 @@ class PrunedImage(msgspec.Struct, frozen=True):
     blobs: tuple[str, ...] = ()
 
 
-class PrunedBlob(msgspec.Struct, frozen=True, gc=False):
+class PrunedBlob(msgspec.Struct, frozen=True, gc=False, tag="blob", tag_field="line"):
     """A blob that goes; `size` in bytes, None where it is not known."""
 
     digest: str
@@ -107,7 +109,7 @@ class Summary(msgspec.Struct, frozen=True):
     unmeasured: int
 
 
-class PrunePlan(msgspec.Struct, frozen=True, kw_only=True):
+class PrunePlan(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """All that would go. `rules` are those that it was made with; `notes` are said with every showing of the plan."""
 
     cluster: str
@@ -128,7 +130,7 @@ class PrunePlan(msgspec.Struct, frozen=True, kw_only=True):
         """What `max_deletions` counts: images and revisions."""
         return len(self.images) + sum(len(change.revisions) for change in self.streams)
 
-    @property
+    @cached_property
     def summary(self) -> Summary:
         return Summary(
             image_streams=len(self.streams),
@@ -141,7 +143,7 @@ class PrunePlan(msgspec.Struct, frozen=True, kw_only=True):
             unmeasured=sum(blob.size is None for blob in self.blobs),
         )
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """A digest of what would be deleted on which cluster."""
         digest = hashlib.sha256()
@@ -210,18 +212,6 @@ class _Header(msgspec.Struct, tag="plan", tag_field="line"):
     notes: tuple[str, ...] = ()
 
 
-class _Stream(StreamChange, frozen=True, tag="image stream", tag_field="line"):
-    pass
-
-
-class _Image(PrunedImage, frozen=True, tag="image", tag_field="line"):
-    pass
-
-
-class _Blob(PrunedBlob, frozen=True, tag="blob", tag_field="line"):
-    pass
-
-
 class _End(msgspec.Struct, tag="end", tag_field="line"):
     lines: int
     checksum: str
@@ -229,11 +219,7 @@ class _End(msgspec.Struct, tag="end", tag_field="line"):
 
 _FORMAT: Final = "pruner plan"
 _encoder = msgspec.json.Encoder()
-_decoder = msgspec.json.Decoder(_Header | _Stream | _Image | _Blob | _End)
-
-
-def _as(kind: type[Any], value: msgspec.Struct) -> Any:
-    return kind(**{name: getattr(value, name) for name in value.__struct_fields__})
+_decoder = msgspec.json.Decoder(_Header | StreamChange | PrunedImage | PrunedBlob | _End)
 
 
 def encode(plan: PrunePlan) -> Iterator[bytes]:
@@ -250,13 +236,7 @@ def encode(plan: PrunePlan) -> Iterator[bytes]:
         plan.fingerprint,
         plan.notes,
     )
-    values: Iterable[Any] = (
-        header,
-        *(_as(_Stream, change) for change in plan.streams),
-        *(_as(_Image, image) for image in plan.images),
-        *(_as(_Blob, blob) for blob in plan.blobs),
-    )
-    for value in values:
+    for value in itertools.chain((header,), plan.streams, plan.images, plan.blobs):
         line = _encoder.encode(value) + b"\n"
         checksum.update(line)
         count += 1
@@ -303,9 +283,9 @@ def decode(lines: Iterable[bytes], where: str) -> PrunePlan:
         as_of=header.as_of,
         rules=header.rules,
         registry=header.registry,
-        streams=tuple(_as(StreamChange, part) for part in parts if isinstance(part, _Stream)),
-        images=tuple(_as(PrunedImage, part) for part in parts if isinstance(part, _Image)),
-        blobs=tuple(_as(PrunedBlob, part) for part in parts if isinstance(part, _Blob)),
+        streams=tuple(part for part in parts if isinstance(part, StreamChange)),
+        images=tuple(part for part in parts if isinstance(part, PrunedImage)),
+        blobs=tuple(part for part in parts if isinstance(part, PrunedBlob)),
         notes=header.notes,
     )
     if plan.fingerprint != header.fingerprint:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Literal
 
 from pruner.analysis.family import Family
@@ -19,32 +20,39 @@ from pruner.cluster.objects import Image
 from pruner.plan import Approval, Decision, PrunedBlob
 
 
-def repository_blobs(image: Image) -> set[str]:
-    """What is linked in a repository as blobs of this image: its layers and its config."""
-    blobs = set(image.layers)
-    if image.config is not None:
-        blobs.add(image.config)
-    return blobs
-
-
 def doomed_blobs(family: Family, decisions: Mapping[str, Decision], sizes: Mapping[str, int]) -> dict[str, PrunedBlob]:
     """Every blob that only images need which go, by digest."""
     going = [family.images[name] for name, decision in decisions.items() if not decision.kept]
+    doomed = {image.name for image in going}.union(_layers_and_configs(going))
+    if not doomed:
+        return {}
+    for name, decision in decisions.items():
+        if decision.kept:
+            image = family.images[name]
+            # A member without an Image of its own is a manifest that the index needs all the same.
+            doomed.difference_update(image.layers, image.members, (name, image.config))
     # What is more than one of these, in different images, is the last of them, in whatever order the images are listed.
     kinds: tuple[tuple[Literal["layer", "config", "manifest"], Iterable[str]], ...] = (
         ("layer", (layer for image in going for layer in image.layers)),
         ("config", (image.config for image in going if image.config is not None)),
         ("manifest", (image.name for image in going)),
     )
-    doomed = {digest: PrunedBlob(digest, kind, sizes.get(digest)) for kind, digests in kinds for digest in digests}
-    if doomed:
-        for name, decision in decisions.items():
-            if decision.kept:
-                image = family.images[name]
-                # A member without an Image of its own is a manifest that the index needs all the same.
-                for blob in (*image.layers, image.config or image.name, image.name, *image.members):
-                    doomed.pop(blob, None)
-    return doomed
+    return {
+        digest: PrunedBlob(digest, kind, sizes.get(digest))
+        for kind, digests in kinds
+        for digest in digests
+        if digest in doomed
+    }
+
+
+def _layers_and_configs(images: Iterable[Image]) -> set[str]:
+    """What is linked in a repository as blobs of these images."""
+    blobs: set[str] = set()
+    for image in images:
+        blobs.update(image.layers)
+        if image.config is not None:
+            blobs.add(image.config)
+    return blobs
 
 
 class Links:
@@ -57,10 +65,13 @@ class Links:
         named = family.with_members(set().union(*(history.remaining() for history in histories)))
         self._needed_besides: defaultdict[str, set[str]] = defaultdict(set)
         self._left_behind: defaultdict[str, set[str]] = defaultdict(set)
+        # Without their digests the references of a repository's images are one text, which is parsed once.
+        repository_of = cache(pushed_to)
         for name, decision in decisions.items():
             if decision.kept and name in named:
                 continue
-            repository = pushed_to(family.images[name])
+            image = family.images[name]
+            repository = repository_of(image.location) if image.managed else None
             if repository is not None:
                 # An image that stays in no stream, such as one pushed minutes ago whose index is still to come, needs
                 # the repository that it was pushed to; one that goes may have left links there in an interrupted run.
@@ -92,21 +103,17 @@ class Links:
             return (), ()
         besides = self._needed_besides.get(history.stream.name, set())
         staying = self.family.with_members(history.remaining() | besides)
-        needed = {blob for digest in staying for blob in self._blobs(digest)}
-        layers = {blob for digest in going for blob in self._blobs(digest)} - needed
+        layers = self._blobs(going) - self._blobs(staying)
         return tuple(sorted(layers)), tuple(sorted(going - staying))
 
-    def _blobs(self, digest: str) -> set[str]:
-        image = self.family.images.get(digest)
-        return repository_blobs(image) if image is not None else set()
+    def _blobs(self, digests: Iterable[str]) -> set[str]:
+        return _layers_and_configs(filter(None, map(self.family.images.get, digests)))
 
 
-def pushed_to(image: Image) -> str | None:
-    """`namespace/name` of the repository that the image was pushed to; None for one of another registry."""
-    if not image.managed or not image.reference:
-        return None
+def pushed_to(location: str) -> str | None:
+    """`namespace/name` of the repository that a managed image at this `Image.location` was pushed to; None where it names none."""
     try:
-        return parse_pull_spec(image.reference).stream
+        return parse_pull_spec(location.removesuffix("@")).stream
     except InvalidPullSpecError:
         return None
 

@@ -36,6 +36,10 @@ class Analysis(msgspec.Struct, frozen=True):
     history_rules: HistoryRules
     links: Links
 
+    def __repr__(self) -> str:
+        # asyncio writes the result of a program's main task into a message that it throws away: hundreds of megabytes, seconds.
+        return f"Analysis({self.plan.summary})"
+
 
 def analyse(
     snapshot: Snapshot, rules: Rules, approval: Approval | None = None, registry: Registry | None = None

@@ -15,6 +15,9 @@ import msgspec
 from docker_image.digest import InvalidDigest
 from docker_image.reference import InvalidReference, Reference
 
+_CACHED = 8192
+"""Pull specs that are remembered. Equal ones stand close together: objects are listed by namespace."""
+
 _DIGEST = re.compile(r"[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[a-zA-Z0-9=_-]+")
 _HEXADECIMAL = {"sha256": 64, "sha384": 96, "sha512": 128, "blake3": 64}
 """Algorithms whose encoding is fixed: lower case hexadecimal digits, so many of them."""
@@ -52,7 +55,7 @@ def is_digest(text: str) -> bool:
     return digits is None or re.fullmatch(rf"[0-9a-f]{{{digits}}}", encoded) is not None
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=_CACHED)
 def parse_pull_spec(text: str) -> PullSpec:
     """Parse; equal texts give the same value. Raises InvalidPullSpecError."""
     named, at, digest = text.partition("@")
@@ -62,7 +65,7 @@ def parse_pull_spec(text: str) -> PullSpec:
     return PullSpec(host, path, tag, digest or None)
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=_CACHED)
 def _parse_name(named: str) -> tuple[str, str, str | None]:
     """Host, path and tag of what stands before the digest: of an image stream's images the same for all."""
     try:

@@ -80,10 +80,10 @@ class _Collector:
                 continue
             meta = referrer.workload.metadata
             user = f"{referrer.kind} {meta.namespace}/{meta.name}"
-            self._add(user, references_of(referrer, extended=self.extended), resolves=resolves_names(referrer))
+            self._add(user, references_of(referrer, extended=self.extended), referrer)
         if self.extended:
             for stream in self.snapshot.streams:
-                self._add(f"ImageStream {stream.name}", references_of_stream(stream), resolves=False)
+                self._add(f"ImageStream {stream.name}", references_of_stream(stream))
         if self.invalid and not self.rules.ignore_invalid_refs:
             raise InvalidReferencesError(sorted(self.invalid))
         return Usage(
@@ -100,17 +100,17 @@ class _Collector:
             age = timedelta(minutes=DEFAULT_KEEP_YOUNGER_THAN if self.extended else 0)
         return age_limit(self.snapshot.as_of, age)
 
-    def _add(self, user: str, references: Iterable[Reference], *, resolves: bool) -> None:
+    def _add(self, user: str, references: Iterable[Reference], referrer: Referrer | None = None) -> None:
         for reference in references:
             try:
-                self._add_one(user, reference, resolves=resolves)
+                self._add_one(user, reference, referrer)
             except InvalidPullSpecError as error:
                 self.invalid.add(f"{user}, {reference.place}: {reference.text!r}: {error}")
 
-    def _add_one(self, user: str, reference: Reference, *, resolves: bool) -> None:
+    def _add_one(self, user: str, reference: Reference, referrer: Referrer | None) -> None:
         match reference.form:
             case "pull spec" | "DockerImage":
-                self._add_pull_spec(user, parse_pull_spec(reference.text), reference.namespace, resolves=resolves)
+                self._add_pull_spec(user, parse_pull_spec(reference.text), reference.namespace, referrer)
             case "ImageStreamTag":
                 name, colon, tag = reference.text.partition(":")
                 if not name or not colon or not tag or ":" in tag or "/" in reference.text or "@" in reference.text:
@@ -126,11 +126,12 @@ class _Collector:
             case "unknown":
                 raise InvalidPullSpecError("neither DockerImage nor ImageStreamTag nor ImageStreamImage")
 
-    def _add_pull_spec(self, user: str, spec: PullSpec, namespace: str, *, resolves: bool) -> None:
+    def _add_pull_spec(self, user: str, spec: PullSpec, namespace: str, referrer: Referrer | None) -> None:
         stream = spec.stream
         if stream is None and self.extended and spec.bare:
             own = f"{namespace}/{spec.bare}"
-            stream = own if resolves or own in self.local_streams else None
+            if own in self.local_streams or (referrer is not None and resolves_names(referrer)):
+                stream = own
         if spec.digest:
             self._add_digest(user, stream, spec.digest)
         elif stream is not None:

@@ -145,7 +145,7 @@ class Api:
                 answer, token = await ahead
                 ahead = asyncio.create_task(self._page(resource, token)) if token else None
                 try:
-                    page = await asyncio.to_thread(decoder.decode, answer.body)
+                    page = decoder.decode(answer.body)
                 except (msgspec.DecodeError, UnicodeDecodeError) as error:
                     raise self._not_understood(answer, resource.path(), error) from None
                 del answer

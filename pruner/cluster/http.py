@@ -12,7 +12,6 @@ import email.utils
 import errno
 import os
 import ssl
-import zlib
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -23,6 +22,7 @@ from urllib.parse import urlencode, urlsplit
 import aiohttp
 import msgspec
 import tenacity
+from isal import igzip_lib, isal_zlib
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from pruner.cluster.connection import Proxy
@@ -33,6 +33,9 @@ BUSY: Final = frozenset({429, 500, 502, 503, 504})
 ATTEMPTS: Final = 5
 LONGEST_WAIT: Final = 30.0
 """Seconds; a server that asks for more than this is taken at its word no further than this."""
+
+_READ_AHEAD: Final = 4 * 1024 * 1024
+"""Bytes of an answer that wait to be read before its connection is paused: about a page of a list."""
 
 _LARGE: Final = 64 * 1024
 """Bytes, compressed, from which on it is worth a thread to decompress."""
@@ -170,6 +173,7 @@ class Wire:
         self._session = aiohttp.ClientSession(
             connector=_Connector(limit=0, ssl=self._tls if self._tls is not None else True),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=self.timeouts.connect, sock_read=self.timeouts.read),
+            read_bufsize=_READ_AHEAD,
             headers={"User-Agent": "pruner", "Accept-Encoding": "gzip"},
             trust_env=False,
             auto_decompress=False,
@@ -305,15 +309,15 @@ async def _body(response: aiohttp.ClientResponse) -> bytes:
     if encoding not in ("gzip", "x-gzip"):
         raise aiohttp.ClientPayloadError(f"Content-Encoding {encoding!r} was not asked for")
     try:
-        # zlib lets other threads go on, so that the page before can be decoded meanwhile.
+        # Other threads go on meanwhile: the page before is decoded.
         return await asyncio.to_thread(gunzip, raw) if len(raw) > _LARGE else gunzip(raw)
-    except (zlib.error, EOFError) as error:
+    except (igzip_lib.IsalError, EOFError) as error:
         raise aiohttp.ClientPayloadError(str(error)) from error
 
 
 def gunzip(raw: bytes) -> bytes:
-    """Decompress. Raises zlib.error, and EOFError for a truncated text."""
-    whole = zlib.decompressobj(wbits=31)
+    """Decompress. Raises igzip_lib.IsalError, and EOFError for a truncated text."""
+    whole = isal_zlib.decompressobj(wbits=31)
     text = whole.decompress(raw)
     if not whole.eof:
         raise EOFError("the compressed answer ends too early")

@@ -137,6 +137,11 @@ class WorkloadSpec(msgspec.Struct, frozen=True, rename="camel", gc=False):
     source: BuildSource | None = None
     triggers: list[Trigger] | None = None
 
+    def __post_init__(self) -> None:
+        # Nearly all volumes are of other kinds, and there are several in each template.
+        if self.volumes:
+            self.volumes[:] = [volume for volume in self.volumes if volume.image is not None]
+
 
 class ContainerStatus(msgspec.Struct, frozen=True, gc=False):
     name: str = ""
@@ -293,7 +298,8 @@ class Image(msgspec.Struct, frozen=True, gc=False):
     """An Image, compact: digests are shared strings, sizes of blobs stand once, in the snapshot.
 
     `size` is what the API says the image takes, in bytes; None where it says nothing. `config` is the digest of its
-    config, where its manifest has one (DECISIONS R24).
+    config, where its manifest has one (DECISIONS R24). `location` is its `dockerImageReference`; where that ends with the image's
+    own name it ends with the `@` before it, and is one text for all images of a repository.
     """
 
     name: str
@@ -301,12 +307,17 @@ class Image(msgspec.Struct, frozen=True, gc=False):
     resource_version: str
     created: datetime
     managed: bool
-    reference: str
+    location: str
     media_type: str
     size: int | None
     config: str | None
     layers: tuple[str, ...]
     members: tuple[str, ...]
+
+    @property
+    def reference(self) -> str:
+        """The pull spec that the API gives for it; empty where it gives none."""
+        return self.location + self.name if self.location.endswith("@") else self.location
 
 
 class Registry(msgspec.Struct, frozen=True):

@@ -202,8 +202,7 @@ class _Reading:
                 self.versions.setdefault(resource.name, page.metadata.resource_version)
                 items = page.items or []
                 count += len(items)
-                # In a thread: meanwhile the next page comes in, and is decompressed.
-                await asyncio.to_thread(take, items)
+                take(items)
                 self.progress(f"reading {resource.plural}: {count}")
 
     async def images(self) -> tuple[list[Image], dict[str, int]]:
@@ -278,13 +277,18 @@ def compact(images: Iterable[ImageOnTheWire], sizes: dict[str, int]) -> Iterable
             meta.resource_version,
             moment(meta.creation_timestamp),
             meta.annotations is not None and meta.annotations.managed == "true",
-            wire.docker_image_reference,
+            intern(_location(wire.docker_image_reference, meta.name)),
             media_type,
             size,
             config,
             layers,
             members,
         )
+
+
+def _location(reference: str, name: str) -> str:
+    """`Image.location` of an image with this `dockerImageReference`."""
+    return reference.removesuffix(name) if reference.endswith("@" + name) else reference
 
 
 def with_shared(

@@ -114,7 +114,7 @@ def cluster(images: tuple[Image, ...] = (), streams: tuple[ImageStream, ...] = (
 def image(reference: str, *, day: int = 0, managed: bool = True) -> Image:
     return Image(
         name=f"sha256:{day:064}", uid="u", resource_version="1", created=START + timedelta(days=day), managed=managed,
-        reference=f"{reference}@sha256:{day:064}", media_type="", size=None, config=None, layers=(), members=(),
+        location=f"{reference}@sha256:{day:064}", media_type="", size=None, config=None, layers=(), members=(),
     )  # fmt: skip
 
 

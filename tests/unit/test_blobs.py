@@ -246,7 +246,7 @@ def test_a_member_of_an_index_in_a_stream_is_needed_where_the_index_is_R25() -> 
 
 def test_images_of_another_registry_need_no_repository_here_R25() -> None:
     imported = msgspec.structs.replace(
-        image(B, layers=[L1], age=YOUNG, managed=False), reference=f"quay.io/shop/web@{B}"
+        image(B, layers=[L1], age=YOUNG, managed=False), location=f"quay.io/shop/web@{B}"
     )
     found = analysed(image(A, layers=[L1]), imported, image_stream("shop/web", latest=[A]))
     assert links(found) == ({L1}, {A})
@@ -254,7 +254,7 @@ def test_images_of_another_registry_need_no_repository_here_R25() -> None:
 
 @pytest.mark.parametrize("reference", ["", "a b", "web", f"registry/shop/web@{B}"])
 def test_a_reference_that_names_no_repository_is_passed_over_R25(reference: str) -> None:
-    stays = msgspec.structs.replace(image(B, layers=[L1], age=YOUNG), reference=reference)
+    stays = msgspec.structs.replace(image(B, layers=[L1], age=YOUNG), location=reference)
     assert links(analysed(image(A, layers=[L1]), stays, image_stream("shop/web", latest=[A]))) == ({L1}, {A})
 
 

@@ -88,13 +88,14 @@ def test_an_image_is_read_whole_R24() -> None:
         "5",
         datetime(2025, 1, 1, tzinfo=UTC),
         True,
-        f"registry/shop/web@{A}",
+        "registry/shop/web@",
         SCHEMA_2,
         130,
         CONFIG,
         (L1, L2),
         (),
     )
+    assert found.reference == f"registry/shop/web@{A}"
     assert sizes == {L1: 100, L2: 20, CONFIG: 10}
 
 
