@@ -22,7 +22,7 @@ from urllib.parse import urlencode, urlsplit
 import aiohttp
 import msgspec
 import tenacity
-from isal import igzip_lib, isal_zlib
+from isal import isal_zlib
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from pruner.cluster.connection import Proxy
@@ -39,6 +39,8 @@ _READ_AHEAD: Final = 4 * 1024 * 1024
 
 _LARGE: Final = 64 * 1024
 """Bytes, compressed, from which on it is worth a thread to decompress."""
+
+CorruptGzipError: type[Exception] = isal_zlib.error  # type: ignore[assignment] # its stub has an instance here
 
 
 class WireError(Exception):
@@ -311,12 +313,12 @@ async def _body(response: aiohttp.ClientResponse) -> bytes:
     try:
         # Other threads go on meanwhile: the page before is decoded.
         return await asyncio.to_thread(gunzip, raw) if len(raw) > _LARGE else gunzip(raw)
-    except (igzip_lib.IsalError, EOFError) as error:
+    except (CorruptGzipError, EOFError) as error:
         raise aiohttp.ClientPayloadError(str(error)) from error
 
 
 def gunzip(raw: bytes) -> bytes:
-    """Decompress. Raises igzip_lib.IsalError, and EOFError for a truncated text."""
+    """Decompress. Raises CorruptGzipError, and EOFError for a truncated text."""
     whole = isal_zlib.decompressobj(wbits=31)
     text = whole.decompress(raw)
     if not whole.eof:

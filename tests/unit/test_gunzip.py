@@ -1,0 +1,30 @@
+"""Compressed answers: whole ones are read, and what is damaged or cut off is never taken for a whole one."""
+
+from __future__ import annotations
+
+import gzip
+
+import pytest
+
+from pruner.cluster.http import CorruptGzipError, gunzip
+
+TEXT = b'{"items": [1, 2, 3]}' * 10_000
+WHOLE = gzip.compress(TEXT)
+
+
+def test_what_is_compressed_is_read() -> None:
+    assert gunzip(WHOLE) == TEXT
+
+
+@pytest.mark.parametrize("left", [0, 9, 40, len(WHOLE) // 2, len(WHOLE) - 9, len(WHOLE) - 1])
+def test_what_is_cut_off_is_refused(left: int) -> None:
+    with pytest.raises(EOFError):
+        gunzip(WHOLE[:left])
+
+
+@pytest.mark.parametrize("at", [0, 1, len(WHOLE) - 1, len(WHOLE) - 5, len(WHOLE) - 8])
+def test_what_is_damaged_is_refused(at: int) -> None:
+    damaged = bytearray(WHOLE)
+    damaged[at] ^= 0xFF
+    with pytest.raises(CorruptGzipError):
+        gunzip(bytes(damaged))
