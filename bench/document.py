@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
+
+from bench.apply import LATENCY
 
 Json = dict[str, Any]
 
 MIB: Final = 1024 * 1024
 COLOURS: Final = {"floor": "#7a7a7a", "plan": "#0b62a4", "module": "#c1440e"}
+LARGE: Final = 10_000
+"""Images from which on what a process takes before it has read anything does not count any more."""
 NAMES: Final = {"floor": "bare client", "plan": "plan", "module": "Ansible module, check mode"}
 
 
@@ -34,15 +38,16 @@ def exponent(points: Iterable[tuple[float, float]]) -> float:
     return sum((x - mean_x) * (y - mean_y) for x, y in logs) / sum((x - mean_x) ** 2 for x, _ in logs)
 
 
-def above_start(plans: list[Json], figure: str) -> list[tuple[float, float]]:
-    """Size and figure of each plan, without what a process has before it has read anything."""
-    return [(float(each["images"]), float(each["raw"]["plan"][figure])) for each in plans]
+def growth(plans: list[Json], figure: str, *, of: int = 0) -> float:
+    """The exponent with which a figure of the unpaced plan grows, over clusters of so many images and more."""
+    shown = [each for each in plans if each["images"] >= of]
+    return exponent((float(each["images"]), float(each["raw"]["plan"][figure])) for each in shown)
 
 
 def grows(plans: list[Json], figure: str) -> str:
-    if len(plans) < 2:
+    if sum(each["images"] >= LARGE for each in plans) < 2:
         return "-"
-    return f"{exponent(above_start(plans, figure)):.2f}, {exponent(above_start(plans, figure)[-2:]):.2f} between the two largest"
+    return f"{growth(plans, figure):.2f}, {growth(plans, figure, of=LARGE):.2f} from {LARGE:,} images on"
 
 
 def verdict(met: bool) -> str:
@@ -76,7 +81,13 @@ def text(results: Json) -> str:
         "On copies of one sandbox: the same deletions by our run, and by a bare client that was told beforehand what to send. The module "
         "deletes Images and updates streams only, one request at a time; its registry client fails with the `kubernetes` package "
         "of its own requirements.",
+        "On loopback, where the sandbox answers at once and its one process, a core of it, is what limits everybody:",
         apply_table(results["apply"]),
+        f"With {LATENCY * 1000:.0f} ms for each answer, as `oc adm prune images` had them from a real OpenShift: 7,500 writes in 17.8 s "
+        "by five workers.",
+        apply_table(results["apply_with_latency"]),
+        "With the same latency, our run by `workers`, of which 20 are the default:",
+        workers_table(results["workers"]),
         *pulumi_part(plans),
         "## Targets",
         targets(results),
@@ -135,6 +146,11 @@ def apply_table(found: Json) -> str:
     return table(head, rows)
 
 
+def workers_table(found: Iterable[Json]) -> str:
+    rows = [(f"{took['workers']}", f"{took['wall']:.2f}", f"{rate(took):.0f}") for took in found]
+    return table(("workers", "wall s", "deletions/s"), rows)
+
+
 def pulumi_part(plans: list[Json]) -> list[str]:
     shown = [each for each in plans if "preview" in each]
     if not shown:
@@ -167,56 +183,62 @@ def pulumi_part(plans: list[Json]) -> list[str]:
     ]
 
 
+Row = tuple[str, str, str]
+
+
 def targets(results: Json) -> str:
-    rows: list[tuple[str, str, str]] = []
-    plans = {each["images"]: each for each in results["plans"]}
-    largest = plans.get(100_000)
+    rows = [*plan_targets(results["plans"]), *apply_targets(results), *preview_targets(results["plans"])]
+    return table(("target", "measured", ""), rows)
+
+
+def plan_targets(plans: list[Json]) -> Iterator[Row]:
+    by_size = {each["images"]: each for each in plans}
+    largest = by_size.get(100_000)
     if largest:
         for mode, name in (("raw", "unpaced"), ("paced", "paced"), ("gzip", "compressed")):
             ratio = largest[mode]["plan"]["wall"] / largest[mode]["floor"]["wall"]
-            rows.append(
-                (
-                    f"plan at most 1.3 times the bare client at 100,000 images, {name}",
-                    f"{ratio:.2f}",
-                    verdict(ratio <= 1.3),
-                )
+            yield (
+                f"plan at most 1.3 times the bare client at 100,000 images, {name}",
+                f"{ratio:.2f}",
+                verdict(ratio <= 1.3),
             )
         memory = max(largest[mode]["plan"]["memory"] for mode in ("raw", "paced", "gzip")) / 1e6
-        rows.append(
-            (
-                "peak memory at most 400 MB at 100,000 images and 500,000 revisions",
-                f"{memory:.0f} MB",
-                verdict(memory <= 400),
-            )
-        )
-    if len(plans) > 1:
+        target = "peak memory at most 400 MB at 100,000 images and 500,000 revisions"
+        yield target, f"{memory:.0f} MB", verdict(memory <= 400)
+    if sum(size >= LARGE for size in by_size) > 1:
         for figure in ("wall", "memory"):
-            slope = exponent(above_start(results["plans"], figure)[-2:])
-            rows.append((f"{figure} grows with an exponent of at most 1.05", f"{slope:.2f}", verdict(slope <= 1.05)))
-    middle = plans.get(10_000, {})
+            slope = growth(plans, figure, of=LARGE)
+            yield f"{figure} grows with an exponent of at most 1.05", f"{slope:.2f}", verdict(slope <= 1.05)
+    middle = by_size.get(10_000, {})
     if "wall" in middle.get("module", {}):
         ratio = middle["module"]["wall"] / middle["raw"]["plan"]["wall"]
-        rows.append(
-            (
-                "plan at least 20 times faster than the module at 10,000 images",
-                f"{ratio:.0f} times",
-                verdict(ratio >= 20),
-            )
-        )
-    found = results["apply"]
-    ratio = rate(found["apply"]) / rate(found["bare"])
-    rows.append(("apply at least 80 % of a bare client's deletions per second", f"{ratio:.0%}", verdict(ratio >= 0.8)))
-    if "wall" in found.get("module", {}):
-        ratio = rate(found["apply"]) / rate(found["module"])
-        rows.append(("apply at least 10 times the module's", f"{ratio:.1f} times", verdict(ratio >= 10)))
-    if largest and "preview" in largest:
-        seconds = largest["preview"]["wall"] - largest["raw"]["plan"]["wall"]
-        rows.append(("preview of 100,000 deletions adds at most 10 s", f"{seconds:.1f} s", verdict(seconds <= 10)))
-        more = (largest["preview"]["memory"] - largest["raw"]["plan"]["memory"]) / 1e6
-        rows.append(("preview adds at most 500 MB", f"{more:.0f} MB", verdict(more <= 500)))
-        size = largest["preview"]["saved_plan"] / 1e6
-        rows.append(("saved plan under 5 MB", f"{size:.1f} MB", verdict(size < 5)))
-    return table(("target", "measured", ""), rows)
+        target = "plan at least 20 times faster than the module at 10,000 images"
+        yield target, f"{ratio:.0f} times", verdict(ratio >= 20)
+
+
+def apply_targets(results: Json) -> Iterator[Row]:
+    for name, where in (("apply", "on loopback"), ("apply_with_latency", f"with {LATENCY * 1000:.0f} ms an answer")):
+        found = results[name]
+        ratio = rate(found["apply"]) / rate(found["bare"])
+        target = f"apply at least 80 % of a bare client's deletions per second, {where}"
+        yield target, f"{ratio:.0%}", verdict(ratio >= 0.8)
+        if "wall" in found.get("module", {}):
+            ratio = rate(found["apply"]) / rate(found["module"])
+            yield f"apply at least 10 times the module's, {where}", f"{ratio:.1f} times", verdict(ratio >= 10)
+
+
+def preview_targets(plans: list[Json]) -> Iterator[Row]:
+    for each in plans:
+        plan, preview = each["raw"]["plan"], each.get("preview")
+        deletions = plan["images"] + plan["revisions"]
+        if preview is None or deletions < 100_000:
+            continue
+        seconds = preview["wall"] - plan["wall"]
+        yield f"preview of {deletions:,} deletions adds at most 10 s", f"{seconds:.1f} s", verdict(seconds <= 10)
+        more = (preview["memory"] - plan["memory"]) / 1e6
+        yield f"preview of {deletions:,} deletions adds at most 500 MB", f"{more:.0f} MB", verdict(more <= 500)
+        size = preview["saved_plan"] / 1e6
+        yield f"saved plan of {deletions:,} deletions under 5 MB", f"{size:.1f} MB", verdict(size < 5)
 
 
 # --- plot -------------------------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """What is measured, each run in a process of its own: it does one thing against a server and prints what that took as JSON.
 
     python -m bench.measured floor|plan URL
-    python -m bench.measured apply|bare URL TOKEN
+    python -m bench.measured apply|bare URL TOKEN [WORKERS]
 
 Wall and CPU time are those of the work, without the start of the interpreter and imports, which are the same whatever the size;
 peak memory is the whole process's.
@@ -88,7 +88,7 @@ def plan(url: str) -> None:
 # --- deletions --------------------------------------------------------------------------------------------------------
 
 
-def apply(url: str, token: str) -> None:
+def apply(url: str, token: str, workers: str = "") -> None:
     """Our run of a plan that was made before the clock starts."""
     from pruner.apply import apply_plan
     from pruner.cluster.api import Api
@@ -96,7 +96,7 @@ def apply(url: str, token: str) -> None:
     from pruner.planning import make_plan
     from pruner.settings import read
 
-    settings = read({"host": url, "api_key": token}, environ={})
+    settings = read({"host": url, "api_key": token, "workers": workers or None}, environ={})
 
     async def run(work: Callable[[Api], Any]) -> Any:
         async with Api(connect(settings), workers=settings.workers) as api:
