@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import copy
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import cache
 from typing import Literal
 
 from pruner.analysis.family import Family
 from pruner.analysis.history import StreamHistory
+from pruner.analysis.images import ImageRules
 from pruner.analysis.pullspec import InvalidPullSpecError, parse_pull_spec
 from pruner.analysis.usage import Usage
 from pruner.cluster.objects import Image
@@ -59,25 +60,44 @@ class Links:
     """Which links of a repository go with a change of its image stream."""
 
     def __init__(
-        self, family: Family, decisions: Mapping[str, Decision], histories: Iterable[StreamHistory], usage: Usage
+        self,
+        family: Family,
+        decisions: Mapping[str, Decision],
+        histories: Collection[StreamHistory],
+        usage: Usage,
+        image_rules: ImageRules,
     ) -> None:
         self.family = family
-        named = family.with_members(set().union(*(history.remaining() for history in histories)))
+        self._image_rules = image_rules
         self._needed_besides: defaultdict[str, set[str]] = defaultdict(set)
         self._left_behind: defaultdict[str, set[str]] = defaultdict(set)
         # Without their digests the references of a repository's images are one text, which is parsed once.
         repository_of = cache(pushed_to)
+        images = family.images
         for name, decision in decisions.items():
-            if decision.kept and name in named:
-                continue
-            image = family.images[name]
-            repository = repository_of(image.location) if image.managed else None
-            if repository is not None:
-                # An image that stays in no stream, such as one pushed minutes ago whose index is still to come, needs
-                # the repository that it was pushed to; one that goes may have left links there in an interrupted run.
-                (self._needed_besides if decision.kept else self._left_behind)[repository].add(name)
+            if not decision.kept and images[name].managed:
+                repository = repository_of(images[name].location)
+                if repository is not None:
+                    # An interrupted run may have left links there.
+                    self._left_behind[repository].add(name)
+        changing = self._left_behind.keys() | {history.stream.name for history in histories if history.pruned()}
+        named = family.with_members(set().union(*(history.remaining() for history in histories)))
+        for name, decision in decisions.items() if changing else ():
+            repository = repository_of(images[name].location) if decision.kept and images[name].managed else None
+            if repository in changing and (name not in named or self._stays_unnamed(name)):
+                self._needed_besides[repository].add(name)
         for stream, digest in usage.digests:
             self._needed_besides[stream].add(digest)
+
+    def _stays_unnamed(self, name: str) -> bool:
+        """Whether an image, or an index above it, would stay if no stream named it.
+
+        Such a one, pushed minutes ago for instance, needs the repository that it was pushed to. Which streams name it besides must not
+        count here, or links would go because more revisions are kept elsewhere (P4, P6).
+        """
+        images = self.family.images
+        above = self.family.with_indexes([name])
+        return any(self._image_rules.unnamed(images[each]) is not None for each in above if each in images)
 
     def with_family(self, family: Family) -> Links:
         """The same rules, with more images known."""

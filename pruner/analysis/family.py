@@ -35,6 +35,10 @@ class Family:
             return set(digests)
         return _closure(digests, lambda digest: self._indexes.get(digest, ()))
 
+    def above(self, digest: str) -> set[str]:
+        """Every index that reaches this digest."""
+        return self.with_indexes([digest]) - {digest} if digest in self._indexes else set()
+
 
 def _closure(start: Iterable[str], step: Callable[[str], Iterable[str]]) -> set[str]:
     reached = set(start)

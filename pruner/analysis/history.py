@@ -6,14 +6,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 
 import msgspec
 
 from pruner.analysis.family import Family
 from pruner.analysis.protection import Protection
-from pruner.analysis.usage import Usage, age_limit
+from pruner.analysis.usage import Usage, Users, age_limit, current_uses
 from pruner.cluster.objects import ImageLimit, ImageStream, Snapshot, TagEvent, moment
 from pruner.plan import Approval, Decision, keep, prune
 from pruner.settings import Rules
@@ -85,18 +85,18 @@ class HistoryRules:
         self.limits: dict[str, list[ImageLimit]] = defaultdict(list)
         for limit in sorted(snapshot.limits, key=lambda limit: (limit.storage, limit.namespace, limit.name)):
             self.limits[limit.namespace].append(limit)
-        self.used_digests = self._used_digests()
+        self.used_digests: defaultdict[str, dict[str, Users]] = defaultdict(dict)
+        self._use(usage.digests)
         # Decisions that say the same are one object: half a million revisions share a few dozen.
         self._shared: dict[tuple[bool, int], Decision] = {}
 
-    def _used_digests(self) -> dict[str, dict[str, tuple[str, ...]]]:
-        """Users by stream and digest; with the extended rules, a used member uses its indexes (R12)."""
-        used: defaultdict[str, dict[str, tuple[str, ...]]] = defaultdict(dict)
-        for (stream, digest), users in self.usage.digests.items():
+    def _use(self, digests: Mapping[tuple[str, str], Users]) -> None:
+        """Take in users by stream and digest; with the extended rules, a used member uses its indexes (R12)."""
+        for (stream, digest), users in digests.items():
             reached = self.family.with_indexes([digest]) if self.rules.references == "extended" else {digest}
+            used = self.used_digests[stream]
             for each in reached:
-                used[stream][each] = tuple(sorted({*used[stream].get(each, ()), *users}))
-        return used
+                used[each] = tuple(sorted({*used.get(each, ()), *users}))
 
     def also_used(self, usage: Usage) -> None:
         """Take in uses that have come up since the snapshot: what is decided from now on counts them."""
@@ -104,18 +104,19 @@ class HistoryRules:
             self.usage.tags[tag] = tuple(sorted({*self.usage.tags.get(tag, ()), *users}))
         for digest, users in usage.digests.items():
             self.usage.digests[digest] = tuple(sorted({*self.usage.digests.get(digest, ()), *users}))
-        if usage.digests:
-            self.used_digests = self._used_digests()
+        # One pod that starts is one event of a watch, and there are hundreds: only what it uses is looked at.
+        self._use(usage.digests)
 
     def decide(self, stream: ImageStream) -> StreamHistory:
         whole = self._whole_stream(stream)
+        used = self._used_in(stream)
         tags = []
         for history in stream.histories:
             items = tuple(history.items or ())
             if whole is not None:
                 decisions: tuple[Decision, ...] = (whole,) * len(items)
             else:
-                decisions = self._decide_tag(stream, history.tag, items)
+                decisions = self._decide_tag(stream, history.tag, items, used)
             tags.append(TagHistory(history.tag, items, decisions))
         return StreamHistory(stream, tuple(tags))
 
@@ -141,10 +142,24 @@ class HistoryRules:
     def _is_young(self, created: datetime | None) -> bool:
         return self.young_after is not None and moment(created) > self.young_after
 
-    def _decide_tag(self, stream: ImageStream, tag: str, items: tuple[TagEvent, ...]) -> tuple[Decision, ...]:
+    def _used_in(self, stream: ImageStream) -> Mapping[str, Users]:
+        """Users by digest in this stream: with the extended rules also of indexes of what is current in a used tag (R12)."""
+        used = self.used_digests.get(stream.name, {})
+        if self.rules.references != "extended":
+            return used
+        above: defaultdict[str, set[str]] = defaultdict(set)
+        for digest, users in current_uses(stream, self.usage):
+            for index in self.family.above(digest):
+                above[index].update(users)
+        if not above:
+            return used
+        return {**used, **{index: tuple(sorted({*users, *used.get(index, ())})) for index, users in above.items()}}
+
+    def _decide_tag(
+        self, stream: ImageStream, tag: str, items: tuple[TagEvent, ...], used: Mapping[str, Users]
+    ) -> tuple[Decision, ...]:
         name = stream.name
         tag_users = self.usage.tags.get((name, tag))
-        used = self.used_digests.get(name, {})
         pattern = self.protection.match_item(name, tag)
         limits = self.limits.get(stream.metadata.namespace, ())
         decisions = []
@@ -160,7 +175,7 @@ class HistoryRules:
         item: TagEvent,
         revision: int,
         tag_users: tuple[str, ...] | None,
-        used: dict[str, tuple[str, ...]],
+        used: Mapping[str, Users],
         pattern: str | None,
         limits: list[ImageLimit] | tuple[()],
     ) -> Decision:

@@ -1,19 +1,19 @@
 """Images: which of them go, once it is known which revisions do (DECISIONS R12, R18, R22, R23).
 
-`decide_images` gives a decision for every Image of the snapshot. What keeps one is looked for first; then everything that is
+`ImageRules` gives a decision for every Image of the snapshot. What keeps one is looked for first; then everything that is
 reached from a kept one through manifest lists and indexes is kept as well.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from pruner.analysis.family import Family
 from pruner.analysis.history import StreamHistory
 from pruner.analysis.protection import Protection
-from pruner.analysis.usage import Usage, age_limit
+from pruner.analysis.usage import Usage, Users, age_limit, current_uses
 from pruner.cluster.objects import Image, Snapshot
 from pruner.plan import Approval, Decision, keep, prune
 from pruner.settings import Rules
@@ -25,35 +25,53 @@ _NOT_APPROVED = keep("approval", "not in the approved plan")
 _UNUSED = prune("R22", "no image stream names it, and nothing uses it")
 
 
-def decide_images(
-    snapshot: Snapshot,
-    rules: Rules,
-    usage: Usage,
-    family: Family,
-    histories: Iterable[StreamHistory],
-    protection: Protection,
-    approval: Approval | None,
-) -> dict[str, Decision]:
-    """The decision on every Image, by digest."""
-    named, dropped = _names(histories)
-    if approval is not None:
-        dropped |= approval.dropped
-    used = _used(usage, family)
-    young_after = None if rules.keep_younger_than is None else age_limit(snapshot.as_of, rules.keep_younger_than)
-    decisions: dict[str, Decision] = {}
-    # Images of the same tags, as revisions of one are, share the decision that says so.
-    by_names: dict[tuple[str, ...], Decision] = {}
-    for image in snapshot.images:
-        decisions[image.name] = (
-            _by_name(named.get(image.name), by_names)
-            or _by_use(image, used)
-            or _by_protection(image, protection)
-            or _by_rules(image, rules, young_after, dropped)
-            or _by_approval(image, approval)
-            or _UNUSED
+class ImageRules:
+    """The rules for Images, made ready once for a snapshot and the revisions that go: who uses what, what revisions name."""
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        rules: Rules,
+        usage: Usage,
+        family: Family,
+        histories: Iterable[StreamHistory],
+        protection: Protection,
+        approval: Approval | None,
+    ) -> None:
+        self.images = snapshot.images
+        self.rules = rules
+        self.family = family
+        self.protection = protection
+        self.approval = approval
+        self.named, self.dropped = _names(histories)
+        if approval is not None:
+            self.dropped |= approval.dropped
+        self.used = _used(snapshot, rules, usage, family)
+        age = rules.keep_younger_than
+        self.young_after = None if age is None else age_limit(snapshot.as_of, age)
+
+    def decide(self) -> dict[str, Decision]:
+        """The decision on every Image, by digest."""
+        decisions: dict[str, Decision] = {}
+        # Images of the same tags, as revisions of one are, share the decision that says so.
+        by_names: dict[tuple[str, ...], Decision] = {}
+        for image in self.images:
+            decisions[image.name] = (
+                _by_name(self.named.get(image.name), by_names)
+                or self.unnamed(image)
+                or _by_approval(image, self.approval)
+                or _UNUSED
+            )
+        _keep_members(decisions, self.family)
+        return decisions
+
+    def unnamed(self, image: Image) -> Decision | None:
+        """What keeps an Image that no revision names; None for one that only revisions keep."""
+        return (
+            _by_use(image, self.used)
+            or _by_protection(image, self.protection)
+            or _by_rules(image, self.rules, self.young_after, self.dropped)
         )
-    _keep_members(decisions, family)
-    return decisions
 
 
 def _names(histories: Iterable[StreamHistory]) -> tuple[dict[str, list[str]], set[str]]:
@@ -71,18 +89,28 @@ def _names(histories: Iterable[StreamHistory]) -> tuple[dict[str, list[str]], se
     return named, dropped
 
 
-def _used(usage: Usage, family: Family) -> dict[str, tuple[str, ...]]:
-    """Users by digest (R12), with the indexes of what is used. What runs may be known by the digest of its config."""
+def _used(snapshot: Snapshot, rules: Rules, usage: Usage, family: Family) -> dict[str, tuple[str, ...]]:
+    """Users by digest (R12), with the indexes of what is used."""
     direct: defaultdict[str, set[str]] = defaultdict(set)
-    for digest, users in usage.anywhere.items():
-        for reached in family.with_indexes([digest]):
-            direct[reached].update(users)
+    if rules.references == "extended":
+        for digest, users in _uses(snapshot, usage, family):
+            for reached in family.with_indexes([digest]):
+                direct[reached].update(users)
+    return {digest: tuple(sorted(users)) for digest, users in direct.items()}
+
+
+def _uses(snapshot: Snapshot, usage: Usage, family: Family) -> Iterator[tuple[str, Users]]:
+    """Digests of Images that are used by digest, or that are indexes above the current image of a used tag."""
+    yield from usage.anywhere.items()
     if usage.anywhere:
+        # What runs may be known by the digest of its config.
         for image in family.images.values():
             if image.config in usage.anywhere:
-                for reached in family.with_indexes([image.name]):
-                    direct[reached].update(usage.anywhere[image.config])
-    return {digest: tuple(sorted(users)) for digest, users in direct.items()}
+                yield image.name, usage.anywhere[image.config]
+    for stream in snapshot.streams:
+        # The current image itself is kept as one that is named; an index above it may be named by nothing.
+        for digest, users in current_uses(stream, usage):
+            yield from ((index, users) for index in family.above(digest))
 
 
 def _by_name(names: list[str] | None, shared: dict[tuple[str, ...], Decision]) -> Decision | None:

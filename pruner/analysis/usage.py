@@ -7,14 +7,14 @@ them listed together, since what it uses would go unprotected (DECISIONS R9); wi
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 
 import msgspec
 
 from pruner.analysis.pullspec import InvalidPullSpecError, PullSpec, is_digest, parse_pull_spec
 from pruner.analysis.references import Reference, references_of, references_of_stream, resolves_names
-from pruner.cluster.objects import BEGINNING, Referrer, Snapshot, moment
+from pruner.cluster.objects import BEGINNING, ImageStream, Referrer, Snapshot, moment
 from pruner.errors import InvalidReferencesError
 from pruner.settings import DEFAULT_KEEP_YOUNGER_THAN, Rules
 
@@ -49,6 +49,15 @@ def find_usage(snapshot: Snapshot, rules: Rules, local_streams: frozenset[str] |
     `local_streams` replaces those that the snapshot's own image streams say bare names may refer to (R10).
     """
     return _Collector(snapshot, rules, local_lookups(snapshot) if local_streams is None else local_streams).collect()
+
+
+def current_uses(stream: ImageStream, usage: Usage) -> Iterator[tuple[str, Users]]:
+    """The digests that are current in used tags of a stream, each with who uses the tag."""
+    name = stream.name
+    for history in stream.histories:
+        users = usage.tags.get((name, history.tag))
+        if users and history.items:
+            yield history.items[0].image, users
 
 
 def local_lookups(snapshot: Snapshot) -> frozenset[str]:

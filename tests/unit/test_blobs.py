@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 
@@ -31,6 +33,7 @@ from tests.unit.builders import (
     index,
     item,
     kept_by,
+    revision,
 )
 
 WEB = f"{HOST}/shop/web"
@@ -236,12 +239,30 @@ def test_links_of_an_image_that_stays_in_no_stream_stay_R25() -> None:
 def test_a_member_of_an_index_in_a_stream_is_needed_where_the_index_is_R25() -> None:
     found = analysed(
         image(A, layers=[L1], repository="shop/web"),
-        index(B, [A], age=YOUNG),
+        index(B, [A]),
         image(C, layers=[L1]),
         image_stream("shop/web", latest=[C]),
         image_stream("shop/db", latest=[item(B, YOUNG)]),
     )
     assert links(found) == ({L1}, {C})
+
+
+PROMOTED = [image(A, layers=[L1], repository="shop/web"), image(B), image_stream("shop/web", latest=[A])]
+"""Pushed to one repository; the tests have it named in another."""
+
+
+def test_links_go_where_an_image_was_pushed_and_stay_where_it_is_named_R25() -> None:
+    assert links(analysed(*PROMOTED, image_stream("base/os", latest=[item(A, YOUNG)]))) == ({L1}, {A})
+
+
+@pytest.mark.parametrize("reason", [deployment("x/y", f"quay.io/some/thing@{A}"), index(C, [A], age=YOUNG)])
+@pytest.mark.parametrize("more", [{}, {"protect": ("base/os",)}, {"namespace": "shop"}])
+def test_keeping_revisions_elsewhere_takes_no_link_of_an_image_that_stays_by_itself_P4_P6(
+    reason: Object, more: dict[str, Any]
+) -> None:
+    found = analysed(*PROMOTED, image_stream("base/os", latest=[A]), reason, **more)
+    assert links(found) == (set(), set())
+    assert kept_by(revision(found, "shop/web:latest")) is None
 
 
 def test_images_of_another_registry_need_no_repository_here_R25() -> None:

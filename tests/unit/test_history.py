@@ -308,6 +308,21 @@ def test_a_used_member_keeps_revisions_of_its_index_R12_R17(references: str, rul
     assert kept_by(revision(found, "shop/web:latest")) == rule
 
 
+@pytest.mark.parametrize(("references", "rule"), [("extended", "R17"), ("oc", None)])
+def test_a_used_tag_keeps_revisions_of_the_index_above_its_image_R12_R17(references: str, rule: str | None) -> None:
+    stream = image_stream("shop/web", latest=[A], multi=[B], old=[A])
+    found = analysed(image(A), index(B, [A]), stream, deployment("x/y", f"{WEB}:latest"), references=references)
+    assert kept_by(revision(found, "shop/web:multi")) == rule
+    assert kept_by(revision(found, "shop/web:old")) is None
+
+
+def test_users_of_an_index_by_tag_and_by_digest_are_named_together_R12_R17() -> None:
+    stream = image_stream("shop/web", latest=[A], multi=[B])
+    users = [deployment("x/z", f"{WEB}:latest"), deployment("x/y", f"{WEB}@{B}"), deployment("x/a", f"{WEB}:latest")]
+    found = analysed(image(A), index(B, [A]), stream, *users)
+    assert revision(found, "shop/web:multi").causes == ("Deployment x/a", "Deployment x/y", "Deployment x/z")
+
+
 def test_users_of_an_index_and_of_its_members_are_named_together_R12_R17() -> None:
     found = analysed(
         image(A),

@@ -173,6 +173,18 @@ def test_a_used_member_keeps_its_indexes_and_what_they_name_R12() -> None:
     assert [each.name for each in found.plan.images] == [E]
 
 
+def test_an_index_above_what_is_current_in_a_used_tag_is_kept_R12() -> None:
+    """In no stream itself; the tag moved to the image of one architecture, say."""
+    objects = [image(A), index(B, [A]), index(C, [B]), image_stream("shop/web", latest=[A])]
+    user = deployment("x/y", f"{WEB}:latest")
+    found = analysed(*objects, user)
+    assert [(kept_by(found.images[each]), found.images[each].causes) for each in (B, C)] == [
+        ("R12", ("Deployment x/y",))
+    ] * 2
+    assert {each.name for each in analysed(*objects, user, references="oc").plan.images} == {B, C}
+    assert {each.name for each in analysed(*objects).plan.images} == {A, B, C}
+
+
 def test_what_runs_may_be_known_by_its_config_R11_R12() -> None:
     found = analysed(image(A, config=E), image(B, config=D), index(C, [A]), pod("x/y", running=[E]))
     assert kept_by(found.images[A]) == kept_by(found.images[C]) == "R12"
