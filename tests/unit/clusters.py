@@ -49,6 +49,8 @@ AGES = [1, 59, 60, 61, 500, 5000]
 NAMESPACES = ["shop", "base"]
 
 ages = st.sampled_from(AGES)
+old = st.sampled_from([5000, 500])
+"""Older than the default: most of a cluster, or too little of it would go for a test to see that too much does."""
 
 
 class Use(msgspec.Struct, frozen=True):
@@ -65,29 +67,34 @@ class Use(msgspec.Struct, frozen=True):
 def _images(draw: st.DrawFn) -> list[Image]:
     found: list[Image] = []
     for number, name in enumerate(IMAGES):
-        kind = draw(st.sampled_from(["absent", "image", "image", "image", "index"]))
+        kind = draw(st.sampled_from(["image", "image", "image", "index", "index", "absent"]))
         common = {
-            "age": draw(ages),
-            "managed": draw(st.booleans()),
-            "repository": draw(st.sampled_from(["", *STREAMS])),
+            "age": draw(st.one_of(old, ages)),
+            "managed": draw(st.sampled_from([True, True, False])),
+            "repository": draw(st.sampled_from([*STREAMS, ""])),
             "size": draw(st.sampled_from([None, 10, 1000])),
         }
         if kind == "image":
             layers = draw(st.lists(st.sampled_from(LAYERS), max_size=3))
             found.append(image(name, layers=layers, config=draw(st.sampled_from([None, *CONFIGS])), **common))
         elif kind == "index":
-            members = draw(st.lists(st.sampled_from([*IMAGES[:number], MISSING]), max_size=3, unique=True))
+            below = st.sampled_from([*IMAGES[:number], MISSING])
+            members = draw(st.lists(below, min_size=min(number, 1), max_size=3, unique=True))
             found.append(image(name, members=members, media_type=OCI_INDEX, **common))
     return found
 
 
 @st.composite
 def _streams(draw: st.DrawFn) -> list[ImageStream]:
-    items = st.builds(item, st.sampled_from([*IMAGES, MISSING]), ages)
-    histories = st.one_of(st.none(), st.lists(items, max_size=5))
+    items = st.builds(item, st.sampled_from([*IMAGES, MISSING]), st.one_of(old, old, ages))
+    histories = st.one_of(st.lists(items, min_size=1, max_size=4), st.lists(items, max_size=5), st.none())
     return [
-        image_stream(name, draw(st.dictionaries(st.sampled_from(TAGS), histories, max_size=3)), age=draw(ages))
-        for name in draw(st.lists(st.sampled_from(STREAMS), unique=True))
+        image_stream(
+            name,
+            draw(st.dictionaries(st.sampled_from(TAGS), histories, min_size=1, max_size=3)),
+            age=draw(st.one_of(old, old, ages)),
+        )
+        for name in draw(st.lists(st.sampled_from(STREAMS), unique=True, min_size=2))
     ]
 
 
@@ -178,7 +185,10 @@ def _short(name: str) -> str:
 @st.composite
 def clusters(draw: st.DrawFn) -> Cluster:
     """Clusters whose references can all be understood, beside bad ones that are ignored."""
-    wanted = draw(st.lists(st.tuples(uses, st.sampled_from(PLACES)), max_size=4))
+    streams = draw(_streams())
+    tags = [Use(stream.name, tag=tag.tag) for stream in streams for tag in stream.histories if tag.items]
+    fitting = st.one_of(st.sampled_from(tags), uses) if tags else uses
+    wanted = draw(st.lists(st.tuples(fitting, st.sampled_from(PLACES)), max_size=4))
     users = [rendered(use, place, number) for number, (use, place) in enumerate(wanted)]
     finished = draw(st.lists(st.tuples(uses, ages), max_size=2))
     idle = [
@@ -187,7 +197,7 @@ def clusters(draw: st.DrawFn) -> Cluster:
     counted = [use for use, age in finished if age <= 60]
     bad = [controller("Deployment", "apps/bad", "a b")] if draw(st.booleans()) else []
     limits = [limit(f"{name}/limits", 100) for name in draw(st.lists(st.sampled_from(NAMESPACES), unique=True))]
-    found = snapshot(*draw(_images()), *draw(_streams()), *limits, *(user for user, _ in users), *idle, *bad)
+    found = snapshot(*draw(_images()), *streams, *limits, *(user for user, _ in users), *idle, *bad)
     return Cluster(found, (*(use for _, use in users), *counted))
 
 
@@ -196,10 +206,10 @@ def settings(draw: st.DrawFn, **fixed: object) -> Rules:
     """Rules of all kinds; ages and numbers of revisions are given, so that they can be raised."""
     asked: dict[str, object] = {
         "minutes": draw(st.sampled_from([0, 60, 1000])),
-        "revisions": draw(st.integers(0, 3)),
+        "revisions": draw(st.sampled_from([0, 0, 0, 1, 2, 3])),
         "references": draw(st.sampled_from(["extended", "oc"])),
-        "namespace": draw(st.sampled_from([None, *NAMESPACES])),
-        "all_images": draw(st.booleans()),
+        "namespace": draw(st.sampled_from([None, None, *NAMESPACES])),
+        "all_images": draw(st.sampled_from([True, True, False])),
         "prune_over_size_limit": draw(st.booleans()),
         "ignore_invalid_refs": True,
     }
@@ -260,7 +270,7 @@ def blobs_of(images: dict[str, Image], names: Iterable[str]) -> set[str]:
 
 
 def deletions(plan: PrunePlan) -> set[tuple[str, ...]]:
-    """Revisions, images and blobs that a plan deletes, comparable with those of another one."""
+    """Revisions, images, blobs and links that a plan deletes, comparable with those of another one."""
     return {
         *(
             ("revision", change.stream, each.tag, str(each.revision), each.image)
@@ -269,4 +279,6 @@ def deletions(plan: PrunePlan) -> set[tuple[str, ...]]:
         ),
         *(("image", each.name) for each in plan.images),
         *(("blob", each.digest) for each in plan.blobs),
+        *(("layer link", change.stream, each) for change in plan.streams for each in change.layer_links),
+        *(("manifest link", change.stream, each) for change in plan.streams for each in change.manifest_links),
     }

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 _common = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large]}
-settings.register_profile("default", max_examples=60, derandomize=True, database=None, **_common)
+settings.register_profile("default", max_examples=120, derandomize=True, database=None, **_common)
 settings.register_profile("quick", max_examples=20, derandomize=True, database=None, **_common)
 settings.register_profile("thorough", max_examples=2000, **_common)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))

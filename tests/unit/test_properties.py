@@ -12,6 +12,7 @@ from pruner.analysis import analyse
 from pruner.plan import Approval, decode, encode
 from pruner.settings import Rules
 from tests.unit.clusters import (
+    NAMESPACES,
     PLACES,
     Cluster,
     Use,
@@ -154,12 +155,13 @@ def test_extended_deletes_a_subset_of_oc_P5(cluster: Cluster, rules: Rules, alon
     assert deletions(analyse(cluster.snapshot, extended).plan) <= deletions(analyse(cluster.snapshot, oc).plan)
 
 
-@given(clusters(), settings(namespace="shop"))
+@given(clusters(), any_settings())
 def test_the_plan_of_a_namespace_is_a_subset_of_the_whole_P6(cluster: Cluster, rules: Rules) -> None:
-    part = analyse(cluster.snapshot, rules).plan
     whole = analyse(cluster.snapshot, msgspec.structs.replace(rules, namespace=None)).plan
-    assert {change.namespace for change in part.streams} <= {"shop"}
-    assert deletions(part) <= deletions(whole)
+    for namespace in NAMESPACES:
+        part = analyse(cluster.snapshot, msgspec.structs.replace(rules, namespace=namespace)).plan
+        assert {change.namespace for change in part.streams} <= {namespace}
+        assert deletions(part) <= deletions(whole)
 
 
 @given(clusters(), settings(), st.randoms(use_true_random=False))
