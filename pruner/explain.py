@@ -292,7 +292,6 @@ TO_PRUNE: Final = {
     "R15": "nothing uses the tag any more, or a newer revision takes its place",
     "R17": "nothing uses its digest in this image stream any more",
     "R18": "the pattern is taken out of protect",
-    "R19": "the Image object is absent when the cluster is read again",
     "R21": "the plan is made for that namespace, or for all of them",
     "R23": "a revision that names it is pruned in that namespace, or the plan is made for all namespaces",
     "approval": "a new plan is made and approved that names it",
@@ -300,6 +299,8 @@ TO_PRUNE: Final = {
 """By rule: what would let go what is kept by it."""
 
 _TO_PRUNE_BY_REASON: Final = {
+    "its Image object is there": "the Image object is absent when the cluster is read again",
+    "it names a pull spec": "the tag were deleted with `oc tag -d`",
     "named by": "none of these tags names it any more: see what keeps their revisions",
     "a member of": "every index that names it goes",
     "imported from": "all_images is true",

@@ -15,16 +15,19 @@ from typing import Literal
 from pruner.analysis.family import Family
 from pruner.analysis.history import StreamHistory
 from pruner.analysis.images import ImageRules
-from pruner.analysis.pullspec import InvalidPullSpecError, parse_pull_spec
+from pruner.analysis.pullspec import InvalidPullSpecError, is_digest, parse_pull_spec
 from pruner.analysis.usage import Usage
 from pruner.cluster.objects import Image
 from pruner.plan import Approval, Decision, PrunedBlob
 
 
 def doomed_blobs(family: Family, decisions: Mapping[str, Decision], sizes: Mapping[str, int]) -> dict[str, PrunedBlob]:
-    """Every blob that only images need which go, by digest."""
+    """Every blob that only images need which go, by digest.
+
+    What is no digest is none: whoever may make an Image writes there what they like, and a path of the registry's API would be made of it.
+    """
     going = [family.images[name] for name, decision in decisions.items() if not decision.kept]
-    doomed = {image.name for image in going}.union(_layers_and_configs(going))
+    doomed = set(filter(is_digest, {image.name for image in going}.union(_layers_and_configs(going))))
     if not doomed:
         return {}
     for name, decision in decisions.items():
@@ -124,7 +127,7 @@ class Links:
         besides = self._needed_besides.get(history.stream.name, set())
         staying = self.family.with_members(history.remaining() | besides)
         layers = self._blobs(going) - self._blobs(staying)
-        return tuple(sorted(layers)), tuple(sorted(going - staying))
+        return tuple(sorted(filter(is_digest, layers))), tuple(sorted(filter(is_digest, going - staying)))
 
     def _blobs(self, digests: Iterable[str]) -> set[str]:
         return _layers_and_configs(filter(None, map(self.family.images.get, digests)))

@@ -20,6 +20,7 @@ from pruner.settings import Rules
 
 _YOUNG = keep("R14", "the revision is younger than keep_younger_than")
 _ABSENT = prune("R19", "its Image object is absent")
+_REFERENCE = keep("R19", "it names a pull spec and no Image, so none can be absent")
 _SMALL = keep("R16", "not larger than the limits for images of its namespace")
 
 
@@ -184,6 +185,9 @@ class HistoryRules:
             return _YOUNG
         if revision == 0 and tag_users:
             return keep("R15", "the current revision of a tag that is used by", tag_users)
+        if not item.image:
+            # Of a tag that is a reference only (`oc tag --reference`): without the item it would lead nowhere.
+            return _REFERENCE
         # What is protected, as a tag or as a digest, stays even when its Image is absent: it is never pruned (R18).
         if item.image not in self.family.images and pattern is None and not self.protection.match_image(item.image):
             return _ABSENT

@@ -140,6 +140,23 @@ def test_without_prune_registry_a_registry_changes_nothing_R26() -> None:
     assert found.plan.blobs == ()
 
 
+@pytest.mark.parametrize(
+    "name", ["../../v2/shop/db/manifests/latest", f"{L1}?x", f"{L1}/../{L2}", "layer", "sha256:12"]
+)
+def test_what_is_no_digest_is_no_blob_and_no_link_R24(name: str) -> None:
+    """Whoever may push can make an Image that names any layer; a path of the registry is made of that name."""
+    crafted = image(A, layers=[L1, name], config=name, repository="shop/web")
+    found = analysed(crafted, index(B, [name]), image_stream("shop/web", latest=[A, B]))
+    assert {blob.digest for blob in found.plan.blobs} == {A, B, L1}
+    assert links(found) == ({L1}, {A, B})
+    assert {blob for each in found.plan.images for blob in each.blobs} == {A, B, L1}
+
+
+def test_an_image_whose_name_is_no_digest_goes_without_a_manifest_R24() -> None:
+    found = analysed(image("by-hand", layers=[L1]))
+    assert [(each.name, each.blobs) for each in found.plan.images] == [("by-hand", (L1,))]
+
+
 # --- R25: links ------------------------------------------------------------------------------------------------------
 
 

@@ -191,6 +191,7 @@ STREAM = image_stream("shop/web", latest=[A])
         ([image(A), STREAM], {"protect": ("shop/*",)}, "R18", "the pattern is taken out of protect"),
         ([image(A), STREAM], {"namespace": "other"}, "R21", "the plan is made for that namespace"),
         ([STREAM], {}, "R19", "would stay if the image were there"),
+        ([image_stream("shop/web", latest=[item("")])], {}, "R19", "would go if the tag were deleted with `oc tag -d`"),
         (
             [image(A), STREAM],
             {},

@@ -404,6 +404,17 @@ def test_a_revision_without_an_image_goes_R19(asked: dict[str, object]) -> None:
     assert (first.image, first.reason.rule) == (A, "R19")
 
 
+@pytest.mark.parametrize("references", ["extended", "oc"])
+def test_a_revision_that_names_no_image_at_all_stays_R19(references: str) -> None:
+    """`oc tag --reference` makes such ones: no GET of an Image could answer 404 for them."""
+    found = analysed(image_stream("shop/web", latest=[item("")], v1=[A, item("")]), references=references)
+    assert [kept_by(revision(found, tag, number)) for tag, number in (("shop/web:latest", 0), ("shop/web:v1", 1))] == [
+        "R19",
+        "R19",
+    ]
+    assert [each.image for each in found.plan.streams[0].revisions] == [A]
+
+
 def test_an_image_that_is_there_after_all_spares_its_revisions_R19() -> None:
     found = analysed(image(C), image_stream("shop/web", latest=[A, B, C], v1=[A]))
     spared = found.history_rules.sparing(found.histories[0], {A, C})
