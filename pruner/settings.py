@@ -348,7 +348,7 @@ def _texts(value: object) -> tuple[str, ...]:
 def _patterns(value: object) -> tuple[str, ...]:
     patterns = _texts(value)
     for pattern in patterns:
-        if not re.fullmatch(r"[^/\s]+/[^/\s]+|[A-Za-z0-9+._*?-]+:[0-9A-Za-z*?=_\[\]-]+", pattern):
+        if not re.fullmatch(r"[^/\s@]+/[^/\s@]+|[A-Za-z0-9+._*?-]+:[0-9A-Za-z*?=_\[\]-]+", pattern):
             raise _UnfitError(
                 f"{pattern!r} is none of namespace/stream, namespace/stream:tag and a digest (* and ? are wildcards)"
             )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from pruner.errors import Problem, SettingsError
+from pruner.cluster.objects import ImageStream
 
 
 def _expression(glob: str) -> str:
@@ -21,8 +21,11 @@ class Protection:
 
     def __init__(self, patterns: Iterable[str]) -> None:
         self.patterns = tuple(patterns)
+        digests = [pattern for pattern in self.patterns if "/" not in pattern]
         self._items = [(pattern, re.compile(self._of_item(pattern))) for pattern in self.patterns if "/" in pattern]
-        self._images = [(pattern, re.compile(_expression(pattern))) for pattern in self.patterns if "/" not in pattern]
+        # Lists of whole digests may be long, and are asked about every image.
+        self._whole = frozenset(pattern for pattern in digests if not {"*", "?"} & set(pattern))
+        self._images = [(each, re.compile(_expression(each))) for each in digests if each not in self._whole]
 
     @staticmethod
     def _of_item(pattern: str) -> str:
@@ -33,19 +36,24 @@ class Protection:
         return next((pattern for pattern, expression in self._items if expression.fullmatch(name)), None)
 
     def match_image(self, digest: str) -> str | None:
+        if digest in self._whole:
+            return digest
         return next((pattern for pattern, expression in self._images if expression.fullmatch(digest)), None)
 
-    def check_each_matches(self, streams_and_tags: Iterable[tuple[str, str]], digests: Iterable[str]) -> None:
-        """Raise SettingsError for patterns that match nothing at all: with `strict`, a misspelt one is an error."""
-        names = [f"{stream}:{tag}" for stream, tag in streams_and_tags]
-        images = list(digests)
+    def idle(self, streams: Iterable[ImageStream], images: Iterable[str]) -> list[str]:
+        """The patterns that match nothing at all, neither a stream, a tag or a revision nor an Image, sorted."""
+        if not self.patterns:
+            return []
+        names: list[str] = []
+        digests = set(images)
+        for stream in streams:
+            # The colon alone stands for the stream: one that has no tags is protected by its name all the same.
+            names += [f"{stream.name}:", *(f"{stream.name}:{history.tag}" for history in stream.histories)]
+            digests.update(item.image for history in stream.histories for item in history.items or ())
         idle = [
             pattern
-            for known, candidates in ((self._items, names), (self._images, images))
+            for known, candidates in ((self._items, names), (self._images, digests))
             for pattern, expression in known
             if not any(expression.fullmatch(candidate) for candidate in candidates)
         ]
-        if idle:
-            raise SettingsError(
-                [Problem("protect", f"{pattern!r} matches nothing in this cluster") for pattern in sorted(idle)]
-            )
+        return sorted([*idle, *(self._whole - digests)])

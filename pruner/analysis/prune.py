@@ -18,6 +18,7 @@ from pruner.analysis.protection import Protection
 from pruner.analysis.usage import Usage, find_usage
 from pruner.cluster.memory import no_search_for_cycles
 from pruner.cluster.objects import Image, Registry, Snapshot, moment
+from pruner.errors import Problem, SettingsError
 from pruner.plan import Approval, Decision, PrunedBlob, PrunedImage, PrunedRevision, PrunePlan, StreamChange, keep
 from pruner.settings import Rules
 
@@ -56,10 +57,11 @@ def _analyse(snapshot: Snapshot, rules: Rules, approval: Approval | None, regist
     usage = find_usage(snapshot, rules)
     family = Family(snapshot.images)
     protection = Protection(rules.protect)
-    if rules.strict:
-        protection.check_each_matches(
-            ((stream.name, tag.tag) for stream in snapshot.streams for tag in stream.histories), family.images
-        )
+    idle = [
+        f"{pattern!r} matches nothing in this cluster" for pattern in protection.idle(snapshot.streams, family.images)
+    ]
+    if rules.strict and idle:
+        raise SettingsError([Problem("protect", problem) for problem in idle])
     history_rules = HistoryRules(snapshot, rules, usage, family, protection, approval)
     streams = sorted(snapshot.streams, key=lambda stream: (stream.metadata.namespace, stream.metadata.name))
     histories = tuple(history_rules.decide(stream) for stream in streams)
@@ -78,7 +80,7 @@ def _analyse(snapshot: Snapshot, rules: Rules, approval: Approval | None, regist
         streams=_changes(histories, links, rules, approval),
         images=_pruned_images(family, images, blobs),
         blobs=tuple(blobs[digest] for digest in sorted(blobs)),
-        notes=usage.warnings,
+        notes=(*usage.warnings, *(f"protect: {problem}" for problem in idle)),
     )
     return Analysis(plan, usage, family, histories, images, history_rules, links)
 

@@ -226,6 +226,7 @@ def test_a_protected_index_protects_its_members_R18_R22() -> None:
         (("shop/wbe",), ["shop/wbe"]),
         (("shop/web:v2", "shop/web:v*"), ["shop/web:v2"]),
         ((B, "shop/*", "a/*"), ["a/*", B]),
+        (("sha256:*", "sha512:*"), ["sha512:*"]),
     ],
 )
 def test_with_strict_a_pattern_that_matches_nothing_is_an_error_R18(protect: tuple[str, ...], idle: list[str]) -> None:
@@ -240,6 +241,22 @@ def test_with_strict_a_pattern_that_matches_nothing_is_an_error_R18(protect: tup
         f"{pattern!r} matches nothing in this cluster" for pattern in sorted(idle)
     ]
     assert {problem.parameter for problem in raised.value.problems} == {"protect"}
+
+
+def test_without_strict_a_pattern_that_matches_nothing_is_a_note_of_the_plan_R18() -> None:
+    """Somebody believes that something is protected by it."""
+    objects = [image(A), image_stream("shop/web", v1=[A])]
+    assert analysed(*objects, protect=("shop/wbe", "shop/web", "web:v1")).plan.notes == (
+        "protect: 'shop/wbe' matches nothing in this cluster",
+        "protect: 'web:v1' matches nothing in this cluster",
+    )
+    assert analysed(*objects).plan.notes == ()
+
+
+def test_streams_without_tags_and_revisions_without_images_are_matched_R18() -> None:
+    protect = ("shop/empty", B, "sha256:*")
+    objects = [image_stream("shop/empty"), image_stream("shop/web", v1=[B])]
+    assert analysed(*objects, protect=protect, strict=True).plan.notes == ()
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,7 @@ def problems(given: dict[str, Any], **more: Any) -> dict[str, str]:
         ("references", "all", "takes 'extended' or 'oc', not 'all'"),
         ("extra_referrers", ["argo-rollout"], f"knows no preset 'argo-rollout', did you mean 'argo-rollouts'?; there are {KNOWN}"),
         ("protect", ["justaname"], "'justaname' is none of namespace/stream, namespace/stream:tag and a digest (* and ? are wildcards)"),
+        ("protect", ["a/b@x:1"], "'a/b@x:1' is none of namespace/stream, namespace/stream:tag and a digest (* and ? are wildcards)"),
         ("approved_plan", "/not/there", "there is no file '/not/there'"),
         ("as_of", "yesterday", "takes an RFC 3339 time like 2026-01-31T12:00:00Z, not 'yesterday'"),
         ("as_of", "2026-01-31T12:00:00", "'2026-01-31T12:00:00' does not say in which time zone it is; append Z for UTC"),
