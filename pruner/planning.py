@@ -42,7 +42,7 @@ async def make_plan(api: Api, settings: Settings, *, progress: Progress = silent
     check_view(snapshot, settings)
     if approved is not None:
         check_approved(approved, snapshot)
-    asked, notes = rules(settings), [*_absent(snapshot)]
+    asked, notes = rules(settings), [*_absent(snapshot), *_unprotected(snapshot, settings)]
     registry = None
     if asked.prune_registry:
         progress("looking for the registry")
@@ -116,6 +116,13 @@ def _absent(snapshot: Snapshot) -> list[str]:
     if not snapshot.absent:
         return []
     return [f"not served by this cluster, so without objects: {', '.join(snapshot.absent)}"]
+
+
+def _unprotected(snapshot: Snapshot, settings: Settings) -> list[str]:
+    """What of extra_referrers protects nothing, though somebody may believe that it does."""
+    if settings.extra_referrers and settings.references == "oc":
+        return ["extra_referrers protect nothing with references: oc; set references to extended"]
+    return [f"extra_referrers: nothing stands at {path}, in any object of the kind" for path in snapshot.idle_paths]
 
 
 def _without_registry(asked: Rules, notes: list[str]) -> tuple[Rules, list[str]]:

@@ -19,6 +19,11 @@ class Family:
                 indexes[member].append(image.name)
         self._indexes: Mapping[str, list[str]] = indexes
 
+    @property
+    def nested(self) -> bool:
+        """Whether there is any index at all."""
+        return bool(self._indexes)
+
     def indexes(self, digest: str) -> tuple[str, ...]:
         """The indexes that name this digest themselves, sorted."""
         return tuple(sorted(self._indexes.get(digest, ())))

@@ -146,7 +146,7 @@ class HistoryRules:
     def _used_in(self, stream: ImageStream) -> Mapping[str, Users]:
         """Users by digest in this stream: with the extended rules also of indexes of what is current in a used tag (R12)."""
         used = self.used_digests.get(stream.name, {})
-        if self.rules.references != "extended":
+        if self.rules.references != "extended" or not self.family.nested:
             return used
         above: defaultdict[str, set[str]] = defaultdict(set)
         for digest, users in current_uses(stream, self.usage):

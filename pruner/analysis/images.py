@@ -7,7 +7,7 @@ reached from a kept one through manifest lists and indexes is kept as well.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 
 from pruner.analysis.family import Family
@@ -26,7 +26,7 @@ _UNUSED = prune("R22", "no image stream names it, and nothing uses it")
 
 
 class ImageRules:
-    """The rules for Images, made ready once for a snapshot and the revisions that go: who uses what, what revisions name."""
+    """The rules for Images, made ready once for a snapshot: who uses what, and the digests that revisions named which go."""
 
     def __init__(
         self,
@@ -34,7 +34,7 @@ class ImageRules:
         rules: Rules,
         usage: Usage,
         family: Family,
-        histories: Iterable[StreamHistory],
+        dropped: set[str],
         protection: Protection,
         approval: Approval | None,
     ) -> None:
@@ -43,21 +43,19 @@ class ImageRules:
         self.family = family
         self.protection = protection
         self.approval = approval
-        self.named, self.dropped = _names(histories)
-        if approval is not None:
-            self.dropped |= approval.dropped
+        self.dropped = dropped if approval is None else dropped | approval.dropped
         self.used = _used(snapshot, rules, usage, family)
         age = rules.keep_younger_than
         self.young_after = None if age is None else age_limit(snapshot.as_of, age)
 
-    def decide(self) -> dict[str, Decision]:
-        """The decision on every Image, by digest."""
+    def decide(self, named: Mapping[str, list[str]]) -> dict[str, Decision]:
+        """The decision on every Image, by digest. `named` are the tags that name each after the change."""
         decisions: dict[str, Decision] = {}
         # Images of the same tags, as revisions of one are, share the decision that says so.
         by_names: dict[tuple[str, ...], Decision] = {}
         for image in self.images:
             decisions[image.name] = (
-                _by_name(self.named.get(image.name), by_names)
+                _by_name(named.get(image.name), by_names)
                 or self.unnamed(image)
                 or _by_approval(image, self.approval)
                 or _UNUSED
@@ -74,7 +72,7 @@ class ImageRules:
         )
 
 
-def _names(histories: Iterable[StreamHistory]) -> tuple[dict[str, list[str]], set[str]]:
+def names(histories: Iterable[StreamHistory]) -> tuple[dict[str, list[str]], set[str]]:
     """Which tags name each digest after the change, and which digests are named by items that go."""
     named: defaultdict[str, list[str]] = defaultdict(list)
     dropped: set[str] = set()
@@ -107,7 +105,7 @@ def _uses(snapshot: Snapshot, usage: Usage, family: Family) -> Iterator[tuple[st
         for image in family.images.values():
             if image.config in usage.anywhere:
                 yield image.name, usage.anywhere[image.config]
-    for stream in snapshot.streams:
+    for stream in snapshot.streams if family.nested else ():
         # The current image itself is kept as one that is named; an index above it may be named by nothing.
         for digest, users in current_uses(stream, usage):
             yield from ((index, users) for index in family.above(digest))

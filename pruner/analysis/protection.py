@@ -38,6 +38,8 @@ class Protection:
     def match_image(self, digest: str) -> str | None:
         if digest in self._whole:
             return digest
+        if not self._images:
+            return None
         return next((pattern for pattern, expression in self._images if expression.fullmatch(digest)), None)
 
     def idle(self, streams: Iterable[ImageStream], images: Iterable[str]) -> list[str]:

@@ -13,7 +13,7 @@ import msgspec
 from pruner.analysis.blobs import Links, approved_links, doomed_blobs
 from pruner.analysis.family import Family
 from pruner.analysis.history import HistoryRules, StreamHistory
-from pruner.analysis.images import ImageRules
+from pruner.analysis.images import ImageRules, names
 from pruner.analysis.protection import Protection
 from pruner.analysis.usage import Usage, find_usage
 from pruner.cluster.memory import no_search_for_cycles
@@ -65,8 +65,9 @@ def _analyse(snapshot: Snapshot, rules: Rules, approval: Approval | None, regist
     history_rules = HistoryRules(snapshot, rules, usage, family, protection, approval)
     streams = sorted(snapshot.streams, key=lambda stream: (stream.metadata.namespace, stream.metadata.name))
     histories = tuple(history_rules.decide(stream) for stream in streams)
-    image_rules = ImageRules(snapshot, rules, usage, family, histories, protection, approval)
-    images = image_rules.decide()
+    named, dropped = names(histories)
+    image_rules = ImageRules(snapshot, rules, usage, family, dropped, protection, approval)
+    images = image_rules.decide(named)
     deletes_blobs = rules.prune_registry and (registry is None or registry.deletes_blobs)
     blobs = doomed_blobs(family, images, snapshot.blob_sizes) if deletes_blobs else {}
     if approval is not None and not approval.blobs.issuperset(blobs):

@@ -18,9 +18,12 @@ from docker_image.reference import InvalidReference, Reference
 _CACHED = 8192
 """Pull specs that are remembered. Equal ones stand close together: objects are listed by namespace."""
 
-_DIGEST = re.compile(r"[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[a-zA-Z0-9=_-]+")
 _HEXADECIMAL = {"sha256": 64, "sha384": 96, "sha512": 128, "blake3": 64}
 """Algorithms whose encoding is fixed: lower case hexadecimal digits, so many of them."""
+_DIGEST = re.compile(
+    "|".join(f"{algorithm}:[0-9a-f]{{{digits}}}" for algorithm, digits in _HEXADECIMAL.items())
+    + rf"|(?!(?:{'|'.join(_HEXADECIMAL)}):)[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[a-zA-Z0-9=_-]+"
+)
 
 
 class InvalidPullSpecError(ValueError):
@@ -48,11 +51,12 @@ class PullSpec(msgspec.Struct, frozen=True):
 
 def is_digest(text: str) -> bool:
     """Whether this is a digest by OCI's grammar, of a registered algorithm or of another one."""
-    if not _DIGEST.fullmatch(text):
-        return False
-    algorithm, encoded = text.split(":", 1)
-    digits = _HEXADECIMAL.get(algorithm)
-    return digits is None or re.fullmatch(rf"[0-9a-f]{{{digits}}}", encoded) is not None
+    return _DIGEST.fullmatch(text) is not None
+
+
+def is_registered_digest(text: str) -> bool:
+    """Whether this is a digest of an algorithm that is known, and so no name with a tag."""
+    return text.partition(":")[0] in _HEXADECIMAL and is_digest(text)
 
 
 @lru_cache(maxsize=_CACHED)

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from pruner.analysis.pullspec import InvalidPullSpecError, PullSpec, is_digest, parse_pull_spec
+from pruner.analysis.pullspec import InvalidPullSpecError, PullSpec, is_digest, is_registered_digest, parse_pull_spec
 from pruner.analysis.references import Reference, references_of, references_of_stream, resolves_names
 from pruner.cluster.objects import BEGINNING, ImageStream, Referrer, Snapshot, moment
 from pruner.errors import InvalidReferencesError
@@ -118,6 +118,9 @@ class _Collector:
 
     def _add_one(self, user: str, reference: Reference, referrer: Referrer | None) -> None:
         match reference.form:
+            case "pull spec" | "DockerImage" if is_registered_digest(reference.text):
+                # An image ID instead of a name, which container runtimes take as well: it reads as a pull spec `sha256` with a tag.
+                self._add_digest(user, None, reference.text)
             case "pull spec" | "DockerImage":
                 self._add_pull_spec(user, parse_pull_spec(reference.text), reference.namespace, referrer)
             case "ImageStreamTag":

@@ -19,9 +19,9 @@ from pruner.analysis import find_usage
 from pruner.analysis.family import Family
 from pruner.analysis.usage import Usage, local_lookups
 from pruner.cluster.api import Api
-from pruner.cluster.objects import ImageOnTheWire, ImageStream, Referrer, Snapshot, Workload
-from pruner.cluster.resources import IMAGE_STREAMS, IMAGES, Resource
-from pruner.cluster.snapshot import compact, extra_referrer, kinds_of
+from pruner.cluster.objects import ControllerRevision, ImageOnTheWire, ImageStream, Referrer, Snapshot, Workload
+from pruner.cluster.resources import CONTROLLER_REVISIONS, IMAGE_STREAMS, IMAGES, Resource
+from pruner.cluster.snapshot import compact, extra_referrer, kinds_of, revision_referrer
 from pruner.errors import ClusterError, ExpiredError, InvalidReferencesError
 from pruner.plan import PrunedImage
 from pruner.settings import PodSource, Settings, rules
@@ -125,6 +125,8 @@ class Watcher:
                 self._take_stream(msgspec.json.decode(raw, type=ImageStream))
             elif source is not None:
                 self._take_referrer(extra_referrer(source, msgspec.json.decode(raw)))
+            elif resource == CONTROLLER_REVISIONS:
+                self._take_referrer(revision_referrer(msgspec.json.decode(raw, type=ControllerRevision)))
             else:
                 self._take_referrer(Referrer(resource.kind, msgspec.json.decode(raw, type=Workload)))
         except (msgspec.DecodeError, InvalidReferencesError) as error:

@@ -161,6 +161,13 @@ class RevisionData(msgspec.Struct, frozen=True, gc=False):
     spec: WorkloadSpec | None = None
 
 
+class ControllerRevision(msgspec.Struct, frozen=True, gc=False):
+    """A ControllerRevision; what its `data` is, only the controller knows that wrote it."""
+
+    metadata: WorkloadMeta
+    data: msgspec.Raw = msgspec.Raw(b"null")
+
+
 class Workload(msgspec.Struct, frozen=True, gc=False):
     """Any object that uses images. `data` is a ControllerRevision's."""
 
@@ -336,8 +343,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """What a cluster has, read in the order that makes no use older than what it uses (DECISIONS R2).
 
     `cluster` identifies it; `as_of` is the time that ages are measured against (UTC); `blob_sizes` are bytes by digest,
-    as far as the API knows them; `absent` names the kinds that the cluster does not serve; `resource_versions` say for each
-    kind from where a watch would go on.
+    as far as the API knows them; `absent` names the kinds that the cluster does not serve; `idle_paths` the paths of `extra_referrers`
+    at which no object has anything; `resource_versions` say for each kind from where a watch would go on.
     """
 
     cluster: str
@@ -348,4 +355,5 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     referrers: tuple[Referrer, ...] = ()
     blob_sizes: dict[str, int] = {}
     absent: tuple[str, ...] = ()
+    idle_paths: tuple[str, ...] = ()
     resource_versions: dict[str, str] = {}

@@ -21,6 +21,7 @@ from pruner.cluster.api import Api, decoder_of_pages
 from pruner.cluster.memory import no_search_for_cycles
 from pruner.cluster.objects import (
     WITH_CONFIG,
+    ControllerRevision,
     Image,
     ImageLimit,
     ImageOnTheWire,
@@ -29,6 +30,7 @@ from pruner.cluster.objects import (
     NamedTagEventList,
     Page,
     Referrer,
+    RevisionData,
     Snapshot,
     TagEvent,
     Workload,
@@ -46,7 +48,7 @@ from pruner.cluster.resources import (
     Resource,
 )
 from pruner.errors import ClusterError, ExpiredError, ForbiddenError, NotFoundError, UnsafePlanError
-from pruner.settings import PodSource, References
+from pruner.settings import PRESETS, PodSource, References
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -56,6 +58,8 @@ RESTARTS: Final = 3
 
 _IMAGE_LIMIT: Final = "openshift.io/Image"
 
+_PRESETS: Final = frozenset(source for sources in PRESETS.values() for source in sources)
+
 Progress = Callable[[str], None]
 """Told, in a few words, what is being done."""
 
@@ -63,6 +67,7 @@ _images = decoder_of_pages(ImageOnTheWire)
 _streams = decoder_of_pages(ImageStream)
 _limits = decoder_of_pages(LimitRange)
 _workloads = decoder_of_pages(Workload)
+_revisions = decoder_of_pages(ControllerRevision)
 _raw = decoder_of_pages(msgspec.Raw)
 
 
@@ -115,6 +120,7 @@ async def _take_snapshot(
         referrers=tuple(referrer for found in referrers for referrer in found),
         blob_sizes=sizes,
         absent=tuple(sorted(reading.absent)),
+        idle_paths=tuple(sorted(reading.idle_paths)),
         resource_versions=reading.versions,
     )
 
@@ -163,6 +169,16 @@ async def identify(api: Api) -> str:
     return api.server
 
 
+class _Version(msgspec.Struct, frozen=True):
+    version: str = ""
+
+
+class _Group(msgspec.Struct, frozen=True):
+    """A group of the API, as discovery shows it."""
+
+    versions: tuple[_Version, ...] = ()
+
+
 class _Reading:
     """One reading of a cluster: what is gathered on the way besides the objects."""
 
@@ -170,6 +186,7 @@ class _Reading:
         self.api = api
         self.progress = progress
         self.absent: set[str] = set()
+        self.idle_paths: set[str] = set()
         self.versions: dict[str, str] = {}
 
     async def list_all(
@@ -180,6 +197,7 @@ class _Reading:
         Begins again when the list expires (410).
         """
         if not await self.api.serves(resource):
+            await self._check_other_versions(resource)
             self.absent.add(resource.name)
             return []
         for _ in range(RESTARTS):
@@ -192,6 +210,22 @@ class _Reading:
         raise ClusterError(
             f"{self.api.server}: the list of {resource.name} has expired {RESTARTS} times before it was read"
         )
+
+    async def _check_other_versions(self, resource: Resource) -> None:
+        """Raise ClusterError where the cluster serves the kind in another version: it has objects, and they would not be seen (R3)."""
+        if not resource.group:
+            return
+        try:
+            group = await self.api.read_path(f"/apis/{resource.group}", _Group)
+        except NotFoundError:
+            return
+        for found in group.versions:
+            other = msgspec.structs.replace(resource, version=found.version)
+            if found.version != resource.version and await self.api.serves(other):
+                raise ClusterError(
+                    f"{self.api.server}: {resource.name} is served as {found.version} and not as {resource.version}, so what it uses "
+                    "cannot be seen; for a kind of extra_referrers give that version"
+                )
 
     async def _gather(
         self, resource: Resource, decoder: msgspec.json.Decoder[Page[T]], take: Callable[[list[T]], object]
@@ -239,6 +273,8 @@ class _Reading:
         )
 
     async def referrers(self, resource: Resource) -> list[Referrer]:
+        if resource == CONTROLLER_REVISIONS:
+            return await self.list_all(resource, _revisions, lambda revisions: map(revision_referrer, revisions))
         return await self.list_all(
             resource, _workloads, lambda workloads: [Referrer(resource.kind, workload) for workload in workloads]
         )
@@ -246,9 +282,28 @@ class _Reading:
     async def extra_referrers(self, source: PodSource) -> list[Referrer]:
         """Objects of a kind that `extra_referrers` names (R13)."""
         resource = Resource(source.group, source.version, source.resource)
-        return await self.list_all(
-            resource, _raw, lambda found: [extra_referrer(source, msgspec.json.decode(raw)) for raw in found]
-        )
+        idle = {*source.template, *source.images}
+
+        def read(raw: msgspec.Raw) -> Referrer:
+            found = msgspec.json.decode(raw)
+            referrer = extra_referrer(source, found)
+            idle.difference_update([path for path in idle if stands_at(source, path, found)])
+            return referrer
+
+        referrers = await self.list_all(resource, _raw, lambda found: map(read, found))
+        if referrers and source not in _PRESETS:
+            self._check_paths(source, idle, len(referrers))
+        return referrers
+
+    def _check_paths(self, source: PodSource, idle: set[str], count: int) -> None:
+        """Raise ClusterError for the path of a template that no object has: it is misspelt, or what they use is elsewhere."""
+        misspelt = [path for path in source.template if path in idle]
+        if misspelt:
+            raise ClusterError(
+                f"{self.api.server}: extra_referrers: none of {count} {source.name} has containers at {' or '.join(misspelt)}, so what "
+                "they use is not known; give the path of the pod template"
+            )
+        self.idle_paths.update(f"{path} of {source.name}" for path in idle)
 
 
 def compact(images: Iterable[ImageOnTheWire], sizes: dict[str, int]) -> Iterable[Image]:
@@ -329,6 +384,17 @@ def image_limits(limit_range: LimitRange, server: str) -> Iterable[ImageLimit]:
             yield ImageLimit(meta.namespace, meta.name, quantity)
 
 
+def revision_referrer(revision: ControllerRevision) -> Referrer:
+    """What a DaemonSet or StatefulSet would roll back to (R10)."""
+    try:
+        data = msgspec.json.decode(revision.data, type=RevisionData | None)
+    except msgspec.ValidationError:
+        # Another controller's, such as a virtual machine's preferences, in which the same names mean other things. Those of
+        # DaemonSets and StatefulSets are always understood.
+        data = None
+    return Referrer(CONTROLLER_REVISIONS.kind, Workload(revision.metadata, data=data))
+
+
 def extra_referrer(source: PodSource, found: dict[str, Any]) -> Referrer:
     """What an object of a further kind uses: its pod templates or pod specs, and its image fields (R13).
 
@@ -339,12 +405,10 @@ def extra_referrer(source: PodSource, found: dict[str, Any]) -> Referrer:
     try:
         workload = msgspec.convert({"metadata": found.get("metadata") or {}}, Workload)
         for path in source.template:
-            for where, template in at_path(found, path):
-                texts.extend(_images_of_template(where, template))
-        for wanted in source.images:
-            texts.extend(
-                (path, msgspec.convert(value, str)) for path, value in at_path(found, wanted) if value is not None
-            )
+            for template in at_path(found, path):
+                texts.extend(_images_of_template(path, template))
+        for path in source.images:
+            texts.extend((path, msgspec.convert(value, str)) for value in at_path(found, path) if value is not None)
     except msgspec.ValidationError as error:
         name = found.get("metadata") or {}
         raise ClusterError(
@@ -354,10 +418,21 @@ def extra_referrer(source: PodSource, found: dict[str, Any]) -> Referrer:
     return Referrer(kind, workload, tuple((path, text) for path, text in texts if text.strip()))
 
 
-def _images_of_template(where: str, template: Any) -> Iterable[tuple[str, str]]:
-    """The images of a pod template, or of a pod spec that stands there itself."""
+def stands_at(source: PodSource, path: str, found: dict[str, Any]) -> bool:
+    """Whether the object has containers at the path of a template, or anything at that of an image."""
+    if path in source.template:
+        return any(spec is not None and spec.containers for spec in map(_pod_spec, at_path(found, path)))
+    return any(value is not None for value in at_path(found, path))
+
+
+def _pod_spec(template: Any) -> WorkloadSpec | None:
+    """The spec in a pod template, or a pod spec that stands there itself."""
     inner = template.get("spec", template) if isinstance(template, dict) else template
-    spec = msgspec.convert(inner, WorkloadSpec | None)
+    return msgspec.convert(inner, WorkloadSpec | None)
+
+
+def _images_of_template(where: str, template: Any) -> Iterable[tuple[str, str]]:
+    spec = _pod_spec(template)
     if spec is None:
         return
     for place, containers in (
@@ -371,8 +446,8 @@ def _images_of_template(where: str, template: Any) -> Iterable[tuple[str, str]]:
             yield f"{where}, volume {volume.name!r}", volume.image.reference
 
 
-def at_path(value: Any, path: str) -> Iterable[tuple[str, Any]]:
-    """The values at a dotted path, each with where it was; `*` steps over a list or a map."""
+def at_path(value: Any, path: str) -> Iterable[Any]:
+    """The values at a dotted path; `*` steps over a list or a map."""
     step, _, rest = path.partition(".")
     if step == "*":
         members = value if isinstance(value, list) else list(value.values()) if isinstance(value, dict) else []
@@ -382,4 +457,4 @@ def at_path(value: Any, path: str) -> Iterable[tuple[str, Any]]:
         if rest:
             yield from at_path(member, rest)
         else:
-            yield path, member
+            yield member

@@ -71,6 +71,20 @@ def test_a_group_that_discovery_does_not_show_has_no_objects_R3(sandbox_with: St
     assert any("deploymentconfigs.apps.openshift.io" in note for note in plan(settings_for(sandbox)).notes)
 
 
+def test_extra_referrers_that_protect_nothing_are_noted_R13(sandbox: RunningSandbox) -> None:
+    pods = {
+        "group": "apps",
+        "version": "v1",
+        "resource": "deployments",
+        "template": "spec.template",
+        "images": "spec.tool",
+    }
+    found = plan(settings_for(sandbox, extra_referrers=[pods]))
+    assert "extra_referrers: nothing stands at spec.tool of deployments.apps, in any object of the kind" in found.notes
+    found = plan(settings_for(sandbox, extra_referrers=["tekton"], references="oc"))
+    assert "extra_referrers protect nothing with references: oc; set references to extended" in found.notes
+
+
 def test_a_cluster_without_images_api_is_not_taken_for_an_empty_one(sandbox_with: StartSandbox) -> None:
     sandbox = sandbox_with("--without-group", "image.openshift.io")
     with pytest.raises(ClusterError, match="is it an OpenShift cluster"):

@@ -502,6 +502,17 @@ def test_oc_does_not_count_what_runs_R11() -> None:
     assert usage(pod("shop/run", running=[A]), references="oc") == Usage()
 
 
+@pytest.mark.parametrize("user", [deployment("shop/x", A), build("shop/x", from_("DockerImage", A))])
+def test_a_digest_alone_is_used_and_is_no_name_with_a_tag_R12(user: Referrer) -> None:
+    found = usage(user, image_stream("shop/sha256", local=True))
+    assert list(found.anywhere) == [A]
+    assert found.tags == {}
+    assert usage(user, references="oc") == Usage()
+    assert tags(deployment("shop/x", "sha256:latest"), image_stream("shop/sha256", local=True)) == [
+        "shop/sha256:latest"
+    ]
+
+
 def test_oc_counts_no_digest_beyond_its_stream_R12() -> None:
     found = usage(deployment("x/y", f"{WEB}@{A}"), references="oc")
     assert found.digests == {("shop/web", A): ("Deployment x/y",)}

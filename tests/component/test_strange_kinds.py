@@ -1,0 +1,118 @@
+"""Kinds that are not as they are expected: served in another version, with other contents, or without what a path says (R3, R10, R13)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.types import Receive, Scope, Send
+
+from pruner.analysis import find_usage
+from pruner.cluster.api import Api
+from pruner.cluster.connection import connect
+from pruner.cluster.objects import Snapshot
+from pruner.cluster.snapshot import take_snapshot
+from pruner.errors import ClusterError
+from pruner.settings import Rules, read
+from tests.component.small_servers import served
+
+IMAGES: dict[str, list[dict[str, Any]]] = {"image.openshift.io/v1/images": [], "image.openshift.io/v1/imagestreams": []}
+WEB = "registry:5000/shop/web:v1"
+SPEC = {"containers": [{"name": "main", "image": WEB}]}
+FLEETS = {"group": "acme.io", "version": "v1", "resource": "fleets"}
+
+
+@contextmanager
+def cluster(objects: dict[str, list[dict[str, Any]]]) -> Iterator[str]:
+    """An API server with these kinds, `group/version/plural`, and their objects."""
+    kinds = [tuple(kind.split("/")) for kind in (IMAGES | objects)]
+
+    def answer(path: str) -> dict[str, Any] | None:
+        match path.strip("/").split("/"):
+            case ["apis", group]:
+                versions = sorted({version for found, version, _ in kinds if found == group})
+                return {"versions": [{"version": version} for version in versions]} if versions else None
+            case ["apis", group, version]:
+                plurals = [{"name": plural} for *root, plural in kinds if root == [group, version]]
+                return {"resources": plurals} if plurals else None
+            case ["apis", *kind] if tuple(kind) in kinds:
+                return {"metadata": {"resourceVersion": "1"}, "items": (IMAGES | objects)["/".join(kind)]}
+        return None
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        found = answer(Request(scope).url.path)
+        await (Response(status_code=404) if found is None else JSONResponse(found))(scope, receive, send)
+
+    with served(application) as url:
+        yield url
+
+
+def snapshot_of(objects: dict[str, list[dict[str, Any]]], *extra: dict[str, Any]) -> Snapshot:
+    async def take(url: str) -> Snapshot:
+        settings = read({"host": url, "api_key": "token", "extra_referrers": list(extra)})
+        async with Api(connect(settings)) as api:
+            return await take_snapshot(api, extra_referrers=settings.extra_referrers)
+
+    with cluster(objects) as url:
+        return asyncio.run(take(url))
+
+
+def tags_used(found: Snapshot) -> set[tuple[str, str]]:
+    return set(find_usage(found, Rules()).tags)
+
+
+def named(name: str, **content: Any) -> dict[str, Any]:
+    return {"metadata": {"namespace": "shop", "name": name}, **content}
+
+
+def test_a_kind_that_is_served_in_another_version_is_not_taken_for_one_without_objects_R3() -> None:
+    with pytest.raises(ClusterError, match=r"cronjobs\.batch is served as v1beta1 and not as v1"):
+        snapshot_of({"batch/v1/jobs": [], "batch/v1beta1/cronjobs": []})
+    with pytest.raises(ClusterError, match=r"fleets\.acme\.io is served as v2 and not as v1.*give that version"):
+        snapshot_of({"acme.io/v2/fleets": []}, {**FLEETS, "images": "spec.image"})
+
+
+def test_a_kind_that_its_group_does_not_have_has_no_objects_R3() -> None:
+    absent = snapshot_of({"batch/v1/jobs": [], "batch/v1beta1/others": []}).absent
+    assert {"cronjobs.batch", "pods"} <= set(absent)
+    assert "jobs.batch" not in absent
+
+
+def test_controller_revisions_of_other_controllers_are_passed_over_R10() -> None:
+    preference = {"spec": {"volumes": {"preferredStorageClassName": "fast"}, "triggers": "none"}}
+    revisions = [
+        named("vm-1", data=preference),
+        named("odd-1", data="text"),
+        named("null-1", data=None),
+        named("none-1"),
+        named("web-1", data={"spec": {"template": {"spec": SPEC}}}),
+    ]
+    found = snapshot_of({"apps/v1/controllerrevisions": revisions})
+    assert [each.workload.metadata.name for each in found.referrers] == ["vm-1", "odd-1", "null-1", "none-1", "web-1"]
+    assert tags_used(found) == {("shop/web", "v1")}
+
+
+@pytest.mark.parametrize("path", ["spec.templat", "spec", "metadata.template"])
+def test_the_path_of_a_template_that_no_object_has_is_an_error_R13(path: str) -> None:
+    fleets = [named("a", spec={"template": {"spec": SPEC}}), named("b", spec={})]
+    with pytest.raises(ClusterError, match=rf"none of 2 fleets\.acme\.io has containers at {path}"):
+        snapshot_of({"acme.io/v1/fleets": fleets}, {**FLEETS, "template": path})
+
+
+def test_one_object_with_a_template_at_the_path_is_enough_R13() -> None:
+    fleets = [named("b", spec={}), named("a", spec={"template": {"spec": SPEC}})]
+    found = snapshot_of({"acme.io/v1/fleets": fleets}, {**FLEETS, "template": "spec.template", "images": "spec.tool"})
+    assert tags_used(found) == {("shop/web", "v1")}
+    assert found.idle_paths == ("spec.tool of fleets.acme.io",)
+
+
+def test_a_kind_without_objects_and_a_preset_may_have_nothing_at_their_paths_R13() -> None:
+    objects = {"acme.io/v1/fleets": [], "argoproj.io/v1alpha1/rollouts": [named("a", spec={"workloadRef": {}})]}
+    found = snapshot_of(objects, {**FLEETS, "template": "spec.templat"}, "argo-rollouts")  # type: ignore[arg-type]
+    assert found.idle_paths == ()
+    assert tags_used(found) == set()
