@@ -238,9 +238,9 @@ def ignored_references(facts: Facts, _options: Options) -> Iterator[str]:
 
 def certificates(facts: Facts, _options: Options) -> Iterator[str]:
     settings, registry = facts.settings, facts.plan.registry
-    if not settings.validate_certs:
+    if not settings.certs_validated:
         yield "validate_certs is false: whoever answers is believed to be the cluster"
-    if not settings.registry_certs_validated and settings.validate_certs:
+    if not settings.registry_certs_validated and settings.certs_validated:
         yield "registry_validate_certs is false: whoever answers is believed to be the registry"
     if (settings.host or "").startswith("http://"):
         yield f"the API server is asked without TLS: {settings.host}"

@@ -1,9 +1,9 @@
 """What is asked for: every parameter once, and the `Settings` that they are read into.
 
 `PARAMETERS` is the only place that knows a parameter's name, aliases, type, default, environment variable, help and
-check; the table of the README, the schema in Pulumi.yaml and the resource's docstring are made from it. `read` takes what the
-program, the stack configuration and the environment say, the first one that says something winning (PARAMETERS.md),
-and gives a frozen `Settings` or a `SettingsError` that lists everything that is wrong. It contacts nothing.
+check; the table of the README, the schema in Pulumi.yaml and the resource's docstring are made from it. `read` takes what is
+given (by the program, or the stack configuration) and what the environment says, the first one that says something winning
+(PARAMETERS.md), and gives a frozen `Settings` or a `SettingsError` that lists everything that is wrong. It contacts nothing.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, Literal, cast
 from urllib.parse import urlsplit
 
 import msgspec
+import yaml
 
 from pruner.errors import Problem, SettingsError
 
@@ -94,7 +95,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ca_cert: str | None = None
     client_cert: str | None = None
     client_key: str | None = None
-    validate_certs: bool = True
+    validate_certs: bool | None = None
     kubeconfig: str | dict[str, Any] | None = None
     context: str | None = None
     persist_config: bool = False
@@ -124,9 +125,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return f"Settings({', '.join(shown)})"
 
     @property
+    def certs_validated(self) -> bool:
+        """`validate_certs`, true where it is not given; given, it wins over what a kubeconfig says."""
+        return self.validate_certs is not False
+
+    @property
     def registry_certs_validated(self) -> bool:
         """`registry_validate_certs`, which is what `validate_certs` is where it is not given."""
-        return self.validate_certs if self.registry_validate_certs is None else self.registry_validate_certs
+        return self.certs_validated if self.registry_validate_certs is None else self.registry_validate_certs
 
 
 DEFAULT_KEEP_YOUNGER_THAN: Final = 60
@@ -191,7 +197,7 @@ def _boolean(value: object) -> bool:
     raise _UnfitError(f"takes true or false, not {value!r}")
 
 
-def _integer(value: object, least: int = 0) -> int:
+def _integer(value: object, least: int = 0, most: int | None = None) -> int:
     if isinstance(value, bool):
         raise _UnfitError(f"takes a whole number, not {value!r}")
     try:
@@ -203,12 +209,18 @@ def _integer(value: object, least: int = 0) -> int:
         raise _UnfitError(f"takes a whole number, not {value!r}")
     if whole < least:
         raise _UnfitError(f"must be at least {least}, not {whole}")
+    if most is not None and whole > most:
+        raise _UnfitError(f"must be at most {most}, not {whole}")
     return whole
+
+
+LONGEST_AGE: Final = 1_000_000_000
+"""Minutes, 1900 years: no date is so long ago that an age could be longer."""
 
 
 def _minutes(value: object) -> int:
     try:
-        return _integer(value)
+        return _integer(value, most=LONGEST_AGE)
     except _UnfitError as unfit:
         raise _UnfitError(f"{unfit}; it is an age in minutes") from None
 
@@ -225,7 +237,8 @@ def _text(value: object) -> str:
     return value
 
 
-def _secret(value: object) -> str:
+def _header(value: object) -> str:
+    """What is sent in a header."""
     if not isinstance(value, str) or not value:
         raise _UnfitError("takes a text that is not empty")
     if any(ord(character) < 32 for character in value):
@@ -240,9 +253,24 @@ def _namespace(value: object) -> str:
     return text
 
 
+def _path(text: str) -> Path:
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise _UnfitError(f"{text!r} names a user whose home is not known") from None
+
+
+def _is_file(path: Path) -> bool:
+    """Whether there is such a file. A name that is none, and a folder that may not be entered, hold no file either."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
 def _file(value: object) -> str:
-    path = Path(_text(value)).expanduser()
-    if not path.is_file():
+    path = _path(_text(value))
+    if not _is_file(path):
         raise _UnfitError(f"there is no file {str(path)!r}")
     if not os.access(path, os.R_OK):
         raise _UnfitError(f"the file {str(path)!r} may not be read")
@@ -257,8 +285,12 @@ def _certificates(value: object) -> str:
 
 
 def _output(value: object) -> str:
-    path = Path(_text(value)).expanduser()
-    if path.is_dir():
+    path = _path(_text(value))
+    try:
+        is_folder = path.is_dir()
+    except OSError as error:
+        raise _UnfitError(f"{str(path)!r} cannot be a file: {error.strerror}") from None
+    if is_folder:
         raise _UnfitError(f"{str(path)!r} is a folder; give a file")
     return str(path)
 
@@ -270,11 +302,12 @@ def _url(value: object, schemes: tuple[str, ...] = ("http", "https")) -> str:
         port = parts.port
     except ValueError as error:
         raise _UnfitError(f"is not a URL: {error}") from None
-    if parts.scheme not in schemes or not parts.hostname or port == 0:
+    if parts.scheme not in schemes or not parts.hostname or port == 0 or re.search(r"\s", text):
         raise _UnfitError(f"takes a URL like {schemes[-1]}://host:port, not {_without_credentials(text)!r}")
     if parts.query or parts.fragment:
         raise _UnfitError("takes a URL without query and fragment")
-    return text.rstrip("/")
+    # A scheme may be written in capitals; whether there is TLS is seen by it everywhere else.
+    return (parts.scheme + text[len(parts.scheme) :]).rstrip("/")
 
 
 def _without_credentials(text: str) -> str:
@@ -309,7 +342,7 @@ def _registry_url(value: object) -> str:
         raise _UnfitError(f"takes [scheme://]host[:port] without a path, not {_without_credentials(text)!r}")
     if parts.username is not None:
         raise _UnfitError("takes [scheme://]host[:port] without credentials")
-    return text.rstrip("/")
+    return checked if "://" in text else text.rstrip("/")
 
 
 def _kubeconfig(value: object) -> str | dict[str, Any]:
@@ -318,17 +351,24 @@ def _kubeconfig(value: object) -> str | dict[str, Any]:
             raise _UnfitError("is empty")
         return dict(value)
     text = _text(value)
-    if text.lstrip().startswith("{"):
-        try:
-            decoded = msgspec.json.decode(text)
-        except msgspec.DecodeError as error:
-            raise _UnfitError(f"looks like JSON and is none: {error}") from None
-        return _kubeconfig(decoded)
-    paths = [str(Path(path).expanduser()) for path in text.split(os.pathsep) if path]
+    if text.lstrip().startswith("{") or "\n" in text.strip() or re.match(r"\s*\w+: ", text):
+        return _kubeconfig_of_text(text)
+    paths = [str(_path(path)) for path in text.strip().split(os.pathsep) if path]
     # kubectl passes over the files of a joined list that are not there; one of them has to be.
-    if not any(Path(path).is_file() for path in paths):
+    if not any(_is_file(Path(path)) for path in paths):
         raise _UnfitError(f"there is no file {' nor '.join(repr(path) for path in paths)}")
     return os.pathsep.join(paths)
+
+
+def _kubeconfig_of_text(text: str) -> dict[str, Any]:
+    """A kubeconfig that is given by its content, JSON or YAML, as other programs hand it on. No message shows any of it."""
+    try:
+        decoded = msgspec.json.decode(text) if text.lstrip().startswith("{") else yaml.safe_load(text)
+    except (msgspec.DecodeError, yaml.YAMLError):
+        decoded = None
+    if not isinstance(decoded, dict):
+        raise _UnfitError("is neither a path nor the content of a kubeconfig, in YAML or JSON")
+    return dict(decoded)
 
 
 def _texts(value: object) -> tuple[str, ...]:
@@ -343,6 +383,10 @@ def _texts(value: object) -> tuple[str, ...]:
     if not isinstance(value, list | tuple) or not all(isinstance(part, str) and part for part in value):
         raise _UnfitError("takes a list of texts")
     return tuple(cast("list[str]", value))
+
+
+def _groups(value: object) -> tuple[str, ...]:
+    return tuple(_header(group) for group in _texts(value))
 
 
 def _patterns(value: object) -> tuple[str, ...]:
@@ -367,7 +411,7 @@ def _proxy_headers(value: object) -> dict[str, str]:
         if name not in PROXY_HEADERS:
             raise _UnfitError(f"does not know {name!r}{_nearest(name, PROXY_HEADERS)}")
         try:
-            _secret(text)
+            _header(text)
         except _UnfitError as unfit:
             raise _UnfitError(f"{name} {unfit}") from None
         if name != "user_agent" and ":" not in text:
@@ -432,7 +476,10 @@ def _moment(value: object) -> datetime:
         raise _UnfitError(f"takes an RFC 3339 time like 2026-01-31T12:00:00Z, not {text!r}") from None
     if moment.tzinfo is None:
         raise _UnfitError(f"{text!r} does not say in which time zone it is; append Z for UTC")
-    return moment.astimezone(UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise _UnfitError(f"{text!r} is outside of what a calendar has") from None
 
 
 def _deletions(value: object) -> int | Percent:
@@ -506,11 +553,11 @@ PARAMETERS: Final[tuple[Parameter, ...]] = (
         "verify the registry's certificate", "as validate_certs", (), "K8S_AUTH_VERIFY_SSL"),
     Parameter("host", "string", "URL", _api_url,
         "the API server", "from kubeconfig", (), "K8S_AUTH_HOST"),
-    Parameter("api_key", "string", "str", _secret,
+    Parameter("api_key", "string", "str", _header,
         "the bearer token, for the API and the registry", "none", (), "K8S_AUTH_API_KEY", secret=True),
-    Parameter("username", "string", "str", _secret,
+    Parameter("username", "string", "str", _header,
         "name for basic authentication, or for a token by OpenShift's challenge", "none", (), "K8S_AUTH_USERNAME"),
-    Parameter("password", "string", "str", _secret,
+    Parameter("password", "string", "str", _header,
         "the password that belongs to username", "none", (), "K8S_AUTH_PASSWORD", secret=True),
     Parameter("ca_cert", "string", "path", _certificates,
         "file of the CA certificates that the API server's is verified with", "from kubeconfig", ("ssl_ca_cert",),
@@ -527,9 +574,9 @@ PARAMETERS: Final[tuple[Parameter, ...]] = (
         "context of the kubeconfig", "current context", (), "K8S_AUTH_CONTEXT"),
     Parameter("persist_config", "boolean", "bool", _boolean,
         "write refreshed credentials back to the kubeconfig", "false", (), "K8S_AUTH_PERSIST_CONFIG"),
-    Parameter("impersonate_user", "string", "str", _secret,
+    Parameter("impersonate_user", "string", "str", _header,
         "ask as this user", "none", (), "K8S_AUTH_IMPERSONATE_USER"),
-    Parameter("impersonate_groups", "array", "list of str", _texts,
+    Parameter("impersonate_groups", "array", "list of str", _groups,
         "ask as a member of these groups; comma separated in the environment", "none", (), "K8S_AUTH_IMPERSONATE_GROUPS"),
     Parameter("proxy", "string", "URL", _proxy_url,
         "the HTTP proxy; those in the environment's usual variables are not used", "none", (), "K8S_AUTH_PROXY"),
@@ -602,29 +649,28 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, object]:
     return found
 
 
-def read(
-    given: Mapping[str, object],
-    config: Mapping[str, object] | None = None,
-    environ: Mapping[str, str] | None = None,
-) -> Settings:
-    """Read the settings: `given` wins over `config`, which wins over the environment (PARAMETERS.md).
+def read(given: Mapping[str, object], environ: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings: `given`, where the stack configuration is in already, wins over the environment (PARAMETERS.md).
 
     Raises SettingsError with every problem of every parameter at once.
     """
     problems: list[Problem] = []
     merged = _canonical(given, problems)
-    _add(merged, _canonical(config or {}, problems))
     variables = _from_environment(environ or {})
     if "validate_certs" in merged:
         # The registry's follows it; the variable of both means no other thing for one of them.
         variables.pop("registry_validate_certs", None)
-    _add(merged, variables)
+    settled = merged.keys() | settled_by(merged)
+    merged |= {name: value for name, value in variables.items() if name not in settled}
     values: dict[str, Any] = {}
     for name, value in merged.items():
         try:
             values[name] = BY_NAME[name].parse(value)
+            if name == "proxy_headers" and name in variables:
+                # Each of the headers is a parameter of its own.
+                values[name] = _proxy_headers(variables[name]) | values[name]
         except _UnfitError as unfit:
-            problems.append(Problem(name, f"{unfit}{_origin(name, given, config, environ)}"))
+            problems.append(Problem(name, f"{unfit}{_origin(name, given, environ)}"))
     settings = Settings(**values)
     problems.extend(_contradictions(settings, frozenset(merged)))
     if problems:
@@ -636,22 +682,19 @@ _PROOFS: Final = (frozenset({"api_key"}), frozenset({"username", "password"}), f
 """Ways to prove who asks."""
 
 
-def _add(merged: dict[str, object], less: Mapping[str, object]) -> None:
-    """Add what a way with less precedence says, where nothing is said yet.
+def settled_by(given: Iterable[str]) -> frozenset[str]:
+    """Parameters that a way of giving them with less precedence cannot add to those that are `given`.
 
     Of proofs of who asks those of one way count alone: a variable of the machine must not contradict an argument.
     """
-    proofs = {proof for proof in _PROOFS if proof & merged.keys()}
-    others = frozenset().union(*_PROOFS) - frozenset().union(*proofs) if proofs else frozenset[str]()
-    merged |= {name: value for name, value in less.items() if name not in merged.keys() | others}
+    names = {ALIASES.get(name, name) for name in given}
+    proofs = [proof for proof in _PROOFS if proof & names]
+    return frozenset().union(*_PROOFS) - frozenset().union(*proofs) if proofs else frozenset()
 
 
-def _origin(
-    name: str, given: Mapping[str, object], config: Mapping[str, object] | None, environ: Mapping[str, str] | None
-) -> str:
+def _origin(name: str, given: Mapping[str, object], environ: Mapping[str, str] | None) -> str:
     """Where a bad value came from, when it is not where one would look first."""
-    names = {name, *BY_NAME[name].aliases}
-    if names & given.keys() or (config and names & config.keys()) or not environ:
+    if {name, *BY_NAME[name].aliases} & given.keys() or not environ:
         return ""
     return f" (from the environment, {BY_NAME[name].environment})"
 

@@ -134,8 +134,8 @@ def connect(settings: Settings) -> Connection:
         raise SettingsError([Problem("host", "the kubeconfig's cluster has no server: give host")])
     _speak_as_given(settings, configuration)
     configuration.ssl_ca_cert = settings.ca_cert or configuration.ssl_ca_cert
-    if not settings.validate_certs:
-        configuration.verify_ssl = False
+    if settings.validate_certs is not None:
+        configuration.verify_ssl = settings.validate_certs
     return Connection(configuration, settings)
 
 

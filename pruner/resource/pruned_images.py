@@ -17,7 +17,7 @@ from pulumi.dynamic import Resource
 from pulumi.runtime.config import CONFIG
 
 from pruner.resource.provider import OUTPUTS, PrunedImagesProvider
-from pruner.settings import ALIASES, BY_NAME, PARAMETERS, SECRETS
+from pruner.settings import ALIASES, BY_NAME, PARAMETERS, SECRETS, settled_by
 
 NAMESPACE = "pruner"
 """Of the keys in the stack configuration."""
@@ -97,20 +97,26 @@ class PrunedImages(Resource, module="pruner", name="PrunedImages"):
     plan: pulumi.Output[dict[str, Any]]
 
     def __init__(self, name: str, opts: pulumi.ResourceOptions | None = None, **settings: pulumi.Input[Any]) -> None:
-        given = {**_configured(settings), **{key: value for key, value in settings.items() if value is not None}}
+        given = _given(settings)
         secrets = [key for key in given if ALIASES.get(key, key) in SECRETS]
         properties = {key: pulumi.Output.secret(value) if key in secrets else value for key, value in given.items()}
         outputs = dict.fromkeys((*OUTPUTS, "plan"))
         super().__init__(PrunedImagesProvider(), name, {**properties, **outputs}, opts)
 
 
-def _configured(settings: dict[str, Any]) -> dict[str, Any]:
+def _given(arguments: dict[str, Any]) -> dict[str, Any]:
+    """The arguments that say something, and what the stack configuration says about the other parameters."""
+    given = {key: value for key, value in arguments.items() if value is not None}
+    return {**_configured(given), **given}
+
+
+def _configured(given: dict[str, Any]) -> dict[str, Any]:
     """What the stack configuration says about parameters that no argument gives, by whichever of their names."""
     config = pulumi.Config(NAMESPACE)
-    given = {ALIASES.get(key, key) for key, value in settings.items() if value is not None}
+    settled = {ALIASES.get(key, key) for key in given} | settled_by(given)
     found: dict[str, Any] = {}
     for parameter in PARAMETERS:
-        if parameter.name in given:
+        if parameter.name in settled:
             continue
         for key in (parameter.name, *parameter.aliases):
             secret = parameter.name in SECRETS or pulumi.runtime.is_config_secret(config.full_key(key))

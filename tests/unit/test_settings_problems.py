@@ -30,6 +30,7 @@ def problems(given: dict[str, Any], **more: Any) -> dict[str, str]:
         ("keep_younger_than", True, "takes a whole number, not True; it is an age in minutes"),
         ("keep_younger_than", "inf", "takes a whole number, not 'inf'; it is an age in minutes"),
         ("keep_younger_than", "nan", "takes a whole number, not 'nan'; it is an age in minutes"),
+        ("keep_younger_than", 10**30, f"must be at most 1000000000, not {10**30}; it is an age in minutes"),
         ("namespace", "Shop", "'Shop' is not a namespace's name: lower case letters, digits and dashes, at most 63"),
         ("namespace", " ", "is empty"),
         ("registry_url", "https://registry/path", "takes [scheme://]host[:port] without a path, not 'https://registry/path'"),
@@ -38,16 +39,22 @@ def problems(given: dict[str, Any], **more: Any) -> dict[str, str]:
         ("registry_url", "user:pw@registry", "takes [scheme://]host[:port] without credentials"),
         ("registry_ca_cert", "/not/there", "there is no file '/not/there'"),
         ("host", "api.example.org", "takes a URL like https://host:port, not 'api.example.org'"),
+        ("host", "https://a b", "takes a URL like https://host:port, not 'https://a b'"),
+        ("host", "https://2001:db8::1:6443", "is not a URL: Port could not be cast to integer value as 'db8::1:6443'"),
         ("host", "https://api:0", "takes a URL like https://host:port, not 'https://api:0'"),
         ("host", "https://api?x=y", "takes a URL without query and fragment"),
         ("host", "https://u:p@api", "takes a URL without credentials in it: give username and password, or api_key"),
         ("api_key", "two\nlines", "contains a line break or another control character, which a header cannot carry"),
         ("api_key", "", "takes a text that is not empty"),
         ("ca_cert", "/not/there", "there is no file '/not/there'"),
+        ("ca_cert", "~no-such-user/ca.pem", "'~no-such-user/ca.pem' names a user whose home is not known"),
+        ("ca_cert", "x" * 300, f"there is no file '{'x' * 300}'"),
         ("validate_certs", "perhaps", "takes true or false, not 'perhaps'"),
         ("kubeconfig", "/not/there", "there is no file '/not/there'"),
         ("kubeconfig", {}, "is empty"),
-        ("kubeconfig", "{broken", "looks like JSON and is none: JSON is malformed: object keys must be strings (byte 1)"),
+        ("kubeconfig", "{broken", "is neither a path nor the content of a kubeconfig, in YAML or JSON"),
+        ("kubeconfig", "just\na text", "is neither a path nor the content of a kubeconfig, in YAML or JSON"),
+        ("impersonate_groups", ["a\r\nb"], "contains a line break or another control character, which a header cannot carry"),
         ("impersonate_groups", [1], "takes a list of texts"),
         ("proxy", "proxy:3128", "takes a URL like https://host:port, not 'proxy:3128'"),
         ("proxy_headers", {"basic": "a:b"}, "does not know 'basic', did you mean 'basic_auth'?"),
@@ -61,10 +68,12 @@ def problems(given: dict[str, Any], **more: Any) -> dict[str, str]:
         ("approved_plan", "/not/there", "there is no file '/not/there'"),
         ("as_of", "yesterday", "takes an RFC 3339 time like 2026-01-31T12:00:00Z, not 'yesterday'"),
         ("as_of", "2026-01-31T12:00:00", "'2026-01-31T12:00:00' does not say in which time zone it is; append Z for UTC"),
+        ("as_of", "0001-01-01T00:00:00+05:00", "'0001-01-01T00:00:00+05:00' is outside of what a calendar has"),
         ("max_deletions", "110%", "takes a number, or 0% to 100%, not '110%'"),
         ("max_deletions", "many", "takes a whole number, not 'many'"),
         ("workers", 0, "must be at least 1, not 0"),
         ("report", "/", "'/' is a folder; give a file"),
+        ("report", "x" * 300, f"'{'x' * 300}' cannot be a file: File name too long"),
     ],
 )  # fmt: skip
 def test_bad_value_is_a_problem_of_its_parameter(name: str, value: Any, message: str) -> None:
@@ -103,7 +112,7 @@ def test_unknown_name_is_said_with_the_nearest_known_one(name: str, nearest: str
 
 
 def test_unknown_name_that_is_like_none_is_said() -> None:
-    assert problems({}, config={"qqq": "x"}) == {"qqq": "there is no such parameter"}
+    assert problems({"qqq": "x"}) == {"qqq": "there is no such parameter"}
 
 
 def test_bad_value_of_the_environment_is_said_with_the_variable() -> None:
@@ -211,6 +220,8 @@ def test_repr_shows_what_is_not_the_default() -> None:
         {"proxy": f"http://bob:{SECRET}@proxy:3128"},
         {"proxy": f"gopher://u:{SECRET}@proxy"},
         {"kubeconfig": f'{{"token": "{SECRET}"'},
+        {"kubeconfig": f"users:\n- token: {SECRET}\n- ["},
+        {"kubeconfig": f"token: {SECRET}: ["},
         {"proxy_headers": {"basic_auth": SECRET}},
         {"proxy_headers": f"basic_auth={SECRET}"},
     ],

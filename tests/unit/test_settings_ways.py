@@ -11,7 +11,7 @@ import pulumi
 import pulumi.runtime
 import pytest
 
-from pruner.resource.pruned_images import _configured
+from pruner.resource.pruned_images import _given
 from pruner.settings import ALIASES, BY_NAME, PARAMETERS, PROXY_HEADERS, Percent, PodSource, Settings, read
 
 PEM = "-----BEGIN CERTIFICATE-----\nMA==\n-----END CERTIFICATE-----\n"
@@ -106,8 +106,8 @@ def test_row_as_an_argument(row: Row, files: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize("row", ROWS, ids=IDS)
-def test_row_as_a_text_in_the_configuration(row: Row, files: dict[str, str]) -> None:
-    settings = read({}, {row.name: filled(row.text, files), **filled(row.needs, files)})
+def test_row_as_a_text_as_commands_are_given_it(row: Row, files: dict[str, str]) -> None:
+    settings = read({row.name: filled(row.text, files), **filled(row.needs, files)})
 
     assert getattr(settings, row.name) == filled(row.expected, files)
 
@@ -123,7 +123,7 @@ def configuration() -> Iterator[dict[str, str]]:
 async def test_row_in_the_stack_configuration(row: Row, files: dict[str, str], configuration: dict[str, str]) -> None:
     pulumi.runtime.set_all_config({f"pruner:{row.name}": filled(row.text, files)})
 
-    found = await resolved(_configured({}))
+    found = await resolved(_given({}))
 
     settings = read({**filled(row.needs, files), **found})
     assert getattr(settings, row.name) == filled(row.expected, files)
@@ -140,7 +140,7 @@ async def test_secret_of_the_stack_configuration_stays_one(
 ) -> None:
     pulumi.runtime.set_all_config({f"pruner:{row.name}": filled(row.text, files)})
 
-    value = _configured({})[row.name]
+    value = _given({})[row.name]
 
     assert isinstance(value, pulumi.Output)
     assert await value.is_secret()
@@ -218,20 +218,50 @@ HOSTS = {"argument": "https://one", "configuration": "https://two", "environment
         (("environment",), "environment"),
     ],
 )
-def test_first_way_that_says_something_wins(ways: tuple[str, ...], winner: str) -> None:
+async def test_first_way_that_says_something_wins(
+    ways: tuple[str, ...], winner: str, configuration: dict[str, str]
+) -> None:
     given = {"host": HOSTS["argument"]} if "argument" in ways else {}
-    config = {"host": HOSTS["configuration"]} if "configuration" in ways else {}
     environ = {"K8S_AUTH_HOST": HOSTS["environment"]} if "environment" in ways else {}
+    if "configuration" in ways:
+        pulumi.runtime.set_all_config({"pruner:host": HOSTS["configuration"]})
 
-    assert read(given, config, environ).host == HOSTS[winner]
-
-
-def test_alias_as_an_argument_wins_over_the_name_in_the_configuration() -> None:
-    assert read({"verify_ssl": False}, {"validate_certs": True}).validate_certs is False
+    assert (await read_all(given, environ)).host == HOSTS[winner]
 
 
-def test_argument_that_is_none_says_nothing() -> None:
-    assert read({"host": None}, {"host": "https://two"}).host == "https://two"
+async def read_all(given: dict[str, Any], environ: dict[str, str] | None = None) -> Settings:
+    """What the provider reads for these arguments, with the stack configuration there is."""
+    return read(await resolved(_given(given)), environ)
+
+
+async def test_alias_as_an_argument_wins_over_the_name_in_the_configuration(configuration: dict[str, str]) -> None:
+    pulumi.runtime.set_all_config({"pruner:validate_certs": "true"})
+
+    assert (await read_all({"verify_ssl": False})).validate_certs is False
+
+
+async def test_argument_that_is_none_says_nothing(configuration: dict[str, str]) -> None:
+    pulumi.runtime.set_all_config({"pruner:host": "https://two"})
+
+    assert (await read_all({"host": None})).host == "https://two"
+
+
+async def test_token_that_is_an_argument_and_a_name_in_the_configuration_do_not_contradict_each_other(
+    configuration: dict[str, str],
+) -> None:
+    pulumi.runtime.set_all_config({"pruner:username": "jane", "pruner:password": "secret"})
+
+    settings = await read_all({"api_key": "sha256~token"}, {"K8S_AUTH_CERT_FILE": "/not/there"})
+
+    assert (settings.api_key, settings.username, settings.client_cert) == ("sha256~token", None, None)
+
+
+def test_headers_of_the_proxy_are_parameters_each_of_its_own() -> None:
+    variables = {"K8S_AUTH_PROXY_HEADERS_PROXY_BASIC_AUTH": "bob:secret", "K8S_AUTH_PROXY_HEADERS_USER_AGENT": "no/1"}
+
+    settings = read({"proxy": "http://proxy:3128", "proxy_headers": '{"user_agent": "foo/1.0"}'}, variables)
+
+    assert settings.proxy_headers == {"user_agent": "foo/1.0", "proxy_basic_auth": "bob:secret"}
 
 
 def test_empty_variable_says_nothing() -> None:
@@ -256,8 +286,12 @@ def test_validate_certs_that_is_given_holds_for_the_registry_whatever_the_variab
     assert settings.registry_certs_validated
 
 
-def test_registry_validate_certs_of_the_configuration_wins_over_validate_certs_as_an_argument() -> None:
-    settings = read({"validate_certs": True}, {"registry_validate_certs": False})
+async def test_registry_validate_certs_of_the_configuration_is_no_matter_of_validate_certs_as_an_argument(
+    configuration: dict[str, str],
+) -> None:
+    pulumi.runtime.set_all_config({"pruner:registry_validate_certs": "false"})
+
+    settings = await read_all({"validate_certs": True})
 
     assert (settings.validate_certs, settings.registry_certs_validated) == (True, False)
 
@@ -268,7 +302,7 @@ def test_defaults_are_those_of_the_page() -> None:
     assert settings == Settings()
     assert settings.all_images
     assert settings.prune_registry
-    assert settings.validate_certs
+    assert settings.certs_validated
     assert settings.registry_certs_validated
     assert not settings.persist_config
 
@@ -290,6 +324,36 @@ def test_kubeconfig_may_be_a_dictionary() -> None:
     assert read({"kubeconfig": {"clusters": []}}).kubeconfig == {"clusters": []}
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"clusters": [],\n\t"users": []}',
+        "clusters: []\nusers: []\n",
+        "\n---\nclusters: []\nusers: []",
+        "clusters: [] \nusers: []",
+    ],
+)
+def test_kubeconfig_may_be_given_by_its_content(text: str) -> None:
+    """As other programs and providers hand it on; the stack configuration has no other way for it."""
+    assert read({"kubeconfig": text}).kubeconfig == {"clusters": [], "users": []}
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "expected"),
+    [
+        ("host", "HTTPS://Api.example.org:6443/", "https://Api.example.org:6443"),
+        ("host", "https://rancher.example.org/k8s/clusters/c-1/", "https://rancher.example.org/k8s/clusters/c-1"),
+        ("host", "https://[2001:db8::1]:6443", "https://[2001:db8::1]:6443"),
+        ("registry_url", "HTTP://registry:5000/", "http://registry:5000"),
+        ("registry_url", "Registry:5000/", "Registry:5000"),
+        ("registry_url", "[2001:db8::1]:5000", "[2001:db8::1]:5000"),
+        ("proxy", "HTTP://proxy:3128/", "http://proxy:3128"),
+    ],
+)
+def test_address_is_taken_in_all_its_forms(name: str, given: str, expected: str) -> None:
+    assert getattr(read({name: given}), name) == expected
+
+
 async def test_a_value_that_is_given_counts_as_given_although_it_is_the_default(configuration: dict[str, str]) -> None:
     given = {
         "keep_younger_than": "60",
@@ -298,6 +362,6 @@ async def test_a_value_that_is_given_counts_as_given_although_it_is_the_default(
         "prune_over_size_limit": "true",
     }
     pulumi.runtime.set_all_config({f"pruner:{name}": value for name, value in given.items()})
-    found = await resolved(_configured({}))
+    found = await resolved(_given({}))
     settings = read(found, environ={"K8S_AUTH_VERIFY_SSL": "false"})
     assert (settings.keep_younger_than, settings.keep_tag_revisions, settings.validate_certs) == (60, 3, True)
