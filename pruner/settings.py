@@ -181,7 +181,7 @@ def rules(settings: Settings) -> Rules:
 # --- from what is given to a value -----------------------------------------------------------------------------------
 
 
-class _UnfitError(Exception):
+class UnfitError(Exception):
     """A value that is not what the parameter takes; the message says what it takes."""
 
 
@@ -194,23 +194,23 @@ def _boolean(value: object) -> bool:
         return True
     if text in {"false", "no", "off", "0", "0.0", "n", "f"}:
         return False
-    raise _UnfitError(f"takes true or false, not {value!r}")
+    raise UnfitError(f"takes true or false, not {value!r}")
 
 
 def _integer(value: object, least: int = 0, most: int | None = None) -> int:
     if isinstance(value, bool):
-        raise _UnfitError(f"takes a whole number, not {value!r}")
+        raise UnfitError(f"takes a whole number, not {value!r}")
     try:
         number = float(str(value).strip()) if not isinstance(value, int | float) else value
         whole = int(number)
     except (ValueError, OverflowError):
-        raise _UnfitError(f"takes a whole number, not {value!r}") from None
+        raise UnfitError(f"takes a whole number, not {value!r}") from None
     if whole != number:
-        raise _UnfitError(f"takes a whole number, not {value!r}")
+        raise UnfitError(f"takes a whole number, not {value!r}")
     if whole < least:
-        raise _UnfitError(f"must be at least {least}, not {whole}")
+        raise UnfitError(f"must be at least {least}, not {whole}")
     if most is not None and whole > most:
-        raise _UnfitError(f"must be at most {most}, not {whole}")
+        raise UnfitError(f"must be at most {most}, not {whole}")
     return whole
 
 
@@ -221,8 +221,8 @@ LONGEST_AGE: Final = 1_000_000_000
 def _minutes(value: object) -> int:
     try:
         return _integer(value, most=LONGEST_AGE)
-    except _UnfitError as unfit:
-        raise _UnfitError(f"{unfit}; it is an age in minutes") from None
+    except UnfitError as unfit:
+        raise UnfitError(f"{unfit}; it is an age in minutes") from None
 
 
 def _workers(value: object) -> int:
@@ -231,25 +231,25 @@ def _workers(value: object) -> int:
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
-        raise _UnfitError(f"takes a text, not {type(value).__name__}")
+        raise UnfitError(f"takes a text, not {type(value).__name__}")
     if not value.strip():
-        raise _UnfitError("is empty")
+        raise UnfitError("is empty")
     return value
 
 
 def _header(value: object) -> str:
     """What is sent in a header."""
     if not isinstance(value, str) or not value:
-        raise _UnfitError("takes a text that is not empty")
+        raise UnfitError("takes a text that is not empty")
     if any(ord(character) < 32 for character in value):
-        raise _UnfitError("contains a line break or another control character, which a header cannot carry")
+        raise UnfitError("contains a line break or another control character, which a header cannot carry")
     return value
 
 
 def _namespace(value: object) -> str:
     text = _text(value)
     if not re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", text):
-        raise _UnfitError(f"{text!r} is not a namespace's name: lower case letters, digits and dashes, at most 63")
+        raise UnfitError(f"{text!r} is not a namespace's name: lower case letters, digits and dashes, at most 63")
     return text
 
 
@@ -257,7 +257,7 @@ def _path(text: str) -> Path:
     try:
         return Path(text).expanduser()
     except RuntimeError:
-        raise _UnfitError(f"{text!r} names a user whose home is not known") from None
+        raise UnfitError(f"{text!r} names a user whose home is not known") from None
 
 
 def _is_file(path: Path) -> bool:
@@ -271,16 +271,16 @@ def _is_file(path: Path) -> bool:
 def _file(value: object) -> str:
     path = _path(_text(value))
     if not _is_file(path):
-        raise _UnfitError(f"there is no file {str(path)!r}")
+        raise UnfitError(f"there is no file {str(path)!r}")
     if not os.access(path, os.R_OK):
-        raise _UnfitError(f"the file {str(path)!r} may not be read")
+        raise UnfitError(f"the file {str(path)!r} may not be read")
     return str(path)
 
 
 def _certificates(value: object) -> str:
     path = _file(value)
     if "-----BEGIN" not in Path(path).read_text(encoding="latin-1"):
-        raise _UnfitError(f"the file {path!r} holds nothing in PEM form")
+        raise UnfitError(f"the file {path!r} holds nothing in PEM form")
     return path
 
 
@@ -289,9 +289,9 @@ def _output(value: object) -> str:
     try:
         is_folder = path.is_dir()
     except OSError as error:
-        raise _UnfitError(f"{str(path)!r} cannot be a file: {error.strerror}") from None
+        raise UnfitError(f"{str(path)!r} cannot be a file: {error.strerror}") from None
     if is_folder:
-        raise _UnfitError(f"{str(path)!r} is a folder; give a file")
+        raise UnfitError(f"{str(path)!r} is a folder; give a file")
     return str(path)
 
 
@@ -301,11 +301,11 @@ def _url(value: object, schemes: tuple[str, ...] = ("http", "https")) -> str:
         parts = urlsplit(text)
         port = parts.port
     except ValueError as error:
-        raise _UnfitError(f"is not a URL: {error}") from None
+        raise UnfitError(f"is not a URL: {error}") from None
     if parts.scheme not in schemes or not parts.hostname or port == 0 or re.search(r"\s", text):
-        raise _UnfitError(f"takes a URL like {schemes[-1]}://host:port, not {_without_credentials(text)!r}")
+        raise UnfitError(f"takes a URL like {schemes[-1]}://host:port, not {_without_credentials(text)!r}")
     if parts.query or parts.fragment:
-        raise _UnfitError("takes a URL without query and fragment")
+        raise UnfitError("takes a URL without query and fragment")
     # A scheme may be written in capitals; whether there is TLS is seen by it everywhere else.
     return (parts.scheme + text[len(parts.scheme) :]).rstrip("/")
 
@@ -318,7 +318,7 @@ def _without_credentials(text: str) -> str:
 def _api_url(value: object) -> str:
     text = _url(value)
     if urlsplit(text).username is not None:
-        raise _UnfitError("takes a URL without credentials in it: give username and password, or api_key")
+        raise UnfitError("takes a URL without credentials in it: give username and password, or api_key")
     return text
 
 
@@ -326,7 +326,7 @@ def _proxy_url(value: object) -> str:
     text = _url(value)
     if urlsplit(text).username is not None:
         # It would be shown wherever the address is, in the state too.
-        raise _UnfitError("takes a URL without credentials in it: give proxy_headers with proxy_basic_auth")
+        raise UnfitError("takes a URL without credentials in it: give proxy_headers with proxy_basic_auth")
     return text
 
 
@@ -335,20 +335,20 @@ def _registry_url(value: object) -> str:
     with_scheme = text if "://" in text else f"https://{text}"
     try:
         checked = _url(with_scheme)
-    except _UnfitError:
-        raise _UnfitError(f"takes [scheme://]host[:port], not {_without_credentials(text)!r}") from None
+    except UnfitError:
+        raise UnfitError(f"takes [scheme://]host[:port], not {_without_credentials(text)!r}") from None
     parts = urlsplit(checked)
     if parts.path:
-        raise _UnfitError(f"takes [scheme://]host[:port] without a path, not {_without_credentials(text)!r}")
+        raise UnfitError(f"takes [scheme://]host[:port] without a path, not {_without_credentials(text)!r}")
     if parts.username is not None:
-        raise _UnfitError("takes [scheme://]host[:port] without credentials")
+        raise UnfitError("takes [scheme://]host[:port] without credentials")
     return checked if "://" in text else text.rstrip("/")
 
 
 def _kubeconfig(value: object) -> str | dict[str, Any]:
     if isinstance(value, Mapping):
         if not value:
-            raise _UnfitError("is empty")
+            raise UnfitError("is empty")
         return dict(value)
     text = _text(value)
     if text.lstrip().startswith("{") or "\n" in text.strip() or re.match(r"\s*\w+: ", text):
@@ -356,7 +356,7 @@ def _kubeconfig(value: object) -> str | dict[str, Any]:
     paths = [str(_path(path)) for path in text.strip().split(os.pathsep) if path]
     # kubectl passes over the files of a joined list that are not there; one of them has to be.
     if not any(_is_file(Path(path)) for path in paths):
-        raise _UnfitError(f"there is no file {' nor '.join(repr(path) for path in paths)}")
+        raise UnfitError(f"there is no file {' nor '.join(repr(path) for path in paths)}")
     return os.pathsep.join(paths)
 
 
@@ -367,7 +367,7 @@ def _kubeconfig_of_text(text: str) -> dict[str, Any]:
     except (msgspec.DecodeError, yaml.YAMLError):
         decoded = None
     if not isinstance(decoded, dict):
-        raise _UnfitError("is neither a path nor the content of a kubeconfig, in YAML or JSON")
+        raise UnfitError("is neither a path nor the content of a kubeconfig, in YAML or JSON")
     return dict(decoded)
 
 
@@ -378,10 +378,10 @@ def _texts(value: object) -> tuple[str, ...]:
             try:
                 return _texts(msgspec.json.decode(text))
             except msgspec.DecodeError as error:
-                raise _UnfitError(f"looks like a JSON list and is none: {error}") from None
+                raise UnfitError(f"looks like a JSON list and is none: {error}") from None
         value = [part.strip() for part in text.split(",") if part.strip()]
     if not isinstance(value, list | tuple) or not all(isinstance(part, str) and part for part in value):
-        raise _UnfitError("takes a list of texts")
+        raise UnfitError("takes a list of texts")
     return tuple(cast("list[str]", value))
 
 
@@ -393,7 +393,7 @@ def _patterns(value: object) -> tuple[str, ...]:
     patterns = _texts(value)
     for pattern in patterns:
         if not re.fullmatch(r"[^/\s@]+/[^/\s@]+|[A-Za-z0-9+._*?-]+:[0-9A-Za-z*?=_\[\]-]+", pattern):
-            raise _UnfitError(
+            raise UnfitError(
                 f"{pattern!r} is none of namespace/stream, namespace/stream:tag and a digest (* and ? are wildcards)"
             )
     return patterns
@@ -404,24 +404,24 @@ def _proxy_headers(value: object) -> dict[str, str]:
         try:
             value = msgspec.json.decode(value)
         except msgspec.DecodeError:
-            raise _UnfitError("takes a map of basic_auth, proxy_basic_auth and user_agent") from None
+            raise UnfitError("takes a map of basic_auth, proxy_basic_auth and user_agent") from None
     if not isinstance(value, Mapping):
-        raise _UnfitError("takes a map of basic_auth, proxy_basic_auth and user_agent")
+        raise UnfitError("takes a map of basic_auth, proxy_basic_auth and user_agent")
     for name, text in value.items():
         if name not in PROXY_HEADERS:
-            raise _UnfitError(f"does not know {name!r}{_nearest(name, PROXY_HEADERS)}")
+            raise UnfitError(f"does not know {name!r}{_nearest(name, PROXY_HEADERS)}")
         try:
             _header(text)
-        except _UnfitError as unfit:
-            raise _UnfitError(f"{name} {unfit}") from None
+        except UnfitError as unfit:
+            raise UnfitError(f"{name} {unfit}") from None
         if name != "user_agent" and ":" not in text:
-            raise _UnfitError(f"{name} takes user:password")
+            raise UnfitError(f"{name} takes user:password")
     return {name: value[name] for name in PROXY_HEADERS if name in value}
 
 
 def _references(value: object) -> References:
     if value not in ("extended", "oc"):
-        raise _UnfitError(f"takes 'extended' or 'oc', not {value!r}")
+        raise UnfitError(f"takes 'extended' or 'oc', not {value!r}")
     return value
 
 
@@ -430,9 +430,9 @@ def _extra_referrers(value: object) -> tuple[PodSource, ...]:
         try:
             value = msgspec.json.decode(value) if value.lstrip().startswith("[") else list(_texts(value))
         except msgspec.DecodeError as error:
-            raise _UnfitError(f"looks like a JSON list and is none: {error}") from None
+            raise UnfitError(f"looks like a JSON list and is none: {error}") from None
     if not isinstance(value, list | tuple):
-        raise _UnfitError("takes a list")
+        raise UnfitError("takes a list")
     found: list[PodSource] = []
     for entry in value:
         if isinstance(entry, str) and entry.lstrip().startswith("{"):
@@ -440,9 +440,7 @@ def _extra_referrers(value: object) -> tuple[PodSource, ...]:
             continue
         if isinstance(entry, str):
             if entry not in PRESETS:
-                raise _UnfitError(
-                    f"knows no preset {entry!r}{_nearest(entry, PRESETS)}; there are {', '.join(PRESETS)}"
-                )
+                raise UnfitError(f"knows no preset {entry!r}{_nearest(entry, PRESETS)}; there are {', '.join(PRESETS)}")
             found.extend(PRESETS[entry])
             continue
         found.append(_pod_source(entry))
@@ -451,10 +449,10 @@ def _extra_referrers(value: object) -> tuple[PodSource, ...]:
 
 def _pod_source(entry: object) -> PodSource:
     if not isinstance(entry, Mapping):
-        raise _UnfitError("takes presets by name, or maps of group, version, resource, template and images")
+        raise UnfitError("takes presets by name, or maps of group, version, resource, template and images")
     for name in entry:
         if name not in PodSource.__struct_fields__:
-            raise _UnfitError(f"does not know {name!r}{_nearest(str(name), PodSource.__struct_fields__)}")
+            raise UnfitError(f"does not know {name!r}{_nearest(str(name), PodSource.__struct_fields__)}")
     paths = {
         name: (entry[name],) if isinstance(entry.get(name), str) else entry.get(name, ())
         for name in ("template", "images")
@@ -462,9 +460,9 @@ def _pod_source(entry: object) -> PodSource:
     try:
         source = msgspec.convert({**entry, **paths}, PodSource)
     except msgspec.ValidationError as error:
-        raise _UnfitError(f"takes group, version, resource, and template or images: {error}") from None
+        raise UnfitError(f"takes group, version, resource, and template or images: {error}") from None
     if not source.template and not source.images:
-        raise _UnfitError(f"{source.name}: give the path of its pod template, or the paths of its image fields")
+        raise UnfitError(f"{source.name}: give the path of its pod template, or the paths of its image fields")
     return source
 
 
@@ -473,13 +471,13 @@ def _moment(value: object) -> datetime:
     try:
         moment = msgspec.convert(text, datetime)
     except msgspec.ValidationError:
-        raise _UnfitError(f"takes an RFC 3339 time like 2026-01-31T12:00:00Z, not {text!r}") from None
+        raise UnfitError(f"takes an RFC 3339 time like 2026-01-31T12:00:00Z, not {text!r}") from None
     if moment.tzinfo is None:
-        raise _UnfitError(f"{text!r} does not say in which time zone it is; append Z for UTC")
+        raise UnfitError(f"{text!r} does not say in which time zone it is; append Z for UTC")
     try:
         return moment.astimezone(UTC)
     except OverflowError:
-        raise _UnfitError(f"{text!r} is outside of what a calendar has") from None
+        raise UnfitError(f"{text!r} is outside of what a calendar has") from None
 
 
 def _deletions(value: object) -> int | Percent:
@@ -489,7 +487,7 @@ def _deletions(value: object) -> int | Percent:
         except ValueError:
             share = -1.0
         if not 0 <= share <= 100:
-            raise _UnfitError(f"takes a number, or 0% to 100%, not {value!r}")
+            raise UnfitError(f"takes a number, or 0% to 100%, not {value!r}")
         return Percent(share)
     return _integer(value)
 
@@ -669,7 +667,7 @@ def read(given: Mapping[str, object], environ: Mapping[str, str] | None = None) 
             if name == "proxy_headers" and name in variables:
                 # Each of the headers is a parameter of its own.
                 values[name] = _proxy_headers(variables[name]) | values[name]
-        except _UnfitError as unfit:
+        except UnfitError as unfit:
             problems.append(Problem(name, f"{unfit}{_origin(name, given, environ)}"))
     settings = Settings(**values)
     problems.extend(_contradictions(settings, frozenset(merged)))

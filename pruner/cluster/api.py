@@ -89,12 +89,14 @@ class Api:
         self.clock: datetime | None = None
         self.timeouts = timeouts or Timeouts()
         self._wire = Wire(
-            connection.tls,
+            lambda: connection.tls,
             proxy=connection.proxy,
             server_name=connection.server_name,
             workers=workers,
             timeouts=self.timeouts,
         )
+        self._renewing = asyncio.Lock()
+        self._hopeless = -1
         self._discovered: dict[str, frozenset[str] | None] = {}
         self._discovering: dict[str, asyncio.Lock] = {}
 
@@ -109,10 +111,24 @@ class Api:
 
     async def _log_in(self) -> None:
         """Take a token for a name and a password, where the cluster gives one."""
-        if self.connection.has_password:
+        if self.connection.password is not None:
             token = await token_by_challenge(self._wire, self.connection)
             if token is not None:
                 self.connection.take_token(token)
+
+    async def _has_others(self, refused: int) -> bool:
+        """Whether there are other credentials than those of the generation that was refused; they are got where they can be.
+
+        One request at a time does so, and once for a generation: the others that were refused meanwhile find what came of it.
+        """
+        async with self._renewing:
+            if self.connection.generation == refused != self._hopeless:
+                self._hopeless = refused
+                if self.connection.password is not None:
+                    await self._log_in()
+                else:
+                    await self.connection.renew_refused()
+            return self.connection.generation != refused
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -248,26 +264,38 @@ class Api:
     async def _read(
         self, path: str, verb: str, resource: Resource | None, *, missing_ok: bool = False
     ) -> Answer | None:
-        try:
-            answer = await self._wire.repeat("GET", self.server + path, headers=await self._headers())
-        except WireError as error:
-            raise ClusterError(str(error)) from None
-        self.clock = answer.date or self.clock
+        answer = await self._answer("GET", path)
         if missing_ok and answer.status == 404:
             return None
         self._check(answer, verb, resource, path)
         return answer
 
     async def _write(self, method: str, path: str, verb: str, resource: Resource, body: object) -> Answer:
-        headers = await self._headers([("Content-Type", "application/json")])
         encoded = body if isinstance(body, bytes) else msgspec.json.encode(body)
+        answer = await self._answer(method, path, encoded)
+        self._check(answer, verb, resource, path)
+        return answer
+
+    async def _answer(self, method: str, path: str, body: bytes | None = None) -> Answer:
+        """The answer to a request, which is made anew where its credentials are refused and there are others by then."""
+        answer, generation = await self._try(method, path, body)
+        if answer.status == 401 and await self._has_others(generation):
+            answer, generation = await self._try(method, path, body)
+            if answer.status == 401:
+                # New ones are refused too: to get others for every request would help nobody.
+                self._hopeless = generation
+        return answer
+
+    async def _try(self, method: str, path: str, body: bytes | None) -> tuple[Answer, int]:
+        """The answer, and the generation of the credentials that the request had."""
+        headers = await self._headers([("Content-Type", "application/json")] if body is not None else ())
+        generation = self.connection.generation
         try:
-            answer = await self._wire.repeat(method, self.server + path, headers=headers, body=encoded)
+            answer = await self._wire.repeat(method, self.server + path, headers=headers, body=body)
         except WireError as error:
             raise ClusterError(str(error)) from None
         self.clock = answer.date or self.clock
-        self._check(answer, verb, resource, path)
-        return answer
+        return answer, generation
 
     def _check(self, answer: Answer, verb: str, resource: Resource | None, path: str) -> None:
         if answer.status in (200, 201, 202):

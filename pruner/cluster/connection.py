@@ -13,7 +13,7 @@ import ipaddress
 import ssl
 from collections.abc import Callable, Mapping
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import kubernetes.config
 import yaml
@@ -22,7 +22,7 @@ from kubernetes.config.config_exception import ConfigException
 
 from pruner.cluster import kubeconfig
 from pruner.errors import ClusterError, Problem, SettingsError
-from pruner.settings import Settings
+from pruner.settings import BY_NAME, Settings, UnfitError
 
 
 class Proxy:
@@ -39,17 +39,42 @@ class Proxy:
     def applies_to(self, url: str) -> bool:
         """Whether this URL is reached through the proxy: `no_proxy` names hosts, domains, addresses and CIDRs."""
         parts = urlsplit(url)
-        host = (parts.hostname or "").lower()
-        return not any(self._names(entry, host, parts.port) for entry in self._without)
+        host = (parts.hostname or "").lower().rstrip(".")
+        port = parts.port or (80 if parts.scheme == "http" else 443)
+        return not any(_names(entry, host, port) for entry in self._without)
 
-    @staticmethod
-    def _names(entry: str, host: str, port: int | None) -> bool:
-        if entry == "*" or entry in (host, f"{host}:{port}"):
-            return True
-        try:
-            return ipaddress.ip_address(host) in ipaddress.ip_network(entry, strict=False)
-        except ValueError:
-            return host.endswith("." + entry.lstrip("*").lstrip("."))
+
+def _names(entry: str, host: str, port: int) -> bool:
+    """Whether an entry of `no_proxy` names a host: `*`, a host with or without its port, a domain, an address, or a CIDR.
+
+    A domain that begins with a dot (or `*.`) is what is below it, one that does not is the host of that name too; the addresses of
+    a host's name are not looked up.
+    """
+    if entry == "*":
+        return True
+    name, entry_port = _without_port(entry)
+    if entry_port not in (None, str(port)):
+        return False
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host == name.rstrip(".") or host.endswith("." + name.removeprefix("*").strip("."))
+    try:
+        return address in ipaddress.ip_network(name, strict=False)
+    except ValueError:
+        return False
+
+
+def _without_port(entry: str) -> tuple[str, str | None]:
+    """`host:port` in its two parts; an IPv6 address with a port stands in brackets."""
+    if entry.startswith("["):
+        address, _, rest = entry[1:].partition("]")
+        # Some write the prefix of a network behind the bracket.
+        return (address + rest, None) if rest.startswith("/") else (address, rest.removeprefix(":") or None)
+    if entry.count(":") == 1:
+        name, _, port = entry.partition(":")
+        return name, port or None
+    return entry, None
 
 
 class Connection:
@@ -59,15 +84,21 @@ class Connection:
     where the kubeconfig gives another one than the address.
     """
 
-    def __init__(self, configuration: Any, settings: Settings) -> None:
-        self.server: str = configuration.host.rstrip("/")
+    def __init__(self, configuration: Any, settings: Settings, source: kubeconfig.Source | None = None) -> None:
+        self.server: str = configuration.host
         self.validates_certificates: bool = configuration.verify_ssl
         self.server_name: str | None = configuration.tls_server_name
         self.ca_file: str | None = configuration.ssl_ca_cert
-        self.tls = _tls(configuration)
-        self.headers = _impersonation(settings)
+        self.tls = _tls(configuration, settings, self)
+        """For connections that are made from now on; another one when the client certificate has been renewed."""
+        self.headers = _impersonation(settings, source)
         self.proxy = _proxy(configuration, settings)
+        self.generation = 0
+        """Grows when the credentials change."""
         self._configuration = configuration
+        self._settings = settings
+        self._source = source
+        self._token_by_challenge: str | None = None
         self._lock = asyncio.Lock()
 
     def __repr__(self) -> str:
@@ -78,8 +109,16 @@ class Connection:
         async with self._lock:
             if self._configuration.refresh_api_key_hook is not None:
                 # An exec plugin is another program, and runs as long as it likes.
-                await asyncio.to_thread(self._renew)
+                await asyncio.to_thread(self._renew, self._configuration.refresh_api_key_hook)
+        if self._token_by_challenge is not None:
+            return f"Bearer {self._token_by_challenge}"
+        return self._configured_authorization()
+
+    def _configured_authorization(self) -> str | None:
         scheme, _, credentials = str(self._configuration.api_key.get("BearerToken") or "").strip().partition(" ")
+        if any(ord(character) < 32 for character in credentials.strip()):
+            message = "its token contains a line break or another control character, which a header cannot carry"
+            raise SettingsError([Problem("kubeconfig", message)])
         if credentials:
             # In a pod the package writes the scheme in small letters, and the token with the file's line break.
             return f"{scheme.capitalize()} {credentials.strip()}"
@@ -87,26 +126,39 @@ class Connection:
             return basic(f"{self._configuration.username}:{self._configuration.password}")
         return None
 
+    @property
+    def password(self) -> str | None:
+        """Basic authentication, where the credentials are a name and a password, which an OAuth server may take for a token."""
+        authorization = self._configured_authorization() or ""
+        return authorization if authorization.startswith("Basic ") else None
+
     def take_token(self, token: str) -> None:
         """From now on speak with this token (that a challenge has given for a name and a password)."""
-        self._configuration.api_key["BearerToken"] = f"Bearer {token}"
+        self._token_by_challenge = token
+        self.generation += 1
 
-    def _renew(self) -> None:
-        before = self._configuration.cert_file
+    async def renew_refused(self) -> None:
+        """Read or make the credentials again although they have not ended, where they can be: the server refuses them.
+
+        `generation` grows when others have come of it. Raises ClusterError.
+        """
+        if self._source is not None:
+            async with self._lock:
+                await asyncio.to_thread(self._renew, self._source.renew)
+
+    def _renew(self, renew: Callable[[Any], None]) -> None:
+        before = self._configured_authorization(), self._configuration.cert_file
         try:
-            self._configuration.refresh_api_key_hook(self._configuration)
+            renew(self._configuration)
         except (ConfigException, OSError, ValueError, KeyError) as error:
             raise ClusterError(
                 f"{self.server}: the credentials have expired and could not be renewed ({_in_one_line(error)}); log in again"
             ) from None
-        if self.tls is not None and self._configuration.cert_file != before:
-            _present(self.tls, self._configuration)
-
-    @property
-    def has_password(self) -> bool:
-        """Whether the credentials are a name and a password, which an OAuth server may take for a token."""
-        token = str(self._configuration.api_key.get("BearerToken") or "")
-        return token.startswith("Basic ") if token else bool(self._configuration.username)
+        if self._configuration.cert_file != before[1]:
+            # Connections in which the old certificate was shown are not used again, since they belong to the other context.
+            self.tls = _tls(self._configuration, self._settings, self)
+        if (self._configured_authorization(), self._configuration.cert_file) != before:
+            self.generation += 1
 
     async def token(self) -> str | None:
         """The bearer token by itself, for the registry; None where there is none."""
@@ -127,16 +179,33 @@ def connect(settings: Settings) -> Connection:
     # The package would take a proxy from the environment's usual variables.
     configuration: Any = Configuration(proxy="", no_proxy="")
     configuration.host = ""
-    _load(settings, configuration)
+    source = _load(settings, configuration)
     if settings.host:
         configuration.host = settings.host
-    if not configuration.host:
-        raise SettingsError([Problem("host", "the kubeconfig's cluster has no server: give host")])
-    _speak_as_given(settings, configuration)
+    configuration.host = _server(configuration.host)
+    if _speaks_itself(settings):
+        source = None
+        _speak_as_given(settings, configuration)
     configuration.ssl_ca_cert = settings.ca_cert or configuration.ssl_ca_cert
     if settings.validate_certs is not None:
         configuration.verify_ssl = settings.validate_certs
-    return Connection(configuration, settings)
+    return Connection(configuration, settings, source)
+
+
+def _server(address: str) -> str:
+    """The API server's address, which a kubeconfig may have put in a way that is not to be used."""
+    if not address:
+        raise SettingsError([Problem("host", "the kubeconfig's cluster has no server: give host")])
+    try:
+        server: str = BY_NAME["host"].parse(address)
+    except UnfitError as unfit:
+        raise SettingsError([Problem("kubeconfig", f"its cluster's server {unfit}")]) from None
+    return server
+
+
+def _speaks_itself(settings: Settings) -> bool:
+    """Whether the settings say as whom to ask."""
+    return bool(settings.api_key or settings.username or settings.client_cert)
 
 
 def _speak_as_given(settings: Settings, configuration: Any) -> None:
@@ -144,28 +213,29 @@ def _speak_as_given(settings: Settings, configuration: Any) -> None:
 
     An API server that is shown a certificate and a token goes by the certificate: what the kubeconfig has beside must not win.
     """
-    if not (settings.api_key or settings.username or settings.client_cert):
-        return
     configuration.refresh_api_key_hook = None
     configuration.api_key = {"BearerToken": f"Bearer {settings.api_key}"} if settings.api_key else {}
     configuration.username, configuration.password = settings.username, settings.password
     configuration.cert_file, configuration.key_file = settings.client_cert, settings.client_key
 
 
-def _load(settings: Settings, configuration: Configuration) -> None:
+def _load(settings: Settings, configuration: Configuration) -> kubeconfig.Source | None:
     """Load the kubeconfig that the settings name, or the client's own, or what a pod is given."""
     if settings.kubeconfig is None and settings.context is None and settings.host:
         # An address that is given by itself gets no credentials that belong to another one.
-        return
+        return None
     if settings.kubeconfig is None and settings.context is None and not kubeconfig.default_exists():
-        _load_in_cluster(configuration, bool(settings.api_key or settings.username or settings.client_cert))
-        return
+        _load_in_cluster(configuration, _speaks_itself(settings))
+        return None
     source = settings.kubeconfig if settings.kubeconfig is not None else kubeconfig.default_paths()
     try:
-        kubeconfig.load(configuration, source, context=settings.context, persist=settings.persist_config)
+        return kubeconfig.load(configuration, source, context=settings.context, persist=settings.persist_config)
     except ConfigException as error:
         raise SettingsError([_kubeconfig_problem(settings, _in_one_line(error))]) from None
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, yaml.YAMLError) as error:
+    except OSError as error:
+        message = f"names {error.filename!r}, which cannot be read: {error.strerror}"
+        raise SettingsError([_kubeconfig_problem(settings, message)]) from None
+    except (ValueError, TypeError, KeyError, AttributeError, yaml.YAMLError) as error:
         # What PyYAML and the loader raise for files that are no kubeconfig at all.
         raise SettingsError([_kubeconfig_problem(settings, f"is not a kubeconfig: {type(error).__name__}")]) from None
 
@@ -195,27 +265,27 @@ def _load_in_cluster(configuration: Configuration, credentials: bool) -> None:
         ) from None
 
 
-def _tls(configuration: Configuration) -> ssl.SSLContext | None:
+def _tls(configuration: Configuration, settings: Settings, connection: Connection) -> ssl.SSLContext | None:
     """The TLS context for https; None for http. Raises SettingsError for certificates that cannot be used."""
-    if not configuration.host.startswith("https://"):
+    if not connection.server.startswith("https://"):
         return None
     try:
-        context = tls_context(configuration.ssl_ca_cert, validates=configuration.verify_ssl)
+        context = tls_context(connection.ca_file, validates=connection.validates_certificates)
     except (ssl.SSLError, OSError) as error:
-        raise SettingsError([Problem("ca_cert", f"{configuration.ssl_ca_cert!r} cannot be used: {error}")]) from None
+        message = (
+            f"{settings.ca_cert!r} cannot be used" if settings.ca_cert else "its authority's certificate cannot be used"
+        )
+        raise SettingsError([Problem("ca_cert" if settings.ca_cert else "kubeconfig", f"{message}: {error}")]) from None
     if configuration.cert_file:
-        _present(context, configuration)
+        try:
+            # Without a password for it OpenSSL would ask for one on the terminal.
+            context.load_cert_chain(str(configuration.cert_file), configuration.key_file, password="")
+        except (ssl.SSLError, OSError) as error:
+            given = settings.client_cert
+            message = f"{given!r} cannot be used" if given else "its client certificate cannot be used"
+            problem = Problem("client_cert" if given else "kubeconfig", f"{message} with its key: {error}")
+            raise SettingsError([problem]) from None
     return context
-
-
-def _present(context: ssl.SSLContext, configuration: Configuration) -> None:
-    """Present the client certificate in connections that are made from now on. Raises SettingsError."""
-    try:
-        # Without a password for it OpenSSL would ask for one on the terminal.
-        context.load_cert_chain(str(configuration.cert_file), configuration.key_file, password="")
-    except (ssl.SSLError, OSError) as error:
-        message = f"{configuration.cert_file!r} cannot be used with its key: {error}"
-        raise SettingsError([Problem("client_cert", message)]) from None
 
 
 def tls_context(ca_file: str | None, *, validates: bool) -> ssl.SSLContext:
@@ -227,22 +297,42 @@ def tls_context(ca_file: str | None, *, validates: bool) -> ssl.SSLContext:
     return context
 
 
-def _impersonation(settings: Settings) -> list[tuple[str, str]]:
-    headers = [("Impersonate-User", settings.impersonate_user)] if settings.impersonate_user else []
-    return headers + [("Impersonate-Group", group) for group in settings.impersonate_groups]
+def _impersonation(settings: Settings, source: kubeconfig.Source | None) -> list[tuple[str, str]]:
+    """As whom to ask: as the settings say, else as the kubeconfig does."""
+    if settings.impersonate_user is None:
+        return source.impersonation if source is not None else []
+    groups = [("Impersonate-Group", group) for group in settings.impersonate_groups]
+    return [("Impersonate-User", settings.impersonate_user), *groups]
 
 
 def _proxy(configuration: Configuration, settings: Settings) -> Proxy | None:
     """The proxy of the settings, or of the kubeconfig (`proxy-url`); never one of the environment's usual variables."""
-    url = settings.proxy or configuration.proxy
-    if not url:
-        return None
     render: dict[str, tuple[str, Callable[[str], str]]] = {
         "basic_auth": ("Authorization", basic),
         "proxy_basic_auth": ("Proxy-Authorization", basic),
         "user_agent": ("User-Agent", str),
     }
-    headers: dict[str, Any] = {
-        render[name][0]: render[name][1](value) for name, value in settings.proxy_headers.items()
-    }
-    return Proxy(url, headers, settings.no_proxy)
+    headers = {render[name][0]: render[name][1](value) for name, value in settings.proxy_headers.items()}
+    if settings.proxy:
+        return Proxy(settings.proxy, headers, settings.no_proxy)
+    if not configuration.proxy:
+        return None
+    url, credentials = _proxy_of_kubeconfig(configuration.proxy)
+    return Proxy(url, {**credentials, **headers}, settings.no_proxy)
+
+
+def _proxy_of_kubeconfig(url: str) -> tuple[str, dict[str, str]]:
+    """The address without credentials, and the header that these become."""
+    try:
+        parts = urlsplit(url)
+        valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        valid = False
+    if not valid:
+        raise SettingsError(
+            [Problem("kubeconfig", "its proxy-url is not like http://host:port; other proxies are not used")]
+        )
+    address = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+    if parts.username is None:
+        return address, {}
+    return address, {"Proxy-Authorization": basic(f"{unquote(parts.username)}:{unquote(parts.password or '')}")}

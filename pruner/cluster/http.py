@@ -12,7 +12,7 @@ import email.utils
 import errno
 import os
 import ssl
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from types import TracebackType
@@ -84,6 +84,10 @@ class Timeouts(msgspec.Struct, frozen=True):
     connect: float = 10.0
     read: float = 60.0
 
+    def of(self, *, read: float | None) -> aiohttp.ClientTimeout:
+        """As aiohttp takes them. A proxy's way to the server is a connection of its own, so twice the time for both."""
+        return aiohttp.ClientTimeout(total=None, connect=2 * self.connect, sock_connect=self.connect, sock_read=read)
+
 
 class _Connector(aiohttp.TCPConnector):
     """A pool of connections that says to a proxy what it was told to.
@@ -149,12 +153,13 @@ class Bound:
 class Wire:
     """A pool of connections to one server. Use it as an asynchronous context manager.
 
-    `trust` is the parameter that says which certificates are trusted, for messages.
+    `tls` gives the context for connections that are made from now on, None for plain http; `trust` is the parameter that says which
+    certificates are trusted, for messages.
     """
 
     def __init__(
         self,
-        tls: ssl.SSLContext | None,
+        tls: Callable[[], ssl.SSLContext | None],
         *,
         proxy: Proxy | None = None,
         server_name: str | None = None,
@@ -173,8 +178,8 @@ class Wire:
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
-            connector=_Connector(limit=0, ssl=self._tls if self._tls is not None else True),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=self.timeouts.connect, sock_read=self.timeouts.read),
+            connector=_Connector(limit=0),
+            timeout=self.timeouts.of(read=self.timeouts.read),
             read_bufsize=_READ_AHEAD,
             headers={"User-Agent": "pruner", "Accept-Encoding": "gzip"},
             trust_env=False,
@@ -197,9 +202,12 @@ class Wire:
     def request_options(self, url: str) -> dict[str, Any]:
         """What every request through this wire is made with: the way to the server."""
         options: dict[str, Any] = {"allow_redirects": False}
+        tls = self._tls()
+        if tls is not None:
+            options["ssl"] = tls
         if self._server_name:
             options["server_hostname"] = self._server_name
-        if self._proxy is not None and self._proxy.applies_to(url):
+        if self._proxy is not None and self._is_proxied(url):
             options["proxy"] = self._proxy.url
             options["proxy_headers"] = CIMultiDict(self._proxy.headers)
         return options
@@ -208,14 +216,7 @@ class Wire:
         self, method: str, url: str, *, headers: Iterable[tuple[str, str]] = (), body: bytes | None = None
     ) -> Answer:
         """Make one request. Raises WireError when there is no answer, or not a whole one."""
-        options = self.request_options(url)
-        all_headers = CIMultiDict(headers)
-        proxied = "proxy" in options and not url.startswith("https://")
-        if proxied and self._proxy is not None:
-            # Without a tunnel the proxy reads the request itself; the server's own Authorization is the one that counts.
-            for name, value in self._proxy.headers.items():
-                if name != "Authorization" or name not in all_headers:
-                    all_headers[name] = value
+        options, all_headers = self.request_options(url), self._with_proxys(headers, url)
         try:
             async with (
                 self.bound,
@@ -224,23 +225,43 @@ class Wire:
                 answer = await self.whole(response)
                 self.bound.learn(answer.status)
         except (aiohttp.ClientError, TimeoutError, OSError, ssl.SSLError) as error:
-            raise WireError(explain(error, url, self._trust)) from error
-        if proxied and answer.status == 407:
+            raise WireError(self._explain(error, url)) from error
+        if answer.status == 407 and self._is_read_by_proxy(url):
             raise WireError(f"{server_of(url)}: {_refusal_of_proxy(407, 'Proxy Authentication Required')}")
         return answer
+
+    def _is_proxied(self, url: str) -> bool:
+        return self._proxy is not None and self._proxy.applies_to(url)
+
+    def _is_read_by_proxy(self, url: str) -> bool:
+        """Whether a proxy reads the request itself: it is made through one, and not through a tunnel."""
+        return self._is_proxied(url) and not url.startswith("https://")
+
+    def _with_proxys(self, headers: Iterable[tuple[str, str]], url: str) -> CIMultiDict[str]:
+        """The headers, with what the proxy is told where it reads the request; the server's Authorization is the one that counts."""
+        all_headers = CIMultiDict(headers)
+        if self._proxy is not None and self._is_read_by_proxy(url):
+            for name, value in self._proxy.headers.items():
+                if name != "Authorization" or name not in all_headers:
+                    all_headers[name] = value
+        return all_headers
+
+    def _explain(self, error: BaseException, url: str) -> str:
+        if isinstance(error, aiohttp.ConnectionTimeoutError) and self._is_proxied(url):
+            return f"{server_of(url)}: no connection through the proxy in time; check proxy, and whether it reaches this address"
+        return explain(error, url, self._trust)
 
     @asynccontextmanager
     async def stream(self, url: str, headers: Iterable[tuple[str, str]]) -> AsyncIterator[aiohttp.ClientResponse]:
         """A GET whose answer is read while it comes in. Raises WireError, also from inside the context."""
-        options = self.request_options(url)
-        forever = aiohttp.ClientTimeout(total=None, sock_connect=self.timeouts.connect, sock_read=None)
+        # Events are read as they come in, each at once: they are not asked for compressed.
+        plain = self._with_proxys([*headers, ("Accept-Encoding", "identity")], url)
+        forever = self.timeouts.of(read=None)
         try:
-            # Events are read as they come in, each at once: they are not asked for compressed.
-            plain = CIMultiDict([*headers, ("Accept-Encoding", "identity")])
-            async with self.session.get(url, headers=plain, timeout=forever, **options) as response:
+            async with self.session.get(url, headers=plain, timeout=forever, **self.request_options(url)) as response:
                 yield response
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise WireError(explain(error, url, self._trust)) from error
+            raise WireError(self._explain(error, url)) from error
 
     @staticmethod
     async def lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:

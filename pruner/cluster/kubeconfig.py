@@ -1,9 +1,9 @@
 """Kubeconfigs, read by the `kubernetes` package and kept to what kubectl does where that package does something else.
 
-`load` fills a client's configuration from a path, several joined paths or a dictionary. Three things differ from the package's own
-loader: of joined files the first one that has a current context decides; credentials that cannot be had (an exec plugin that fails, a
-token that is not renewed) are an error and not a request without any; and credentials that end are renewed shortly before they do,
-however short they live.
+`load` fills a client's configuration from a path, several joined paths or a dictionary, and gives what the user's entry says besides. Four
+things differ from the package's own loader: of joined files the first one that has a current context decides; credentials that cannot be
+had (an exec plugin that fails, a token that is not renewed) are an error and not a request without any; credentials that end are renewed
+shortly before they do, however short they live, and when they are refused; and `as` and `as-groups` are heeded.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ import yaml
 from kubernetes.client import Configuration
 from kubernetes.client.exceptions import OpenApiException
 from kubernetes.config.config_exception import ConfigException
-from kubernetes.config.exec_provider import ExecProvider
 from kubernetes.config.kube_config import FileOrData, KubeConfigLoader, KubeConfigMerger
 from oauthlib.oauth2 import OAuth2Error  # type: ignore[import-untyped]
 from urllib3.exceptions import HTTPError
+
+from pruner.cluster.exec_plugin import credential
 
 LONGEST_MARGIN: Final = timedelta(minutes=5)
 """Credentials are renewed so long before they end, or a quarter of their life before, whichever is shorter."""
@@ -41,7 +42,33 @@ def default_exists() -> bool:
     return any(Path(path).expanduser().is_file() for path in default_paths().split(os.pathsep) if path)
 
 
-def load(configuration: Configuration, source: str | dict[str, Any], *, context: str | None, persist: bool) -> None:
+class Source:
+    """Where the credentials in a client's configuration come from."""
+
+    def __init__(self, loader: _Loader) -> None:
+        self._loader = loader
+
+    @property
+    def impersonation(self) -> list[tuple[str, str]]:
+        """The headers that the user's entry asks for with `as`, `as-uid`, `as-groups` and `as-user-extra`."""
+        user = self._loader.user
+        if not user.get("as"):
+            return []
+        extra = [
+            (f"Impersonate-Extra-{key}", str(each))
+            for key, all_ in (user.get("as-user-extra") or {}).items()
+            for each in all_
+        ]
+        uid = [("Impersonate-Uid", str(user["as-uid"]))] if user.get("as-uid") else []
+        groups = [("Impersonate-Group", str(group)) for group in user.get("as-groups") or ()]
+        return [("Impersonate-User", str(user["as"])), *uid, *groups, *extra]
+
+    def renew(self, configuration: Configuration) -> None:
+        """Read or make the credentials again although they have not ended: they were refused. Raises ConfigException, OSError."""
+        self._loader.renew(configuration)
+
+
+def load(configuration: Configuration, source: str | dict[str, Any], *, context: str | None, persist: bool) -> Source:
     """Fill the configuration. Raises ConfigException, OSError and what PyYAML raises for a file that is no kubeconfig."""
     if isinstance(source, dict):
         loader = _Loader(source, active_context=context, config_base_path=None)
@@ -56,6 +83,7 @@ def load(configuration: Configuration, source: str | dict[str, Any], *, context:
             config_persister=files.save_changes if persist else None,
         )
     loader.load_and_set(configuration)
+    return Source(loader)
 
 
 def _first_current_context(paths: str) -> str | None:
@@ -79,41 +107,31 @@ class _Loader(_PackageLoader):  # type: ignore[misc]
     def _load_from_exec_plugin(self) -> bool | None:
         if "exec" not in self._user:
             return None
-        plugin = self._user["exec"]
         base_path = self._get_base_path(self._cluster.path)
-        try:
-            status = ExecProvider(plugin, base_path, self._cluster).run()
-        except (OSError, KeyError) as error:
-            raise ConfigException(f"exec: {plugin.safe_get('command')!r} cannot be run: {error}") from None
-        token, certificate, key = (status.get(name) for name in ("token", "clientCertificateData", "clientKeyData"))
-        if not token and not (certificate and key):
-            raise ConfigException(
-                f"exec: {plugin['command']!r} gives neither a token nor a client certificate with its key"
-            )
-        if token:
-            self.token = f"Bearer {token}"
-        if certificate and key:
-            self.cert_file, self.key_file = (
-                self._in_file(status, name, base_path) for name in ("clientCertificateData", "clientKeyData")
-            )
-        end = status.get("expirationTimestamp")
-        self.expiry = _moment(end) if end else None
+        given = credential(self._user["exec"], base_path, self._cluster)
+        if given.token:
+            self.token = f"Bearer {given.token}"
+        if given.certificate is not None:
+            self.cert_file, self.key_file = (_in_file(text) for text in given.certificate)
+        end = given.expiration_timestamp
+        self.expiry = end if end is None or end.tzinfo else end.replace(tzinfo=UTC)
         return True
 
-    def _in_file(self, status: dict[str, Any], name: str, base_path: str) -> str:
-        path: str = FileOrData(
-            status, None, data_key_name=name, file_base_path=base_path, base64_file_content=False
-        ).as_file()
-        return path
-
     def _load_auth_provider_token(self) -> Any:
+        if "auth-provider" not in self._user:
+            return None
+        provider = self._user["auth-provider"].safe_get("name")
+        if provider not in ("gcp", "oidc"):
+            raise ConfigException(f"auth-provider {provider!r} is not known: have the kubeconfig made anew, with exec")
         try:
-            return super()._load_auth_provider_token()
+            token = super()._load_auth_provider_token()
         except (HTTPError, OpenApiException, OAuth2Error, OSError, ValueError, KeyError) as error:
-            provider = self._user["auth-provider"].safe_get("name")
             raise ConfigException(
                 f"auth-provider {provider!r}: its token cannot be renewed: {type(error).__name__}: {error}"
             ) from None
+        if not token:
+            raise ConfigException(f"auth-provider {provider!r}: has no token that can be used; log in again")
+        return token
 
     def _refresh_oidc(self, provider: Any) -> None:
         with _verified_issuer(provider["config"]):
@@ -133,6 +151,16 @@ class _Loader(_PackageLoader):  # type: ignore[misc]
         """Whether the credentials may have to be read or made again."""
         return self._user is not None and any(kind in self._user for kind in ("exec", "auth-provider", "tokenFile"))
 
+    @property
+    def user(self) -> Mapping[str, Any]:
+        """The user's entry, empty where the context names none."""
+        return self._user.value if self._user is not None else {}
+
+    def renew(self, client_configuration: Configuration) -> None:
+        if self._ends:
+            self._load_authentication()
+            self._set_config(client_configuration)
+
     def _renew(self, client_configuration: Configuration) -> None:
         if self._is_stale(datetime.now(UTC)):
             self._load_authentication()
@@ -151,9 +179,10 @@ class _Loader(_PackageLoader):  # type: ignore[misc]
         return bool(now >= end - margin)
 
 
-def _moment(text: str) -> datetime:
-    found = datetime.fromisoformat(text)
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
+def _in_file(text: str) -> str:
+    """The path of a file with this content; it is the process's own, and goes with it."""
+    path: str = FileOrData({"x-data": text}, None, data_key_name="x-data", base64_file_content=False).as_file()
+    return path
 
 
 @contextmanager

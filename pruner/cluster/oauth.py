@@ -34,25 +34,26 @@ async def token_by_challenge(wire: Wire, connection: Connection) -> str | None:
             "give api_key instead"
         )
     url = endpoint + query({"client_id": "openshift-challenging-client", "response_type": "token"})
-    headers = [("X-CSRF-Token", "pruner"), ("Authorization", await connection.authorization() or "")]
+    headers = [("X-CSRF-Token", "pruner"), ("Authorization", connection.password or "")]
     tls = tls_context(None, validates=connection.validates_certificates)
     if connection.ca_file is not None:
         tls.load_verify_locations(connection.ca_file)
-    async with Wire(tls, proxy=connection.proxy, timeouts=wire.timeouts) as oauth:
+    async with Wire(lambda: tls, proxy=connection.proxy, timeouts=wire.timeouts) as oauth:
         try:
             answer = await oauth.send("GET", url, headers=headers)
         except WireError as error:
             raise ClusterError(f"the OAuth server of {connection.server}: {error}") from None
-    token = parse_qs(urlsplit(answer.headers.get("Location", "")).fragment).get("access_token")
+    location = urlsplit(answer.headers.get("Location", ""))
+    token = parse_qs(location.fragment).get("access_token")
     if answer.status == 302 and token:
         return token[0]
     if answer.status == 401:
         raise UnauthorizedError(
             f"{connection.server}: username and password are not accepted by its OAuth server (401); check both"
         )
-    raise ClusterError(
-        f"{connection.server}: its OAuth server gives no token (status {answer.status}); give api_key instead"
-    )
+    refusal = {**parse_qs(location.query), **parse_qs(location.fragment)}
+    reason = (refusal.get("error_description") or refusal.get("error") or [f"status {answer.status}"])[0]
+    raise ClusterError(f"{connection.server}: its OAuth server gives no token ({reason}); give api_key instead")
 
 
 async def _endpoint(wire: Wire, connection: Connection) -> str | None:

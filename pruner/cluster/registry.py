@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from pruner.cluster.connection import Connection, basic, tls_context
-from pruner.cluster.http import BUSY, Answer, Timeouts, Wire, WireError, describe_body, query
+from pruner.cluster.http import BUSY, Answer, Timeouts, Wire, WireError, describe_body, query, server_of
 from pruner.cluster.objects import ImageStream, ImageStreamStatus, Registry, Snapshot, moment
 from pruner.errors import Problem, RegistryError, SettingsError
 from pruner.settings import Settings
@@ -66,7 +66,11 @@ class RegistryClient:
         tls = registry_tls(settings, connection) if url.startswith("https://") else None
         proxy = connection.proxy
         self._wire = Wire(
-            tls, proxy=proxy, trust="registry_ca_cert", workers=settings.workers, timeouts=timeouts or Timeouts()
+            lambda: tls,
+            proxy=proxy,
+            trust="registry_ca_cert",
+            workers=settings.workers,
+            timeouts=timeouts or Timeouts(),
         )
 
     async def __aenter__(self) -> Self:
@@ -206,11 +210,11 @@ class RegistryClient:
 
     async def _fetch_token(self, parameters: dict[str, str], token: str) -> str:
         realm = parameters["realm"]
-        own, other = urlsplit(self.url), urlsplit(realm)
-        if (own.hostname, own.scheme) != (other.hostname, other.scheme):
+        if _origin(realm) != _origin(self.url):
+            where = server_of(realm) if all(_origin(realm)) else "what is no address"
             raise RegistryError(
-                f"registry {self.url}: wants the token to be sent to {other.scheme}://{other.netloc}, which neither the "
-                "settings nor the cluster have named; give registry_url as that host, or set prune_registry to false"
+                f"registry {self.url}: wants the token to be sent to {where}, which neither the settings nor the "
+                "cluster have named; give that address as registry_url, or set prune_registry to false"
             )
         asked: dict[str, str | int] = {name: parameters[name] for name in ("service", "scope") if name in parameters}
         try:
@@ -242,6 +246,15 @@ class RegistryClient:
 def is_passing(error: RegistryError) -> bool:
     """Whether a failed deletion may succeed later on: trouble inside the registry's own check is 400."""
     return error.status is None or error.status == 400 or error.status in BUSY
+
+
+def _origin(url: str) -> tuple[str, str | None, int | None]:
+    """Scheme, host and port: what a token is sent to. Nothing of these for what is no URL."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    except ValueError:
+        return "", None, None
 
 
 def _challenge(headers: list[str]) -> tuple[str, dict[str, str]]:

@@ -1,5 +1,6 @@
 """A name and a password: basic authentication where the server takes it, else a token by OpenShift's challenge."""
 
+import asyncio
 import base64
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -76,8 +77,10 @@ async def test_password_is_no_token_for_the_registry(basic_cluster: str) -> None
 class OAuthServer:
     """Answers basic authentication of the challenging client with a token in the fragment of a redirect."""
 
-    def __init__(self) -> None:
+    def __init__(self, token: str = TOKEN) -> None:
         self.requests: list[Request] = []
+        self.token = token
+        self.refusal = ""
 
     async def authorize(self, request: Request) -> Response:
         self.requests.append(request)
@@ -87,21 +90,25 @@ class OAuthServer:
             return Response("no challenge without X-CSRF-Token", 400)
         if request.headers.get("authorization") != expected:
             return Response(status_code=401, headers={"WWW-Authenticate": 'Basic realm="openshift"'})
-        fragment = f"access_token={TOKEN}&expires_in=86400&scope=user%3Afull&token_type=Bearer"
+        if self.refusal:
+            return Response(
+                status_code=302, headers={"Location": f"https://oauth.invalid/oauth/token/implicit{self.refusal}"}
+            )
+        fragment = f"access_token={self.token}&expires_in=86400&scope=user%3Afull&token_type=Bearer"
         return Response(status_code=302, headers={"Location": f"https://oauth.invalid/oauth/token/implicit#{fragment}"})
 
     def application(self) -> Starlette:
         return Starlette(routes=[Route("/oauth/authorize", self.authorize)])
 
 
-def api_server(oauth_url: str) -> Starlette:
-    """An API server that takes bearer tokens only, and names the OAuth server."""
+def api_server(oauth_url: str, oauth: OAuthServer) -> Starlette:
+    """An API server that takes the OAuth server's tokens only, and names that."""
 
     async def metadata(_: Request) -> Response:
         return JSONResponse({"issuer": oauth_url, "authorization_endpoint": f"{oauth_url}/oauth/authorize"})
 
     async def review(request: Request) -> Response:
-        if request.headers.get("authorization") != f"Bearer {TOKEN}":
+        if request.headers.get("authorization") != f"Bearer {oauth.token}":
             return JSONResponse({"kind": "Status", "message": "Unauthorized", "code": 401}, 401)
         return JSONResponse({"status": {"userInfo": {"username": "jane", "groups": ["system:authenticated"]}}}, 201)
 
@@ -128,7 +135,7 @@ def openshift(oauth: OAuthServer, authority: Authority) -> Iterator[str]:
     """An API server, and its OAuth server beside it, each with a certificate of its own."""
     with (
         served(oauth.application(), authority.server("oauth")) as oauth_url,
-        served(api_server(oauth_url), authority.server("api")) as api_url,
+        served(api_server(oauth_url, oauth), authority.server("api")) as api_url,
     ):
         yield api_url
 
@@ -178,13 +185,49 @@ async def test_wrong_password_is_refused_once_and_not_tried_again(oauth: OAuthSe
     assert len(oauth.requests) == 1
 
 
+async def test_token_that_has_expired_in_mid_run_is_obtained_anew(oauth: OAuthServer, authority: Authority) -> None:
+    with openshift(oauth, authority) as url:
+        settings = read({"host": url, "ca_cert": str(authority.ca), "username": "jane", "password": PASSWORD})
+        async with Api(connect(settings)) as api:
+            await whoami(api)
+            oauth.token = "sha256~another"
+            found = await asyncio.gather(*(whoami(api) for _ in range(5)))
+
+            assert {identity.name for identity in found} == {"jane"}
+            assert await api.connection.token() == oauth.token
+
+    assert len(oauth.requests) == 2
+
+
+async def test_new_token_that_is_refused_too_is_not_obtained_again_and_again(
+    oauth: OAuthServer, authority: Authority
+) -> None:
+    with (
+        served(oauth.application(), authority.server("oauth")) as oauth_url,
+        served(api_server(oauth_url, OAuthServer("sha256~never")), authority.server("api")) as url,
+    ):
+        settings = read({"host": url, "ca_cert": str(authority.ca), "username": "jane", "password": PASSWORD})
+        async with Api(connect(settings)) as api:
+            for _ in range(3):
+                with pytest.raises(UnauthorizedError):
+                    await whoami(api)
+
+    assert len(oauth.requests) == 2
+
+
+async def test_reason_of_a_refusal_is_said(oauth: OAuthServer, authority: Authority) -> None:
+    oauth.refusal = "#error=access_denied&error_description=scope+denied"
+    with openshift(oauth, authority) as url, pytest.raises(ClusterError, match=r"gives no token \(scope denied\)"):
+        await who(host=url, ca_cert=str(authority.ca), username="jane", password=PASSWORD)
+
+
 async def test_password_goes_to_no_oauth_server_that_is_not_trusted(
     oauth: OAuthServer, authority: Authority, tmp_path: Path
 ) -> None:
     stranger = Authority(tmp_path / "stranger")
     with (
         served(oauth.application(), stranger.server()) as oauth_url,
-        served(api_server(oauth_url), authority.server("api")) as url,
+        served(api_server(oauth_url, oauth), authority.server("api")) as url,
         pytest.raises(ClusterError, match=r"the OAuth server of .*: its certificate is not trusted"),
     ):
         await who(host=url, ca_cert=str(authority.ca), username="jane", password=PASSWORD)

@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from pruner.cluster import exec_plugin
 from pruner.cluster.api import Api
 from pruner.cluster.connection import connect
 from pruner.cluster.http import Timeouts
@@ -46,10 +47,12 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSandbox
         yield running
 
 
-async def read_cluster(host: str, patience: float = PATIENCE, **given: Any) -> None:
+async def read_cluster(
+    host: str | None, patience: float = PATIENCE, connect_within: float = PATIENCE, **given: Any
+) -> None:
     """What every run begins with: a reading of the cluster at this address."""
     settings = read({"host": host, "api_key": "token", **given})
-    async with Api(connect(settings), timeouts=Timeouts(connect=PATIENCE, read=patience)) as api:
+    async with Api(connect(settings), timeouts=Timeouts(connect=connect_within, read=patience)) as api:
         await take_snapshot(api)
 
 
@@ -61,7 +64,9 @@ async def ask_registry(url: str, patience: float = PATIENCE, **given: Any) -> No
 
 
 Ask = Callable[..., Awaitable[None]]
-Fault = Callable[[AsyncExitStack, Authority, Authority, RunningSandbox], Awaitable[tuple[Ask, str, dict[str, Any]]]]
+Fault = Callable[
+    [AsyncExitStack, Authority, Authority, RunningSandbox], Awaitable[tuple[Ask, str | None, dict[str, Any]]]
+]
 FAULTS: dict[str, Fault] = {}
 
 
@@ -191,6 +196,28 @@ async def _proxy_password(stack: AsyncExitStack, _ours: Any, _theirs: Any, _: Ru
     return read_cluster, "https://127.0.0.1:6443", {"proxy": proxy}
 
 
+@fault("proxy: hangs")
+async def _proxy_hangs(stack: AsyncExitStack, _ours: Any, _theirs: Any, _: RunningSandbox) -> Any:
+    proxy = await stack.enter_async_context(hanging())
+    return read_cluster, "https://127.0.0.1:6443", {"proxy": proxy, "connect_within": 0.3}
+
+
+@fault("kubeconfig: its exec plugin fails")
+async def _plugin_fails(_stack: Any, _ours: Any, _theirs: Any, _: RunningSandbox) -> Any:
+    return read_cluster, None, with_plugin("sh", "-c", "echo log in first >&2; exit 1")
+
+
+@fault("kubeconfig: its exec plugin hangs")
+async def _plugin_hangs(stack: AsyncExitStack, _ours: Any, _theirs: Any, _: RunningSandbox) -> Any:
+    stack.enter_context(pytest.MonkeyPatch.context()).setattr(exec_plugin, "LONGEST_RUN", 0.3)
+    return read_cluster, None, with_plugin("tail", "-f", "/dev/null")
+
+
+@fault("kubeconfig: its exec plugin prints something else")
+async def _plugin_prints(_stack: Any, _ours: Any, _theirs: Any, _: RunningSandbox) -> Any:
+    return read_cluster, None, with_plugin("echo", "Welcome!")
+
+
 @fault("OAuth: the password is not accepted")
 async def _password(stack: AsyncExitStack, ours: Authority, _theirs: Authority, _: RunningSandbox) -> Any:
     oauth = stack.enter_context(served(oauth_server(status=401), ours.server()))
@@ -228,6 +255,18 @@ async def _elsewhere(stack: AsyncExitStack, _ours: Any, _theirs: Any, _: Running
 # --- what they are made of -------------------------------------------------------------------------------------------
 
 
+def with_plugin(command: str, *arguments: str) -> dict[str, Any]:
+    """A kubeconfig whose user has an exec plugin."""
+    plugin = {"apiVersion": "client.authentication.k8s.io/v1", "command": command, "args": list(arguments)}
+    kubeconfig = {
+        "current-context": "main",
+        "clusters": [{"name": "main", "cluster": {"server": "https://127.0.0.1:6443"}}],
+        "users": [{"name": "main", "user": {"exec": plugin}}],
+        "contexts": [{"name": "main", "context": {"cluster": "main", "user": "main"}}],
+    }
+    return {"api_key": None, "kubeconfig": kubeconfig}
+
+
 def oauth_server(*, status: int) -> Starlette:
     async def authorize(_: Request) -> Response:
         return Response(status_code=status)
@@ -257,7 +296,7 @@ def registry_that_refuses(challenge: str) -> Starlette:
 @asynccontextmanager
 async def ready(
     name: str, ours: Authority, theirs: Authority, sandbox: RunningSandbox
-) -> AsyncIterator[tuple[Ask, str, dict[str, Any]]]:
+) -> AsyncIterator[tuple[Ask, str | None, dict[str, Any]]]:
     async with AsyncExitStack() as stack:
         yield await FAULTS[name](stack, ours, theirs, sandbox)
 

@@ -339,18 +339,28 @@ async def test_caller_without_a_token_is_told_the_two_ways_out(authority: Author
 # --- who never gets the token ----------------------------------------------------------------------------------------
 
 
-async def test_token_is_not_sent_to_a_realm_on_another_host() -> None:
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
+async def test_token_is_not_sent_to_a_realm_on_another_host_or_port(host: str) -> None:
     other = FakeRegistry()
     with running(other) as elsewhere:
-        realm = elsewhere.replace("127.0.0.1", "localhost") + "/token"
+        realm = elsewhere.replace("127.0.0.1", host) + "/token"
         with (
             running(FakeRegistry(scheme="bearer", realm=realm)) as url,
-            pytest.raises(RegistryError, match="wants the token to be sent to http://localhost"),
+            pytest.raises(RegistryError, match=f"wants the token to be sent to {realm.removesuffix('/token')}, which"),
         ):
             await found(given(registry_url=url))
 
     assert not other.seen
     assert not other.fetched
+
+
+@pytest.mark.parametrize("realm", ["nonsense", "https://u:p@127.0.0.1:9/", "http://127.0.0.1:x/", "//[/"])
+async def test_realm_that_is_no_place_for_a_token_is_an_error(realm: str) -> None:
+    with (
+        running(FakeRegistry(scheme="bearer", realm=realm)) as url,
+        pytest.raises(RegistryError, match="wants the token to be sent to"),
+    ):
+        await found(given(registry_url=url))
 
 
 async def test_token_is_not_sent_where_a_redirect_points() -> None:

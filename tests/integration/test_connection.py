@@ -1,10 +1,11 @@
 """Every way of getting into a cluster, against a real kube-apiserver: who one is by it is what the server says."""
 
+import asyncio
 import json
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,16 @@ import pytest
 import yaml
 from kubernetes.config import incluster_config
 
-from pruner.cluster.api import Api
+from pruner.cluster.api import Api, decoder_of_pages
 from pruner.cluster.connection import connect
 from pruner.cluster.identity import Identity, whoami
+from pruner.cluster.resources import IMAGES
 from pruner.errors import ClusterError, ForbiddenError, SettingsError, UnauthorizedError
 from pruner.settings import read
-from tests.integration.authorities import Authority
+from tests.integration.authorities import Authority, Pair
 from tests.integration.kubernetes_api import TOKENS, Kubernetes
 from tests.integration.proxy import ForwardProxy, running_proxy
+from tests.servers import RunningSandbox
 
 Json = dict[str, Any]
 
@@ -209,6 +212,24 @@ async def test_unknown_context_is_a_problem_of_context(kubernetes: Kubernetes) -
         await who(kubeconfig=kubernetes.kubeconfig({}), context="absent")
 
 
+@pytest.mark.parametrize(
+    ("cluster", "message"),
+    [
+        ({"server": "api.example.org:6443"}, "its cluster's server takes a URL like https://host:port"),
+        ({"server": "https://bob:hush@api.example.org"}, "its cluster's server takes a URL without credentials in it"),
+        ({"proxy-url": "socks5://127.0.0.1:1080"}, "its proxy-url is not like http://host:port"),
+        ({"certificate-authority-data": "bm90aGluZw=="}, "its authority's certificate cannot be used"),
+    ],
+)
+async def test_address_in_a_kubeconfig_that_cannot_be_used_is_a_problem_of_kubeconfig(
+    kubernetes: Kubernetes, cluster: Json, message: str
+) -> None:
+    with pytest.raises(SettingsError, match=f"kubeconfig: {message}") as raised:
+        await who(kubeconfig=kubernetes.kubeconfig({"token": token_of("robot")}, **cluster))
+
+    assert "hush" not in str(raised.value)
+
+
 async def test_tls_server_name_of_the_kubeconfig(kubernetes: Kubernetes) -> None:
     by_name = kubernetes.kubeconfig({"token": token_of("robot")}, **{"tls-server-name": "localhost"})
     other = kubernetes.kubeconfig({"token": token_of("robot")}, **{"tls-server-name": "other.example.org"})
@@ -277,7 +298,8 @@ runs = len(list(folder.glob("run-*")))
 (folder / f"run-{runs}").write_text(os.environ["KUBERNETES_EXEC_INFO"])
 tokens = json.loads((folder / "tokens").read_text())
 life = float((folder / "life").read_text())
-status = {"token": tokens[min(runs, len(tokens) - 1)]}
+given = tokens[min(runs, len(tokens) - 1)]
+status = given if isinstance(given, dict) else {"token": given}
 if life >= 0:
     status["expirationTimestamp"] = (datetime.now(UTC) + timedelta(seconds=life)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 print(json.dumps({"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", "status": status}))
@@ -286,9 +308,12 @@ print(json.dumps({"apiVersion": "client.authentication.k8s.io/v1", "kind": "Exec
 
 @pytest.fixture
 def plugin(kubernetes: Kubernetes, tmp_path: Path) -> Callable[..., Json]:
-    """A kubeconfig whose exec plugin gives these tokens one after the other, each for `life` seconds (-1: for ever)."""
+    """A kubeconfig whose exec plugin gives these tokens one after the other, each for `life` seconds (-1: for ever).
 
-    def made(*tokens: str, life: float = -1) -> Json:
+    In place of a token it may be given the whole status.
+    """
+
+    def made(*tokens: str | Json, life: float = -1) -> Json:
         (tmp_path / "plugin.py").write_text(PLUGIN, encoding="utf-8")
         (tmp_path / "tokens").write_text(json.dumps(tokens), encoding="utf-8")
         (tmp_path / "life").write_text(str(life), encoding="utf-8")
@@ -353,17 +378,52 @@ async def test_exec_plugin_that_fails_in_mid_run_ends_it(plugin: Callable[..., J
             await whoami(api)
 
 
-async def test_exec_plugin_may_give_a_client_certificate(kubernetes: Kubernetes, tmp_path: Path) -> None:
-    pair = kubernetes.authority.client("jane")
-    given = {
-        "apiVersion": "client.authentication.k8s.io/v1",
-        "kind": "ExecCredential",
-        "status": {"clientCertificateData": pair.certificate.read_text(), "clientKeyData": pair.key.read_text()},
-    }
-    (tmp_path / "given").write_text(json.dumps(given), encoding="utf-8")
-    command = {"apiVersion": given["apiVersion"], "command": "cat", "args": [str(tmp_path / "given")]}
+async def test_exec_plugin_runs_again_when_its_token_is_refused_although_it_has_not_ended(
+    plugin: Callable[..., Json], tmp_path: Path
+) -> None:
+    async with Api(connect(read({"kubeconfig": plugin("revoked", token_of("robot"))}))) as api:
+        found = await asyncio.gather(*(whoami(api) for _ in range(5)))
 
-    assert (await who(kubeconfig=kubernetes.kubeconfig({"exec": command}))).name == "jane"
+    assert {identity.name for identity in found} == {"robot"}
+    assert runs(tmp_path) == 2
+
+
+async def test_exec_plugin_that_gives_the_same_refused_token_is_not_run_again_and_again(
+    plugin: Callable[..., Json], tmp_path: Path
+) -> None:
+    async with Api(connect(read({"kubeconfig": plugin("revoked")}))) as api:
+        for _ in range(3):
+            with pytest.raises(UnauthorizedError):
+                await whoami(api)
+
+    assert runs(tmp_path) == 2
+
+
+def as_status(pair: Pair) -> Json:
+    return {"clientCertificateData": pair.certificate.read_text(), "clientKeyData": pair.key.read_text()}
+
+
+async def test_exec_plugin_may_give_a_client_certificate(kubernetes: Kubernetes, plugin: Callable[..., Json]) -> None:
+    assert (await who(kubeconfig=plugin(as_status(kubernetes.authority.client("jane"))))).name == "jane"
+
+
+async def test_certificate_that_is_renewed_in_mid_run_is_shown_from_then_on(
+    kubernetes: Kubernetes, plugin: Callable[..., Json]
+) -> None:
+    """Also where a connection is open in which the old one was shown: the server goes by that one."""
+    jane, jack = (as_status(kubernetes.authority.client(name)) for name in ("jane", "jack"))
+
+    async with Api(connect(read({"kubeconfig": plugin(jane, jane, jack, life=0)}))) as api:
+        assert [(await whoami(api)).name for _ in range(2)] == ["jane", "jack"]
+
+
+async def test_user_of_a_kubeconfig_may_ask_as_somebody_else(kubernetes: Kubernetes) -> None:
+    kubeconfig = kubernetes.kubeconfig({"token": token_of("admin"), "as": "alice", "as-groups": ["one"]})
+
+    assert (await who(kubeconfig=kubeconfig)).name == "alice"
+    assert "one" in (await who(kubeconfig=kubeconfig)).groups
+    assert "one" not in (await who(kubeconfig=kubeconfig, impersonate_user="bob")).groups
+    assert (await who(kubeconfig=kubeconfig, api_key=token_of("robot"))).name == "robot"
 
 
 async def test_token_file_of_a_kubeconfig(kubernetes: Kubernetes, tmp_path: Path) -> None:
@@ -389,6 +449,21 @@ async def test_validate_certs_false_asks_for_no_authority(kubernetes: Kubernetes
     found = await who(host=kubernetes.url, api_key=token_of("robot"), validate_certs=False)
 
     assert found.name == "robot"
+
+
+async def test_scheme_in_capitals_is_trusted_no_more_and_no_less(there: Json) -> None:
+    there["host"] = there["host"].replace("https", "HTTPS")
+
+    assert (await who(**there, api_key=token_of("robot"))).name == "robot"
+
+
+async def test_validate_certs_that_is_given_wins_over_the_kubeconfig(kubernetes: Kubernetes) -> None:
+    kubeconfig = kubernetes.kubeconfig({"token": token_of("robot")}, **{"insecure-skip-tls-verify": True})
+    del kubeconfig["clusters"][0]["cluster"]["certificate-authority"]
+
+    assert (await who(kubeconfig=kubeconfig)).name == "robot"
+    with pytest.raises(ClusterError, match="its certificate is not trusted"):
+        await who(kubeconfig=kubeconfig, validate_certs=True)
 
 
 async def test_verify_ssl_of_the_environment(kubernetes: Kubernetes, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -453,6 +528,25 @@ async def test_proxy_of_plain_http_without_its_password_is_said(proxy: ForwardPr
         await who(host=kubernetes.sandbox.registry_url, api_key=token_of("robot"), proxy=proxy.url)
 
 
+async def test_watch_through_a_proxy_of_plain_http_has_its_password(
+    proxy: ForwardProxy, sandbox: RunningSandbox
+) -> None:
+    given = {"host": sandbox.api_url, "api_key": sandbox.tokens["admin"], "proxy": proxy.url}
+    settings = read({**given, "proxy_headers": {"proxy_basic_auth": PROXY_USER}})
+    async with Api(connect(settings)) as api:
+        version = (await anext(api.pages(IMAGES, decoder_of_pages(dict)))).metadata.resource_version
+        assert await nothing_within(0.5, api.watch(IMAGES, version))
+
+
+async def nothing_within(seconds: float, events: AsyncIterator[Any]) -> bool:
+    """Whether a watch is held open without an event."""
+    try:
+        await asyncio.wait_for(anext(events), seconds)
+    except TimeoutError:
+        return True
+    return False
+
+
 async def test_proxy_that_is_not_there_is_said(there: Json) -> None:
     with pytest.raises(ClusterError, match=r"the proxy cannot be reached .*; check proxy"):
         await who(**there, api_key=token_of("robot"), proxy="http://127.0.0.1:9")
@@ -471,6 +565,16 @@ async def test_proxy_url_of_the_kubeconfig(kubernetes: Kubernetes, tmp_path: Pat
 
         assert (await who(kubeconfig=kubeconfig)).name == "robot"
         assert running.saw(server(kubernetes))
+
+
+async def test_credentials_in_the_proxy_url_of_the_kubeconfig_are_told_to_the_proxy_alone(
+    kubernetes: Kubernetes, proxy: ForwardProxy
+) -> None:
+    url = proxy.url.replace("//", f"//{PROXY_USER}@")
+    kubeconfig = kubernetes.kubeconfig({"token": token_of("robot")}, **{"proxy-url": url})
+
+    assert (await who(kubeconfig=kubeconfig)).name == "robot"
+    assert PROXY_USER not in str(vars(connect(read({"kubeconfig": kubeconfig})).proxy)["url"])
 
 
 async def test_usual_proxy_variables_of_the_environment_are_not_picked_up(
