@@ -11,7 +11,7 @@ import asyncio
 import sys
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import click
 import msgspec
@@ -25,31 +25,31 @@ from pruner.cluster.connection import connect
 from pruner.cluster.identity import Identity, whoami
 from pruner.cluster.objects import Image, ImageOnTheWire, ImageStream, Registry, Snapshot
 from pruner.cluster.registry import find_registry
-from pruner.cluster.resources import CLUSTER_VERSIONS, IMAGE_STREAMS, IMAGES, LIMIT_RANGES, Resource
-from pruner.cluster.snapshot import compact, kinds_of
+from pruner.cluster.resources import CLUSTER_VERSIONS, IMAGE_STREAMS, IMAGES
+from pruner.cluster.rights import REGISTRY_NAMESPACE, Purpose, Right, rights, rules
+from pruner.cluster.snapshot import compact
 from pruner.errors import ForbiddenError, NotFoundError, PrunerError
 from pruner.settings import Settings
 
-Purpose = Literal["preview", "up", "advised"]
-"""What fails without a permission; `advised` is what a run goes on without, and says so."""
-
 BOTH_WORK, NEITHER_WORKS, ONLY_PREVIEW_WORKS = 0, 1, 3
-LEASES: Final = Resource("coordination.k8s.io", "v1", "leases", "Lease")
 NOTABLE_SKEW: Final = 5.0
 """Seconds; `Date` headers are whole ones, and on their way for a while."""
 
 
 class Permission(msgspec.Struct, frozen=True):
-    """A verb on a resource of all namespaces (`imagestreams/status` with its subresource), and whether one has it."""
+    """A right (`resource` is `imagestreams/status` with its subresource), and whether one has it."""
 
     verb: str
     group: str
     resource: str
+    namespace: str
+    name: str
     purpose: Purpose
     allowed: bool
 
     def __str__(self) -> str:
-        return f"{self.verb} {self.resource}{'.' if self.group else ''}{self.group}"
+        what = f"{self.verb} {self.resource}{'.' if self.group else ''}{self.group}"
+        return f"{what}{f' {self.name}' if self.name else ''}{f' in {self.namespace}' if self.namespace else ''}"
 
 
 class Examination(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,6 +65,8 @@ class Examination(msgspec.Struct, frozen=True, kw_only=True):
     registry: Registry | None
     registry_problem: str | None
     cluster_role: dict[str, Any]
+    role: dict[str, Any]
+    """Of the namespace of the lease."""
 
     def lacks(self, *purposes: Purpose) -> list[Permission]:
         """The permissions for these purposes that are missing."""
@@ -104,7 +106,15 @@ async def examine(api: Api, settings: Settings) -> Examination:
     user = await whoami(api)
     version = (await api.read_path("/version", _Version)).git_version
     skew = (datetime.now(UTC) - api.clock).total_seconds() if api.clock else None
-    permissions, not_served = await _permissions(api, settings)
+    asked = rights(
+        references=settings.references,
+        prune_registry=settings.prune_registry,
+        extra_referrers=settings.extra_referrers,
+    )
+    served = {kind: await api.serves(kind) for kind in dict.fromkeys(right.resource for right in asked)}
+    needed = [right for right in asked if served[right.resource]]
+    bound = asyncio.Semaphore(settings.workers)
+    permissions = await asyncio.gather(*(_permission(api, right, bound) for right in needed))
     registry, problem = await _registry(api, settings)
     return Examination(
         server=api.server,
@@ -112,11 +122,12 @@ async def examine(api: Api, settings: Settings) -> Examination:
         version=version,
         openshift=await _openshift(api),
         clock_skew=skew,
-        permissions=permissions,
-        not_served=not_served,
+        permissions=tuple(permissions),
+        not_served=tuple(kind.name for kind, is_served in served.items() if not is_served),
         registry=registry,
         registry_problem=problem,
-        cluster_role=cluster_role(permissions),
+        cluster_role=_role("ClusterRole", {}, rules(needed)),
+        role=_role("Role", {"namespace": REGISTRY_NAMESPACE}, rules(needed, REGISTRY_NAMESPACE)),
     )
 
 
@@ -129,37 +140,13 @@ async def _openshift(api: Api) -> str:
     return found.status.desired.version if found.status and found.status.desired else ""
 
 
-def needed(settings: Settings) -> list[tuple[Purpose, str, Resource, str]]:
-    """Purpose, verb, resource and subresource of every permission (DECISIONS R1, R3, R28)."""
-    extra = [Resource(source.group, source.version, source.resource) for source in settings.extra_referrers]
-    read = [IMAGES, IMAGE_STREAMS, LIMIT_RANGES, *kinds_of(settings.references), *extra]
-    watched = [kind for kind in read if kind != LIMIT_RANGES]
-    return [
-        *(("preview", "list", kind, "") for kind in read),
-        ("up", "get", IMAGES, ""),
-        ("up", "delete", IMAGES, ""),
-        ("up", "get", IMAGE_STREAMS, ""),
-        ("up", "update", IMAGE_STREAMS, "status"),
-        *(("advised", "watch", kind, "") for kind in watched),
-        *(("advised", verb, LEASES, "") for verb in ("get", "create", "update")),
-        ("advised", "get", CLUSTER_VERSIONS, ""),
-    ]
-
-
-async def _permissions(api: Api, settings: Settings) -> tuple[tuple[Permission, ...], tuple[str, ...]]:
-    """All permissions with the answers to their reviews, and the kinds that this cluster does not serve."""
-    wanted = needed(settings)
-    served = {kind: await api.serves(kind) for kind in dict.fromkeys(kind for _, _, kind, _ in wanted)}
-    bound = asyncio.Semaphore(settings.workers)
-
-    async def ask(purpose: Purpose, verb: str, kind: Resource, subresource: str) -> Permission:
-        async with bound:
-            allowed = await api.allowed(verb, kind, subresource=subresource)
-        name = f"{kind.plural}/{subresource}" if subresource else kind.plural
-        return Permission(verb, kind.group, name, purpose, allowed)
-
-    asked = await asyncio.gather(*(ask(*permission) for permission in wanted if served[permission[2]]))
-    return tuple(asked), tuple(kind.name for kind, is_served in served.items() if not is_served)
+async def _permission(api: Api, right: Right, bound: asyncio.Semaphore) -> Permission:
+    kind = right.resource
+    async with bound:
+        allowed = await api.allowed(
+            right.verb, kind, subresource=right.subresource, namespace=right.namespace, name=right.name
+        )
+    return Permission(right.verb, kind.group, right.plural, right.namespace, right.name, right.purpose, allowed)
 
 
 async def _registry(api: Api, settings: Settings) -> tuple[Registry | None, str | None]:
@@ -182,24 +169,9 @@ async def _registry(api: Api, settings: Settings) -> tuple[Registry | None, str 
         return None, str(error)
 
 
-def cluster_role(permissions: Iterable[Permission]) -> dict[str, Any]:
-    """The smallest ClusterRole with all these permissions: resources of a group that have the same verbs share a rule."""
-    verbs: dict[tuple[str, str], list[str]] = {}
-    for it in permissions:
-        verbs.setdefault((it.group, it.resource), []).append(it.verb)
-    shared: dict[tuple[str, tuple[str, ...]], list[str]] = {}
-    for (group, resource), of_it in verbs.items():
-        shared.setdefault((group, tuple(sorted(of_it))), []).append(resource)
-    rules = [
-        {"apiGroups": [group], "resources": resources, "verbs": list(of_them)}
-        for (group, of_them), resources in shared.items()
-    ]
-    return {
-        "apiVersion": "rbac.authorization.k8s.io/v1",
-        "kind": "ClusterRole",
-        "metadata": {"name": "pruner"},
-        "rules": rules,
-    }
+def _role(kind: str, where: dict[str, str], its_rules: list[dict[str, Any]]) -> dict[str, Any]:
+    meta = {"name": "pruner", **where}
+    return {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": kind, "metadata": meta, "rules": its_rules}
 
 
 # --- for people ------------------------------------------------------------------------------------------------------
@@ -245,11 +217,10 @@ def show(found: Examination, console: Console) -> None:
     for line in verdict(found):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     if found.lacks("preview", "up", "advised"):
-        console.print("\nThe smallest ClusterRole that suffices:\n")
+        console.print("\nThe smallest ClusterRole that suffices, and the Role for the lease that keeps runs apart:\n")
         # What is to be copied must not be wrapped or coloured.
-        console.print(
-            yaml.safe_dump(found.cluster_role, sort_keys=False), markup=False, highlight=False, soft_wrap=True
-        )
+        roles = yaml.safe_dump_all([found.cluster_role, found.role], sort_keys=False)
+        console.print(roles, markup=False, highlight=False, soft_wrap=True)
 
 
 def _facts(found: Examination) -> Iterable[tuple[str, str]]:

@@ -17,14 +17,12 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from pruner.cluster.api import Api
-from pruner.cluster.resources import NAMESPACES, Resource
+from pruner.cluster.resources import LEASES, NAMESPACES
+from pruner.cluster.rights import LEASE, REGISTRY_NAMESPACE
 from pruner.errors import ClusterError, ConflictError, ForbiddenError, NotFoundError, UnsafePlanError
 
-LEASES: Final = Resource("coordination.k8s.io", "v1", "leases", "Lease")
-NAME: Final = "pruner"
 SECONDS: Final = 60
 """After so long without being renewed a lease has expired."""
-_REGISTRY_NAMESPACE: Final = "openshift-image-registry"
 
 
 class RunLease:
@@ -68,10 +66,10 @@ class RunLease:
 
     async def _find_namespace(self) -> str:
         try:
-            await self.api.get(NAMESPACES, dict, name=_REGISTRY_NAMESPACE)
+            await self.api.get(NAMESPACES, dict, name=REGISTRY_NAMESPACE)
         except (NotFoundError, ForbiddenError):
             return "default"
-        return _REGISTRY_NAMESPACE
+        return REGISTRY_NAMESPACE
 
     async def _take(self) -> dict[str, Any]:
         spec = {
@@ -81,7 +79,7 @@ class RunLease:
             "renewTime": _micro(self._now()),
         }
         try:
-            found = await self.api.get(LEASES, dict, namespace=self._namespace, name=NAME)
+            found = await self.api.get(LEASES, dict, namespace=self._namespace, name=LEASE)
         except NotFoundError:
             return await self._create(spec)
         self._refuse_if_held(found)
@@ -96,7 +94,7 @@ class RunLease:
         body = {
             "apiVersion": "coordination.k8s.io/v1",
             "kind": "Lease",
-            "metadata": {"name": NAME, "namespace": self._namespace},
+            "metadata": {"name": LEASE, "namespace": self._namespace},
             "spec": spec,
         }
         try:
@@ -137,7 +135,7 @@ class RunLease:
     async def _write(self, spec: dict[str, Any]) -> dict[str, Any]:
         assert self._lease is not None  # noqa: S101 - asked by the callers
         body = {**self._lease, "spec": spec}
-        updated: dict[str, Any] = (await self.api.update(LEASES, body, namespace=self._namespace, name=NAME)).json()
+        updated: dict[str, Any] = (await self.api.update(LEASES, body, namespace=self._namespace, name=LEASE)).json()
         return updated
 
     def _now(self) -> datetime:
@@ -146,7 +144,7 @@ class RunLease:
 
 
 _HELD: Final = (
-    "another run against this cluster {}; nothing was changed. Run up again when it has ended (Lease {}/" + NAME + ")"
+    "another run against this cluster {}; nothing was changed. Run up again when it has ended (Lease {}/" + LEASE + ")"
 )
 
 

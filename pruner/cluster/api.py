@@ -209,7 +209,9 @@ class Api:
         assert answer is not None  # noqa: S101
         return self._decode(answer, kind, path)
 
-    async def allowed(self, verb: str, resource: Resource, *, subresource: str = "", namespace: str = "") -> bool:
+    async def allowed(
+        self, verb: str, resource: Resource, *, subresource: str = "", namespace: str = "", name: str = ""
+    ) -> bool:
         """Whether who asks may do this: a SelfSubjectAccessReview, which writes nothing."""
         attributes = {
             "verb": verb,
@@ -217,6 +219,7 @@ class Api:
             "resource": resource.plural,
             "subresource": subresource,
             "namespace": namespace,
+            "name": name,
         }
         body = {
             "apiVersion": "authorization.k8s.io/v1",

@@ -54,3 +54,4 @@ CONTROLLER_REVISIONS: Final = Resource("apps", "v1", "controllerrevisions", "Con
 
 NAMESPACES: Final = Resource("", "v1", "namespaces", "Namespace")
 CLUSTER_VERSIONS: Final = Resource("config.openshift.io", "v1", "clusterversions", "ClusterVersion")
+LEASES: Final = Resource("coordination.k8s.io", "v1", "leases", "Lease")

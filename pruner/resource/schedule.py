@@ -21,18 +21,13 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 from pulumi_kubernetes.apiextensions import CustomResourcePatch
 
-from pruner.apply.lease import LEASES
-from pruner.apply.lease import NAME as LEASE
-from pruner.cluster.resources import CLUSTER_VERSIONS, IMAGE_STREAMS, IMAGES, LIMIT_RANGES, NAMESPACES
-from pruner.cluster.snapshot import kinds_of
+from pruner.cluster.rights import REGISTRY_NAMESPACE, Right, rights, rules
 from pruner.errors import Problem, SettingsError
 from pruner.settings import ALIASES, BY_NAME
 
 Json = dict[str, Any]
 
 NAME: Final = "pruner"
-REGISTRY_NAMESPACE: Final = "openshift-image-registry"
-"""Where the lease is that keeps runs apart (pruner.apply.lease)."""
 SERVICE_CA: Final = "/var/run/secrets/kubernetes.io/serviceaccount/service-ca.crt"
 """What OpenShift puts beside a ServiceAccount's token: the authority of the integrated registry's certificate."""
 SCHEDULE: Final = "0 0 * * *"
@@ -79,44 +74,22 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def cluster_rules(settings: Mapping[str, Any] | None = None) -> list[Json]:
-    """The smallest rules of a ClusterRole with which pruning can do all of its work.
-
-    Lists and watches of what uses images (DECISIONS R1, R10), lists of limits, reading and deleting of images, reading of image streams
-    and updates of their status, `get` of `imagestreams/layers` for the sizes that the registry knows, and who the cluster is.
-    """
-    given = settings or {}
-    groups: dict[str, list[str]] = {}
-    for kind in kinds_of(given.get("references") or "extended"):
-        groups.setdefault(kind.group, []).append(kind.plural)
-    rules = [_rule(group, plurals, "list", "watch") for group, plurals in groups.items()]
-    rules.append(_rule("", [LIMIT_RANGES.plural], "list"))
-    rules.append(_rule(IMAGES.group, [IMAGES.plural], "get", "list", "watch", "delete"))
-    rules.append(_rule(IMAGES.group, [IMAGE_STREAMS.plural], "get", "list", "watch"))
-    rules.append(_rule(IMAGES.group, [f"{IMAGE_STREAMS.plural}/status"], "update"))
-    if given.get("prune_registry", True):
-        rules.append(_rule(IMAGES.group, [f"{IMAGE_STREAMS.plural}/layers"], "get"))
-    rules.append(_rule(CLUSTER_VERSIONS.group, [CLUSTER_VERSIONS.plural], "get", names=["version"]))
-    rules.append(_rule("", [NAMESPACES.plural], "get", names=["kube-system", REGISTRY_NAMESPACE]))
-    rules.extend(_extra_rules(given.get("extra_referrers") or ()))
-    return rules
+    """The smallest rules of a ClusterRole with which pruning can do all of its work (pruner.cluster.rights)."""
+    return rules(_needed(settings or {}))
 
 
 def lease_rules() -> list[Json]:
-    """The rules of a Role in the lease's namespace. A name cannot limit `create`, which is refused for one that is there."""
-    return [
-        _rule(LEASES.group, [LEASES.plural], "create"),
-        _rule(LEASES.group, [LEASES.plural], "get", "update", names=[LEASE]),
-    ]
+    """The rules of a Role in the lease's namespace."""
+    return rules(_needed({}), REGISTRY_NAMESPACE)
 
 
-def _extra_rules(extra: Any) -> list[Json]:
-    sources = BY_NAME["extra_referrers"].parse(extra) if extra else ()
-    return [_rule(source.group, [source.resource], "list", "watch") for source in sources]
-
-
-def _rule(group: str, resources: Sequence[str], *verbs: str, names: Sequence[str] = ()) -> Json:
-    rule: Json = {"apiGroups": [group], "resources": list(resources), "verbs": list(verbs)}
-    return {**rule, "resourceNames": list(names)} if names else rule
+def _needed(given: Mapping[str, Any]) -> list[Right]:
+    extra = given.get("extra_referrers")
+    return rights(
+        references=given.get("references") or "extended",
+        prune_registry=bool(given.get("prune_registry", True)),
+        extra_referrers=BY_NAME["extra_referrers"].parse(extra) if extra else (),
+    )
 
 
 # --- the objects -------------------------------------------------------------------------------------------------------

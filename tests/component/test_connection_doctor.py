@@ -9,6 +9,7 @@ import yaml
 from click.testing import CliRunner, Result
 
 from pruner.cli import main
+from pruner.resource.schedule import cluster_rules
 from tests.servers import RunningSandbox
 
 
@@ -55,14 +56,16 @@ def test_nobody_can_do_neither_and_is_told_the_smallest_role(sandbox: RunningSan
 
     assert result.exit_code == 1
     assert "neither preview nor up would work: no permission to list images.image.openshift.io" in result.stdout
-    role = yaml.safe_load(result.stdout.partition("The smallest ClusterRole that suffices:\n")[2])
-    assert role["kind"] == "ClusterRole"
+    wide, near = yaml.safe_load_all(result.stdout.partition("the lease that keeps runs apart:\n")[2])
+    assert (wide["kind"], wide["rules"]) == ("ClusterRole", cluster_rules({"prune_registry": True}))
+    assert (near["kind"], near["metadata"]["namespace"]) == ("Role", "openshift-image-registry")
 
 
 def test_role_it_prints_suffices(sandbox: RunningSandbox) -> None:
-    role = as_json(sandbox, "nobody")["cluster_role"]
+    found = as_json(sandbox, "nobody")
     rules = [
-        {"verbs": rule["verbs"], "resources": rule["resources"], "groups": rule["apiGroups"]} for rule in role["rules"]
+        {"verbs": rule["verbs"], "resources": rule["resources"], "groups": rule["apiGroups"]}
+        for rule in found["cluster_role"]["rules"] + found["role"]["rules"]
     ]
     sandbox.put_user("grantee", rules)
 

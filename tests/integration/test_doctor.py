@@ -7,7 +7,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from pruner.cli import main
-from tests.integration.kubernetes_api import Kubernetes
+from pruner.cluster.rights import REGISTRY_NAMESPACE
+from pruner.resource.schedule import cluster_rules, lease_rules
+from tests.integration.kubernetes_api import RBAC, Kubernetes
 
 
 def examined(cluster: Kubernetes, user: str, *options: str) -> Result:
@@ -48,8 +50,14 @@ def test_nobody_can_do_neither(kubernetes: Kubernetes) -> None:
 
 
 def test_role_that_it_prints_suffices(kubernetes: Kubernetes) -> None:
-    role = as_json(kubernetes, "nobody")["cluster_role"]
-    kubernetes.allow("limited", role["rules"])
+    printed = as_json(kubernetes, "nobody")
+    kubernetes.namespace(REGISTRY_NAMESPACE)
+    kubernetes.allow("limited", printed["cluster_role"]["rules"])
+    role, binding = printed["role"], {"kind": "Role", "name": "pruner", "apiGroup": "rbac.authorization.k8s.io"}
+    subjects = [{"kind": "User", "name": "limited", "apiGroup": "rbac.authorization.k8s.io"}]
+    kubernetes.put(f"{RBAC}/namespaces/{REGISTRY_NAMESPACE}/roles", role)
+    bound = {"metadata": {"name": "pruner"}, "roleRef": binding, "subjects": subjects}
+    kubernetes.put(f"{RBAC}/namespaces/{REGISTRY_NAMESPACE}/rolebindings", bound)
 
     found = as_json(kubernetes, "limited")
 
@@ -61,9 +69,23 @@ def test_role_that_it_prints_is_a_role_of_kubernetes(kubernetes: Kubernetes) -> 
     role = as_json(kubernetes, "nobody")["cluster_role"]
 
     role["metadata"]["name"] = "as-printed"
-    status, answer = kubernetes.call("POST", "/apis/rbac.authorization.k8s.io/v1/clusterroles?dryRun=All", role)
+    status, answer = kubernetes.call("POST", f"{RBAC}/clusterroles?dryRun=All&fieldValidation=Strict", role)
 
     assert status == 201, answer
+
+
+def test_rights_are_those_of_a_schedule(kubernetes: Kubernetes) -> None:
+    """Of which tests on this same server show that each is needed, and that they suffice."""
+    found = as_json(kubernetes, "nobody")
+
+    served = set(found["not_served"])
+    rules = [rule for rule in cluster_rules({"prune_registry": False}) if not {names(rule)} & served]
+    assert found["cluster_role"]["rules"] == rules
+    assert found["role"]["rules"] == lease_rules()
+
+
+def names(rule: dict[str, Any]) -> str:
+    return f"{rule['resources'][0]}.{rule['apiGroups'][0]}"
 
 
 def test_it_says_who_asks_and_of_whom(kubernetes: Kubernetes) -> None:

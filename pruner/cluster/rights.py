@@ -1,0 +1,86 @@
+"""The rights that pruning needs, each with what it is for, and the rules of a role that has them.
+
+One list for all that speak of rights: the doctor asks for each by an access review and prints the roles that are missing, and a schedule's
+ServiceAccount gets these and no others. A test on a real kube-apiserver takes away one after the other and sees a run fail without it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final, Literal
+
+import msgspec
+
+from pruner.cluster.resources import CLUSTER_VERSIONS, IMAGE_STREAMS, IMAGES, LEASES, LIMIT_RANGES, NAMESPACES, Resource
+from pruner.cluster.snapshot import kinds_of
+from pruner.settings import PodSource, References
+
+Purpose = Literal["preview", "up", "advised"]
+"""What fails without a right; `advised` is what a run goes on without, and says so."""
+
+LEASE: Final = "pruner"
+"""Of the lease that keeps runs apart."""
+REGISTRY_NAMESPACE: Final = "openshift-image-registry"
+"""Where that lease is."""
+
+
+class Right(msgspec.Struct, frozen=True):
+    """A verb on a resource, of all namespaces where none is named, and of all objects where none is."""
+
+    purpose: Purpose
+    verb: str
+    resource: Resource
+    subresource: str = ""
+    namespace: str = ""
+    name: str = ""
+
+    @property
+    def plural(self) -> str:
+        """As roles name it, `imagestreams/status` with its subresource."""
+        return f"{self.resource.plural}/{self.subresource}" if self.subresource else self.resource.plural
+
+
+def rights(*, references: References, prune_registry: bool, extra_referrers: Iterable[PodSource]) -> list[Right]:
+    """All rights for a preview and an up of these settings (DECISIONS R1, R3, R28)."""
+    extra = (Resource(source.group, source.version, source.resource) for source in extra_referrers)
+    users = tuple(dict.fromkeys((*kinds_of(references), *extra)))
+    layers = [Right("advised", "get", IMAGE_STREAMS, "layers")] if prune_registry else []
+    return [
+        *(Right("preview", "list", kind) for kind in (IMAGES, IMAGE_STREAMS, LIMIT_RANGES, *users)),
+        *(Right("up", verb, IMAGES) for verb in ("get", "delete")),
+        Right("up", "get", IMAGE_STREAMS),
+        Right("up", "update", IMAGE_STREAMS, "status"),
+        *(Right("advised", "watch", kind) for kind in (IMAGES, IMAGE_STREAMS, *users)),
+        *layers,
+        Right("advised", "get", CLUSTER_VERSIONS, name="version"),
+        *(Right("advised", "get", NAMESPACES, name=name) for name in ("kube-system", REGISTRY_NAMESPACE)),
+        # A name cannot limit `create`, which is refused for one that is there.
+        Right("advised", "create", LEASES, namespace=REGISTRY_NAMESPACE),
+        *(Right("advised", verb, LEASES, namespace=REGISTRY_NAMESPACE, name=LEASE) for verb in ("get", "update")),
+    ]
+
+
+def rules(wanted: Iterable[Right], namespace: str = "") -> list[dict[str, Any]]:
+    """The rules of a ClusterRole with the rights in all namespaces, or of a Role with those in this one.
+
+    Resources of a group that have the same verbs share a rule.
+    """
+    verbs: dict[tuple[str, str, str], list[str]] = {}
+    for right in wanted:
+        if right.namespace == namespace:
+            verbs.setdefault((right.resource.group, right.plural, right.name), []).append(right.verb)
+    names: dict[tuple[str, str, tuple[str, ...]], list[str]] = {}
+    for (group, plural, name), of_it in verbs.items():
+        names.setdefault((group, plural, tuple(dict.fromkeys(of_it))), []).append(name)
+    resources: dict[tuple[str, tuple[str, ...], tuple[str, ...]], list[str]] = {}
+    for (group, plural, of_them), called in names.items():
+        resources.setdefault((group, of_them, tuple(filter(None, called))), []).append(plural)
+    return [
+        {
+            "apiGroups": [group],
+            "resources": plurals,
+            "verbs": list(of_them),
+            **({"resourceNames": list(called)} if called else {}),
+        }
+        for (group, of_them, called), plurals in resources.items()
+    ]
