@@ -500,7 +500,8 @@ PROXY_HEADERS: Final[Mapping[str, str]] = {
     "user_agent": "K8S_AUTH_PROXY_HEADERS_USER_AGENT",
 }
 
-Kind = Literal["boolean", "integer", "string", "array", "object"]
+Kind = Literal["boolean", "integer", "string", "array", "object", "any"]
+"""A type of Pulumi.yaml; `any` is none, for what is a text or a map, which it has no type for."""
 
 
 class Parameter(msgspec.Struct, frozen=True):
@@ -566,7 +567,7 @@ PARAMETERS: Final[tuple[Parameter, ...]] = (
         "file of the client certificate's key", "none", ("key_file",), "K8S_AUTH_KEY_FILE"),
     Parameter("validate_certs", "boolean", "bool", _boolean,
         "verify the API server's certificate", "true", ("verify_ssl",), "K8S_AUTH_VERIFY_SSL"),
-    Parameter("kubeconfig", "string", "path, several joined by the system's path separator, or a dict", _kubeconfig,
+    Parameter("kubeconfig", "any", "path, several joined by the system's path separator, or a dict", _kubeconfig,
         "the configuration of the client", "the client's own, then in-cluster", (), "K8S_AUTH_KUBECONFIG", secret=False),
     Parameter("context", "string", "str", _text,
         "context of the kubeconfig", "current context", (), "K8S_AUTH_CONTEXT"),
@@ -587,7 +588,7 @@ PARAMETERS: Final[tuple[Parameter, ...]] = (
         "newest revisions of every tag that are always kept", "3"),
     Parameter("references", "string", "`extended` or `oc`", _references,
         "which uses protect an image: those that `oc adm prune images` knows, or more", "extended"),
-    Parameter("extra_referrers", "array", "list", _extra_referrers,
+    Parameter("extra_referrers", "any", "list", _extra_referrers,
         f"further kinds whose images are in use: presets ({', '.join(PRESETS)}), or maps of group, version, resource, and "
         "template or images (dotted paths)", "[]"),
     Parameter("protect", "array", "list of patterns", _patterns,

@@ -37,7 +37,7 @@ def _typed(parameter: Parameter) -> list[str]:
         return ["    type: object", "    default: {}"]
     if parameter.schema_default:
         return [f"    type: {parameter.kind}", f"    default: {parameter.schema_default}"]
-    return ["    type: string", '    default: ""']
+    return [*([] if parameter.kind == "any" else ["    type: string"]), '    default: ""']
 
 
 def _described(parameter: Parameter) -> str:

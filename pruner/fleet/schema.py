@@ -22,6 +22,7 @@ _WRITTEN: Final[dict[str, Any]] = {
     "string": {"type": ["string", "integer", "number"]},
     "array": {"type": ["array", "string"]},
     "object": {"type": "object"},
+    "any": {"type": ["array", "object", "string"]},
 }
 
 

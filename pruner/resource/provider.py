@@ -31,14 +31,14 @@ from pruner.analysis import Analysis
 from pruner.apply import Result, apply_plan
 from pruner.cluster.api import Api
 from pruner.cluster.connection import connect
-from pruner.errors import PrunerError, SettingsError
+from pruner.errors import Problem, PrunerError, SettingsError
 from pruner.plan import PrunePlan
 from pruner.planning import make_plan
 from pruner.report.jsonl import encode_report, encode_result
 from pruner.resource import engine
 from pruner.resource.rendering import rendered
 from pruner.resource.store import forget_plan, keep_plan, kept_plan, write_whole
-from pruner.settings import Settings, read
+from pruner.settings import BY_NAME, SECRETS, Settings, read
 
 T = TypeVar("T")
 
@@ -67,7 +67,7 @@ class PrunedImagesProvider(ResourceProvider):
             keep_plan(analysis)
             return CheckResult({**given, "plan": rendered(analysis.plan)}, [])
         except SettingsError as error:
-            failures = [CheckFailure(problem.parameter, problem.message) for problem in error.problems]
+            failures = [_failure(problem, given.get(problem.parameter)) for problem in error.problems]
         except (PrunerError, OSError) as error:
             failures = [CheckFailure("", str(error))]
         return CheckResult(given, failures)
@@ -115,6 +115,16 @@ class PrunedImagesProvider(ResourceProvider):
             kept = {**outputs, "__provider": props["__provider"]}
             engine.fail(_table(result), resource_id=identity, outputs=kept)
         return identity, outputs
+
+
+def _failure(problem: Problem, value: Any) -> CheckFailure:
+    """The failure on the property, whose value the engine prints beside it, secret or not: of what may hold a secret the name alone.
+
+    A misspelt name may be one of a secret, and an address may have a password in it.
+    """
+    if problem.parameter not in BY_NAME or problem.parameter in SECRETS or "@" in str(value):
+        return CheckFailure("", str(problem))
+    return CheckFailure(problem.parameter, problem.message)
 
 
 def _settings_in(properties: Mapping[str, Any]) -> dict[str, Any]:

@@ -98,7 +98,8 @@ class PrunedImages(Resource, module="pruner", name="PrunedImages"):
 
     def __init__(self, name: str, opts: pulumi.ResourceOptions | None = None, **settings: pulumi.Input[Any]) -> None:
         given = _given(settings)
-        secrets = [key for key in given if ALIASES.get(key, key) in SECRETS]
+        # A name that is none may be a misspelt one of a secret.
+        secrets = [key for key in given if ALIASES.get(key, key) in SECRETS or ALIASES.get(key, key) not in BY_NAME]
         properties = {key: pulumi.Output.secret(value) if key in secrets else value for key, value in given.items()}
         outputs = dict.fromkeys((*OUTPUTS, "plan"))
         super().__init__(PrunedImagesProvider(), name, {**properties, **outputs}, opts)

@@ -222,3 +222,21 @@ def test_no_credential_is_in_anything_that_is_written(
         written = {where: ENGINES_INPUT.sub(b"", content) for where, content in written.items()}
 
     assert {where: found for where, content in written.items() if (found := leaks_in(content))} == {}
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"kubeconfig": {"users": [{"token": TOKEN}], "current-context": "absent", "contexts": []}},
+        {"apikey": TOKEN, "host": "https://127.0.0.1:9"},
+    ],
+    ids=["kubeconfig", "misspelt"],
+)
+def test_message_about_a_wrong_parameter_shows_no_credential(project: Project, given: Json) -> None:
+    """The engine prints the value of a property that a check refuses."""
+    (project.folder / "__main__.py").write_text(PROGRAM, encoding="utf-8")
+
+    output = project.run("preview", "--diff", environment={"GIVEN": json.dumps(given)}).output
+
+    assert f"resource 'pruned' has a problem: {next(iter(given))}: " in output
+    assert leaks_in(output.encode()) == []
