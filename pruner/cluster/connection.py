@@ -285,6 +285,8 @@ def _tls(configuration: Configuration, settings: Settings, connection: Connectio
             message = f"{given!r} cannot be used" if given else "its client certificate cannot be used"
             problem = Problem("client_cert" if given else "kubeconfig", f"{message} with its key: {error}")
             raise SettingsError([problem]) from None
+        finally:
+            kubeconfig.discard(configuration.key_file)
     return context
 
 

@@ -19,6 +19,7 @@ from typing import Any, Final
 import yaml
 from kubernetes.client import Configuration
 from kubernetes.client.exceptions import OpenApiException
+from kubernetes.config import kube_config
 from kubernetes.config.config_exception import ConfigException
 from kubernetes.config.kube_config import FileOrData, KubeConfigLoader, KubeConfigMerger
 from oauthlib.oauth2 import OAuth2Error  # type: ignore[import-untyped]
@@ -183,6 +184,13 @@ def _in_file(text: str) -> str:
     """The path of a file with this content; it is the process's own, and goes with it."""
     path: str = FileOrData({"x-data": text}, None, data_key_name="x-data", base64_file_content=False).as_file()
     return path
+
+
+def discard(path: str | None) -> None:
+    """Remove a file that was written for a kubeconfig's data, once it has been read; one of the user's own stays."""
+    # The package would leave a key there when the process is killed. It writes the file anew where it is missing.
+    if path in kube_config._temp_files.values():
+        Path(str(path)).unlink(missing_ok=True)
 
 
 @contextmanager

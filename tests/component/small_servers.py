@@ -69,6 +69,19 @@ async def saying(answer: bytes, tls: Pair | None = None) -> AsyncIterator[str]:
 
 
 @asynccontextmanager
+async def hearing(answer: bytes, heard: list[bytes]) -> AsyncIterator[str]:
+    """The URL of a server that says these bytes to every request, whose head it keeps."""
+
+    async def hear(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(answer)
+        writer.close()
+
+    async with _started(hear, None) as url:
+        yield url
+
+
+@asynccontextmanager
 async def hanging() -> AsyncIterator[str]:
     """The URL of a server that takes connections and says nothing."""
     over = asyncio.Event()

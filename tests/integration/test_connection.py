@@ -1,10 +1,12 @@
 """Every way of getting into a cluster, against a real kube-apiserver: who one is by it is what the server says."""
 
 import asyncio
+import base64
 import json
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -415,6 +417,25 @@ async def test_certificate_that_is_renewed_in_mid_run_is_shown_from_then_on(
 
     async with Api(connect(read({"kubeconfig": plugin(jane, jane, jack, life=0)}))) as api:
         assert [(await whoami(api)).name for _ in range(2)] == ["jane", "jack"]
+
+
+async def test_key_of_a_kubeconfig_is_not_left_in_a_file(
+    kubernetes: Kubernetes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    jane = kubernetes.authority.client("jane")
+    data = {
+        "client-certificate-data": base64.b64encode(jane.certificate.read_bytes()).decode(),
+        "client-key-data": base64.b64encode(jane.key.read_bytes()).decode(),
+    }
+
+    for _ in range(2):
+        assert (await who(kubeconfig=kubernetes.kubeconfig(data))).name == "jane"
+        assert not keys_in(tmp_path)
+
+
+def keys_in(folder: Path) -> list[Path]:
+    return [file for file in folder.iterdir() if b"PRIVATE KEY" in file.read_bytes()]
 
 
 async def test_user_of_a_kubeconfig_may_ask_as_somebody_else(kubernetes: Kubernetes) -> None:
