@@ -151,11 +151,13 @@ class HistoryRules:
         used, pattern = self._used_in(stream), self.protection.match_item(stream.name, tag)
         rest = copy.copy(self)
         rest._shared = {}
+        said: set[str] = set()
         while True:
             limits = self.limits.get(stream.metadata.namespace, ())
             decision = rest._whole_stream(stream) or rest._decide(item, revision, users, used, pattern, limits)
-            if not decision.kept:
+            if not decision.kept or decision.why in said:
                 return
+            said.add(decision.why)
             yield decision
             match decision.rule:
                 case "R21":
