@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import difflib
+import re
 from collections.abc import Iterable, Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 import click
@@ -18,13 +19,12 @@ import msgspec
 
 from pruner.analysis import Analysis, InvalidPullSpecError, PullSpec, parse_pull_spec
 from pruner.analysis.history import StreamHistory
-from pruner.analysis.pullspec import is_digest
 from pruner.cli import settings_options
 from pruner.cluster.api import Api
 from pruner.cluster.connection import connect
 from pruner.cluster.objects import BEGINNING, Image, moment
 from pruner.errors import PrunerError
-from pruner.plan import Decision
+from pruner.plan import Decision, keep
 from pruner.planning import make_plan
 from pruner.settings import Settings
 
@@ -91,9 +91,10 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
 def explain(analysis: Analysis, reference: str) -> Explanation:
     """What this name stands for: a digest, `namespace/stream[:tag|@digest]`, or a pull spec.
 
-    A digest may be cut short where it is unique. Raises UnknownNameError for what is no name, and for unknown ones.
+    A digest may be cut short where it is unique, and a scheme before it, as in a pod's imageID, is passed over. Raises UnknownNameError for
+    what is no name, and for unknown ones.
     """
-    text = reference.strip()
+    text = reference.strip().rpartition("://")[2]
     digest = _digest(analysis, text)
     if digest is not None:
         return _of_digest(analysis, text, digest)
@@ -115,18 +116,22 @@ def _digest(analysis: Analysis, text: str) -> str | None:
     if "/" in text or "@" in text:
         return None
     known = _known_digests(analysis)
-    whole = f"sha256:{text}" if is_digest(f"sha256:{text}") else text
+    whole = f"sha256:{text}" if re.fullmatch("[0-9a-f]{7,64}", text) else text
     if whole in known:
         return whole
     algorithm, colon, _ = whole.partition(":")
     if not colon or algorithm not in {digest.partition(":")[0] for digest in known} | {"sha256", "sha512"}:
         return None
     found = sorted(digest for digest in known if digest.startswith(whole))
+    if not found and whole != text:
+        return None
     if len(found) == 1:
         return found[0]
     if found:
         raise UnknownNameError(f"{text!r} begins {len(found)} digests: {', '.join(found[:NEAR])}")
-    raise UnknownNameError(f"no Image, revision or blob of this cluster is {text!r}{_near(text, known)}")
+    users = analysis.usage.anywhere.get(whole)
+    used = f"; it is used by {', '.join(users)} all the same, from another registry" if users else ""
+    raise UnknownNameError(f"no Image, revision or blob of this cluster is {text!r}{used}{_near(text, known)}")
 
 
 def _known_digests(analysis: Analysis) -> set[str]:
@@ -142,8 +147,8 @@ def _of_pull_spec(analysis: Analysis, text: str, spec: PullSpec) -> Explanation:
     streams = {history.stream.name: history for history in analysis.histories}
     if path is None or path not in streams:
         # Images may be used by a pull spec of another registry, whose digest is known all the same (R12).
-        if spec.digest and spec.digest in _known_digests(analysis):
-            return _of_digest(analysis, text, spec.digest)
+        if spec.digest and (spec.digest in analysis.usage.anywhere or spec.digest in _known_digests(analysis)):
+            return _of_digest(analysis, text, _digest(analysis, spec.digest) or spec.digest)
         problem = f"{text!r} names no image stream" if path is None else f"there is no image stream {path}"
         wanted = "; it is named namespace/stream" if path is None else ""
         raise UnknownNameError(f"{problem}{wanted}{_near(path or spec.path, streams)}")
@@ -157,18 +162,29 @@ def _of_pull_spec(analysis: Analysis, text: str, spec: PullSpec) -> Explanation:
 
 def _of_digest(analysis: Analysis, text: str, digest: str) -> Explanation:
     image = analysis.family.images.get(digest)
-    revisions = tuple(revision for revision in _revisions(analysis, analysis.histories) if revision.image == digest)
+    revisions = tuple(_revisions(analysis, analysis.histories, digest))
     if image is None:
-        what = "a blob of images" if not revisions else "named by revisions, and its Image object is absent"
+        what = "named by revisions, and its Image object is absent" if revisions else "a blob of images"
+        if analysis.family.indexes(digest) and not revisions:
+            what = "a member of indexes, without an Image of its own"
         blob = _blob(analysis, digest)
-        return Explanation(reference=text, what=what, digest=digest, revisions=revisions, blob=blob)
+        users = {*analysis.usage.anywhere.get(digest, ()), *(user for each in revisions for user in each.used_by)}
+        return Explanation(
+            reference=text,
+            what=what,
+            digest=digest,
+            revisions=revisions,
+            used_by=tuple(sorted(users)),
+            indexes=analysis.family.indexes(digest),
+            blob=blob,
+        )
     going = {blob.digest for blob in analysis.plan.blobs}
     blobs = {*_blobs(image), image.name}
     return Explanation(
         reference=text,
         what=_described(image),
         digest=digest,
-        verdict=_verdict(analysis, analysis.images[digest], created=image.created),
+        verdict=_verdict(analysis, analysis.images[digest], _reasons(analysis, image), image.created),
         revisions=revisions,
         used_by=tuple(sorted({*_users(analysis, image), *(user for each in revisions for user in each.used_by)})),
         indexes=analysis.family.indexes(digest),
@@ -179,12 +195,16 @@ def _of_digest(analysis: Analysis, text: str, digest: str) -> Explanation:
 
 
 def _of_stream_digest(analysis: Analysis, text: str, history: StreamHistory, digest: str) -> Explanation:
-    found = tuple(each for each in _revisions(analysis, [history]) if each.image == digest)
+    found = tuple(_revisions(analysis, [history], digest))
+    where = f"in image stream {history.stream.name}"
     if not found:
-        named = {each.image for each in _revisions(analysis, [history])}
-        raise UnknownNameError(f"no revision in image stream {history.stream.name} is {digest}{_near(digest, named)}")
+        named = {item.image for tag in history.tags for item in tag.items}
+        if digest not in analysis.family.with_members(named):
+            raise UnknownNameError(f"no revision {where} is {digest}{_near(digest, named)}")
+        # What runs is named by the digest of an index's member, where the revision names the index.
+        where = f"{where} as a member of an index"
     whole = _of_digest(analysis, text, digest)
-    return msgspec.structs.replace(whole, what=f"{whole.what}; in image stream {history.stream.name}", revisions=found)
+    return msgspec.structs.replace(whole, what=f"{whole.what}; {where}", revisions=found)
 
 
 def _of_tag(analysis: Analysis, text: str, history: StreamHistory, tag: str) -> Explanation:
@@ -222,10 +242,15 @@ def _of_stream(analysis: Analysis, text: str, history: StreamHistory) -> Explana
 # --- facts -----------------------------------------------------------------------------------------------------------
 
 
-def _revisions(analysis: Analysis, histories: Iterable[StreamHistory]) -> Iterator[RevisionVerdict]:
+def _revisions(
+    analysis: Analysis, histories: Iterable[StreamHistory], digest: str | None = None
+) -> Iterator[RevisionVerdict]:
+    """All revisions of these histories, or those that name a digest."""
     for history in histories:
         for tag in history.tags:
             for number, (item, decision) in enumerate(zip(tag.items, tag.decisions, strict=True)):
+                if digest not in (None, item.image):
+                    continue
                 users = set(analysis.usage.digests.get((history.stream.name, item.image), ()))
                 if number == 0:
                     users.update(analysis.usage.tags.get((history.stream.name, tag.tag), ()))
@@ -235,7 +260,13 @@ def _revisions(analysis: Analysis, histories: Iterable[StreamHistory]) -> Iterat
                     number,
                     item.image,
                     moment(item.created),
-                    _verdict(analysis, decision, created=created, revision=number),
+                    _verdict(
+                        analysis,
+                        decision,
+                        analysis.history_rules.reasons(history.stream, tag.tag, number),
+                        created,
+                        revision=number,
+                    ),
                     tuple(sorted(users)),
                 )
 
@@ -301,7 +332,7 @@ TO_PRUNE: Final = {
 _TO_PRUNE_BY_REASON: Final = {
     "its Image object is there": "the Image object is absent when the cluster is read again",
     "it names a pull spec": "the tag were deleted with `oc tag -d`",
-    "named by": "none of these tags names it any more: see what keeps their revisions",
+    "named by": "none of these tags names it any more (see what keeps their revisions)",
     "a member of": "every index that names it goes",
     "imported from": "all_images is true",
     "no revision over": "a limit makes a revision that names it too large, or an age is given with prune_over_size_limit",
@@ -310,23 +341,56 @@ _TO_PRUNE_BY_REASON: Final = {
 """By the beginning of the reason, where a rule has several."""
 
 
-def _verdict(analysis: Analysis, decision: Decision, *, created: datetime, revision: int | None = None) -> Verdict:
-    change = (
-        _to_prune(analysis, decision, created, revision) if decision.kept else _to_keep(analysis, decision, revision)
-    )
+def _verdict(
+    analysis: Analysis,
+    decision: Decision,
+    reasons: Iterable[Decision],
+    created: datetime,
+    *,
+    revision: int | None = None,
+) -> Verdict:
+    if decision.kept:
+        # What an approval or a look of a run keeps is no rule's, and comes after the rules.
+        change = _to_prune(analysis, {decision.why: decision} | {each.why: each for each in reasons}, created, revision)
+    else:
+        change = _to_keep(analysis, decision, revision)
     return Verdict(decision.kept, decision.rule, decision.why, decision.causes, change)
 
 
-def _to_prune(analysis: Analysis, decision: Decision, created: datetime, revision: int | None) -> str:
+def _reasons(analysis: Analysis, image: Image) -> Iterator[Decision]:
+    """All that keeps an Image besides the revisions that name it."""
+    yield from analysis.image_rules.reasons(image)
+    above = tuple(each for each in analysis.family.indexes(image.name) if analysis.images[each].kept)
+    if above:
+        yield keep("R22", "a member of", above)
+
+
+def _to_prune(analysis: Analysis, reasons: dict[str, Decision], created: datetime, revision: int | None) -> str:
+    """What all would have to change, since any one of the reasons is enough to keep it."""
+    age = analysis.history_rules.rules.keep_younger_than
+    young = [why for why in reasons if "younger" in why]
+    conditions = [_condition(decision, revision) for why, decision in reasons.items() if why not in young]
+    change = f"It would go if {'; and if '.join(conditions)}" if conditions else "It may go"
+    if young and age is not None:
+        until = _later(created, age)
+        change += f"{',' if conditions else ''} once keep_younger_than has passed, at {until}"
+    return f"{change}."
+
+
+def _condition(decision: Decision, revision: int | None) -> str:
     if decision.rule in TO_PRUNE:
-        return f"It would go if {TO_PRUNE[decision.rule]}."
+        return TO_PRUNE[decision.rule]
     for beginning, change in _TO_PRUNE_BY_REASON.items():
         if decision.why.startswith(beginning):
-            return f"It would go if {change}."
-    age = analysis.history_rules.rules.keep_younger_than
-    if age is not None and "younger" in decision.why:
-        return f"It may go once keep_younger_than has passed, at {_time(created + age)}."
-    return f"It would go if keep_tag_revisions were {revision} or less, or as many newer revisions came."
+            return change
+    return f"keep_tag_revisions were {revision} or less, or as many newer revisions came"
+
+
+def _later(time: datetime, age: timedelta) -> str:
+    try:
+        return _time(time + age)
+    except OverflowError:
+        return "no time that a calendar has"
 
 
 def _to_keep(analysis: Analysis, decision: Decision, revision: int | None) -> str:

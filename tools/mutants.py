@@ -24,7 +24,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 REQUIREMENTS = ROOT / "tools" / "mutants-requirements.txt"
 WANTED = 90.0
-TESTS = ("usage", "history", "images", "blobs", "on_the_wire", "pull_specs", "plan", "properties")
+TESTS = ("usage", "history", "images", "blobs", "on_the_wire", "pull_specs", "plan", "explain", "properties")
 CONFIGURATION = f"""
 [tool.mutmut]
 source_paths = ["pruner"]

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from datetime import datetime
@@ -142,6 +143,39 @@ class HistoryRules:
 
     def _is_young(self, created: datetime | None) -> bool:
         return self.young_after is not None and moment(created) > self.young_after
+
+    def reasons(self, stream: ImageStream, tag: str, revision: int) -> Iterator[Decision]:
+        """All that keeps a revision, in the order of the rules: each as it would be if those before it did not hold."""
+        item = next(history.items[revision] for history in stream.histories if history.tag == tag and history.items)
+        users = self.usage.tags.get((stream.name, tag), ())
+        used, pattern = self._used_in(stream), self.protection.match_item(stream.name, tag)
+        rest = copy.copy(self)
+        rest._shared = {}
+        said: set[str] = set()
+        while True:
+            limits = self.limits.get(stream.metadata.namespace, ())
+            decision = rest._whole_stream(stream) or rest._decide(item, revision, users, used, pattern, limits)
+            if not decision.kept or decision.why in said:
+                return
+            said.add(decision.why)
+            yield decision
+            match decision.rule:
+                case "R21":
+                    rest.rules = msgspec.structs.replace(rest.rules, namespace=None)
+                case "R14":
+                    rest.young_after = None
+                case "R15":
+                    users = ()
+                case "R16" if decision is _SMALL:
+                    rest.rules = msgspec.structs.replace(rest.rules, prune_over_size_limit=False)
+                case "R16":
+                    rest.rules = msgspec.structs.replace(rest.rules, keep_tag_revisions=None)
+                case "R17":
+                    used = {}
+                case "R18":
+                    pattern, rest.protection = None, Protection(())
+                case _:
+                    return
 
     def _used_in(self, stream: ImageStream) -> Mapping[str, Users]:
         """Users by digest in this stream: with the extended rules also of indexes of what is current in a used tag (R12)."""

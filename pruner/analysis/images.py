@@ -63,6 +63,13 @@ class ImageRules:
         _keep_members(decisions, self.family)
         return decisions
 
+    def reasons(self, image: Image) -> Iterator[Decision]:
+        """All that keeps an Image besides the revisions that name it, in the order of the rules."""
+        yield from filter(None, (_by_use(image, self.used), _by_protection(image, self.protection)))
+        young = _by_rules(image, self.rules, self.young_after, self.dropped)
+        old = _by_rules(image, self.rules, None, self.dropped)
+        yield from (each for each in (young if young is _YOUNG else None, old) if each is not None)
+
     def unnamed(self, image: Image) -> Decision | None:
         """What keeps an Image that no revision names; None for one that only revisions keep."""
         return (

@@ -26,7 +26,8 @@ from pruner.settings import Rules
 class Analysis(msgspec.Struct, frozen=True):
     """The plan, and the decision on everything that it does not contain as well.
 
-    `history_rules` and `links` decide an image stream anew that has changed in the meantime.
+    `history_rules` and `links` decide an image stream anew that has changed in the meantime; they and `image_rules` know all reasons
+    for keeping something, where a decision gives the first one.
     """
 
     plan: PrunePlan
@@ -35,6 +36,7 @@ class Analysis(msgspec.Struct, frozen=True):
     histories: tuple[StreamHistory, ...]
     images: dict[str, Decision]
     history_rules: HistoryRules
+    image_rules: ImageRules
     links: Links
 
     def __repr__(self) -> str:
@@ -83,7 +85,7 @@ def _analyse(snapshot: Snapshot, rules: Rules, approval: Approval | None, regist
         blobs=tuple(blobs[digest] for digest in sorted(blobs)),
         notes=(*usage.warnings, *(f"protect: {problem}" for problem in idle)),
     )
-    return Analysis(plan, usage, family, histories, images, history_rules, links)
+    return Analysis(plan, usage, family, histories, images, history_rules, image_rules, links)
 
 
 def _keep_unapproved(

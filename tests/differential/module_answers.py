@@ -1,9 +1,9 @@
 """Runs in the Python that has the collection: what the Ansible module does with clusters, said in JSON.
 
 Reads one JSON object per line, {"resources": {kind: [objects]}, "params": {...}, "now": "..."}, and writes one line for each:
-{"deleted_images": [...], "streams": {name: {tag: [digests]}}, "layer_links", ..., "looks_in": ...}, {"failed": message} where the module
-ends with a message of its own, or {"crashed": "TypeError: ..."}. The module's own code decides; only its client of the API, its HTTP calls
-and its clock are replaced.
+{"deleted_images": [...], "streams": {name: {tag: [digests]}}, "layer_links", ..., "looks_in": ..., "senders": ...}, {"failed": message}
+where the module ends with a message of its own, or {"crashed": "TypeError: ..."}. The module's own code decides; only its client of the
+API, its HTTP calls and its clock are replaced.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import copy
 import datetime
 import json
 import sys
+import threading
 from typing import Any
 
 from ansible_collections.community.okd.plugins.module_utils import openshift_adm_prune_images as module
@@ -28,11 +29,14 @@ class FakeRegistry:
         self.status = status
         self.reason = "as the test says"
         self.urls: list[str] = []
+        self.senders: set[int] = set()
         self.configuration = self
         self.api_key: dict[str, str] = {}
 
     def DELETE(self, url: str, headers: dict[str, str]) -> FakeRegistry:  # noqa: ARG002 - the client's name
         self.urls.append(url.partition("//")[2].partition("/")[2])
+        # The client waits for each answer, so that there are never more requests under way than threads.
+        self.senders.add(threading.get_ident())
         return self
 
 
@@ -116,6 +120,7 @@ def answer(question: dict[str, Any]) -> dict[str, Any]:
             for name, definition in offline.updated.items()
         },
         **{kind: _kind(offline.registry.urls, mark) for kind, mark in _KINDS.items()},
+        "senders": len(offline.registry.senders),
         "looks_in": type(offline.referenced_images).__name__,
     }
 

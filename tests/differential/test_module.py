@@ -6,6 +6,7 @@ and times as it expects them; `keep_tag_revisions` 0, which it does not have.
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -13,7 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pruner.analysis import Analysis, analyse
+from pruner.apply.pace import Pace
 from pruner.cluster.objects import Snapshot
+from pruner.plan import PrunedImage
 from tests.differential.conftest import Module, image_json, resources
 from tests.unit.builders import (
     HOST,
@@ -305,6 +308,24 @@ def test_module_searches_a_list_for_every_image(module: Module) -> None:
     found = snapshot(image(A), image_stream("shop/web", latest=[A]))
     assert module.ask(found)["looks_in"] == "list"
     assert isinstance(plan_of(found).images, dict)
+
+
+def test_module_sends_one_request_at_a_time(module: Module) -> None:
+    found = snapshot(*(image(name) for name in IMAGES), image_stream("shop/web", latest=IMAGES))
+    theirs = module.ask(found)
+    assert len(theirs["blobs"]) == len(IMAGES)
+    assert theirs["senders"] == 1
+    under_way, most = 0, 0
+
+    async def delete(_image: PrunedImage) -> None:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        await asyncio.sleep(0)
+        under_way -= 1
+
+    asyncio.run(Pace(4, lambda: False).run_all(delete, plan_of(found).plan.images))
+    assert most == 4
 
 
 @pytest.mark.parametrize("status", [401, 403, 405, 500, 503])

@@ -237,9 +237,80 @@ def test_each_decision_on_an_image_says_what_would_change_it(
     assert change in found.to_change
 
 
+def test_all_that_keeps_a_revision_would_have_to_change() -> None:
+    stream = image_stream("shop/web", latest=[item(A, 10)])
+    users = [deployment("shop/x", WEB), deployment("shop/y", f"{WEB}@{A}")]
+    asked = {"revisions": 3, "protect": ("shop/*",), "namespace": "other"}
+    (found,) = explained("shop/web:latest", image(A), stream, *users, **asked).revisions
+    assert (found.verdict.rule, found.verdict.to_change) == (
+        "R21",
+        "It would go if the plan is made for that namespace, or for all of them; and if nothing uses the tag any more, or a newer "
+        "revision takes its place; and if keep_tag_revisions were 0 or less, or as many newer revisions came; and if nothing uses its "
+        "digest in this image stream any more; and if the pattern is taken out of protect, once keep_younger_than has passed, at "
+        "2026-01-01 12:50:00 UTC.",
+    )
+
+
+def test_size_and_number_of_a_revision_are_both_named() -> None:
+    asked = {"minutes": None, "revisions": 1, "prune_over_size_limit": True}
+    (found,) = explained("shop/web:latest", image(A, size=1), STREAM, limit("shop/l", 5), **asked).revisions
+    assert found.verdict.to_change == (
+        "It would go if keep_tag_revisions were 0 or less, or as many newer revisions came; and if a limit for images (LimitRange) of "
+        "the namespace is smaller than the image."
+    )
+
+
+def test_reasons_are_looked_for_without_changing_the_decisions() -> None:
+    found = analysed(image(A), image_stream("shop/web", latest=[A, A]), revisions=1)
+    explain(found, "shop/web:latest")
+    assert str(found.history_rules.decide(found.histories[0].stream).tags[0].decisions[1]).startswith(
+        "revision 1 is past the newest 1"
+    )
+
+
+def test_all_that_keeps_an_image_would_have_to_change() -> None:
+    objects = [image(A, age=10, managed=False), index(B, [A], age=5), image_stream("shop/web", latest=[item(A, 1)])]
+    found = explained(A, *objects, pod("x/y", running=[A]), all_images=False, protect=(A,)).verdict
+    assert found is not None
+    assert found.to_change == (
+        "It would go if none of these tags names it any more (see what keeps their revisions); and if nothing uses it any more; and if "
+        "the pattern is taken out of protect; and if all_images is true; and if every index that names it goes, once keep_younger_than "
+        "has passed, at 2026-01-01 12:50:00 UTC."
+    )
+
+
+def test_an_age_beyond_all_calendars_has_no_end() -> None:
+    found = explained(A, image(A), minutes=10**10).verdict
+    assert found is not None
+    assert found.to_change == "It may go once keep_younger_than has passed, at no time that a calendar has."
+
+
 def test_who_uses_a_tag_uses_its_current_image() -> None:
     assert explained(A).used_by == ("Deployment shop/web",)
     assert explained(B).used_by == ()
+
+
+@pytest.mark.parametrize("text", [f"docker-pullable://{WEB}@{A}", f"cri-o://{A}", f"docker://{A}", A[7:], A[7:19]])
+def test_what_is_copied_from_a_pod_or_a_list_is_understood(text: str) -> None:
+    assert explained(text, image(A), STREAM).digest == A
+
+
+def test_a_member_of_an_index_is_found_by_the_stream_of_the_index() -> None:
+    """As imageID of what runs names it."""
+    found = explained(f"{WEB}@{A}", image(A), index(B, [A]), image_stream("shop/web", latest=[B]))
+    assert found.what.endswith("; in image stream shop/web as a member of an index")
+    assert (found.digest, found.revisions, found.indexes) == (A, (), (B,))
+
+
+def test_a_member_without_an_image_names_its_indexes() -> None:
+    found = explained(C, index(B, [C]))
+    assert found.what == "a member of indexes, without an Image of its own"
+    assert found.indexes == (B,)
+
+
+@pytest.mark.parametrize("text", [C, f"quay.io/some/thing@{C}"])
+def test_a_digest_that_is_used_and_not_here_names_its_users(text: str) -> None:
+    assert "; it is used by Pod x/y all the same" in refused(text, pod("x/y", running=[C]))
 
 
 def test_a_digest_that_was_cut_short_is_shown_whole() -> None:
