@@ -21,7 +21,7 @@ export PRUNER_ANSIBLE = $(shell cat $(TOOLS)/ansible.path 2>/dev/null)
 pulumi_path = $(CURDIR)/$(BIN):$(shell cat $(TOOLS)/pulumi.path 2>/dev/null)
 pytest = PATH="$(pulumi_path):$$PATH" $(BIN)/python -m pytest
 
-$(VENV)/.stamp: requirements.txt requirements-dev.txt
+$(VENV)/.stamp: requirements.txt policies/requirements.txt requirements-dev.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	touch $@
