@@ -105,6 +105,9 @@ def _folded(title: str, head: str, rows: Iterable[str], whole: int, room: int) -
 
 
 def code(text: str) -> str:
-    """The text as a code span that stays one inside of a table, whatever it contains; empty for an empty text."""
-    clean = wording.printable(text).replace("`", "'").replace("|", "\\|").strip()
+    """The text as a code span that stays one inside of a table, whatever it contains; empty for an empty text.
+
+    A pipe ends a cell even in a code span, and a backslash before it is undone by one before that: so it is replaced like a backtick.
+    """
+    clean = wording.printable(text).replace("`", "'").replace("|", "\N{BROKEN BAR}").strip()
     return f"`{clean}`" if clean else ""

@@ -138,7 +138,8 @@ def test_nothing_of_a_cluster_is_markup_in_markdown() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "shown"), [("a`b", "`a'b`"), ("a|b", r"`a\|b`"), ("a\nb", "`a\ufffdb`"), ("", ""), ("  ", "")]
+    ("given", "shown"),
+    [("a`b", "`a'b`"), ("a|b", "`a\xa6b`"), ("a\\|@b", "`a\\\xa6@b`"), ("a\nb", "`a\ufffdb`"), ("", ""), ("  ", "")],
 )
 def test_a_code_span_stays_one(given: str, shown: str) -> None:
     assert code(given) == shown
