@@ -6,7 +6,8 @@ cutting a prune into pieces; what two of them name counts once.
 
 from __future__ import annotations
 
-from collections import defaultdict
+import itertools
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -73,9 +74,9 @@ def max_percent(facts: Facts, options: Options) -> Iterator[str]:
     staying = {digest: of_it for share in shares for digest, of_it in (share.staying or {}).items()}
     kept = [of_it for digest, of_it in staying.items() if digest not in going]
     yield from _over_share(shares, images, len(kept), limit, "images")
+    left = Counter(itertools.chain.from_iterable(kept))
     for namespace, of_it in _by_namespace(images).items():
-        left = sum(namespace in each for each in kept)
-        yield from _over_share(shares, of_it, left, by_namespace, f"images of namespace {namespace}")
+        yield from _over_share(shares, of_it, left[namespace], by_namespace, f"images of namespace {namespace}")
 
 
 def approval(facts: Facts, options: Options) -> Iterator[str]:
