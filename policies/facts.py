@@ -90,17 +90,12 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def touched(self) -> list[ReportedImage]:
-        """Images that go, and images that stay while a revision that names them goes."""
-        return [
-            image
-            for image in self.report.images
-            if not image.reason.kept or any(not named.reason.kept for named in image.named_by)
-        ]
+        return self.report.touched
 
 
 def streams(image: ReportedImage) -> set[str]:
     """The image streams that it goes from, and the one that it belongs to; of one that stays those that name it."""
-    named = {each.stream for each in image.named_by if image.reason.kept or not each.reason.kept}
+    named = {each.stream for each in (image.named_by if image.reason.kept else image.losing)}
     return {image.home, *named}
 
 

@@ -23,7 +23,7 @@ from pruner.errors import PrunerError
 from pruner.plan import StreamChange
 from pruner.planning import UNVERIFIED
 from pruner.report.jsonl import read_report
-from pruner.report.model import NamedBy, ReportedImage
+from pruner.report.model import ReportedImage
 from pruner.report.wording import age, count, printable, time
 
 Level = Literal["advisory", "mandatory", "disabled"]
@@ -73,16 +73,9 @@ def protected_tags(facts: Facts, options: Options) -> Iterator[str]:
         images = [
             image
             for image in facts.touched
-            if _any(
-                {f"{named.stream}:{named.tag}" if ":" in pattern else named.tag for named in _losing(image)}, pattern
-            )
+            if _any({f"{named.stream}:{named.tag}" if ":" in pattern else named.tag for named in image.losing}, pattern)
         ]
         yield from _protected(pattern, images, [])
-
-
-def _losing(image: ReportedImage) -> list[NamedBy]:
-    """The revisions that go."""
-    return [named for named in image.named_by if not named.reason.kept]
 
 
 def _any(names: Iterable[str], pattern: str, *, namespace: bool = False) -> bool:
@@ -106,7 +99,7 @@ def least_age(facts: Facts, options: Options) -> Iterator[str]:
         image
         for image in facts.touched
         if (not image.reason.kept and image.created is not None and image.created > limit)
-        or any(named.created > limit for named in _losing(image))
+        or any(named.created > limit for named in image.losing)
     ]
     if young:
         aged = ", ".join(f"{name(image)} ({_youngest(facts, image)})" for image in young[:NAMED])
@@ -115,7 +108,7 @@ def least_age(facts: Facts, options: Options) -> Iterator[str]:
 
 def _youngest(facts: Facts, image: ReportedImage) -> str:
     """The age that a rule looks at: of the image, or of a revision that goes, whichever is the younger."""
-    moments = [named.created for named in _losing(image)]
+    moments = [named.created for named in image.losing]
     if not image.reason.kept and image.created is not None:
         moments.append(image.created)
     return age(facts.report, max(moments))
@@ -129,7 +122,7 @@ def only_copies(facts: Facts, options: Options) -> Iterator[str]:
         for tag in change.removed_tags
         if not any(fnmatchcase(f"{change.stream}:{tag}", pattern) for pattern in allowed)
     }
-    images = [image for image in facts.touched if any((each.stream, each.tag) in emptied for each in _losing(image))]
+    images = [image for image in facts.touched if any((each.stream, each.tag) in emptied for each in image.losing)]
     if images:
         yield f"these are all that {count(len(emptied), 'tag')} had, and the tags would go with them: {names(images)}"
 

@@ -129,7 +129,7 @@ def _row(image: ReportedImage, texts: _Texts) -> list[Any]:
         wording.printable(image.digest),
         int(image.reason.kept),
         _seconds(image.created),
-        image.freed if not image.reason.kept else -1 if image.size is None else image.size,
+        image.freed if not image.reason.kept or image.losing else -1 if image.size is None else image.size,
         texts.number(image.name),
         texts.of(image.reason),
         texts.number(image.reference),

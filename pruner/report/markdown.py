@@ -27,7 +27,7 @@ def markdown(report: Report, *, limit: int = LIMIT) -> str:
     text = "\n".join(_open_part(report)) + "\n"
     if len(text) > limit - _ROOM:
         return text[: max(limit - _ROOM, 0)].rsplit("\n", 1)[0] + "\n\n*Cut here; the full report has the rest.*\n"
-    going, kept = report.going, report.kept_by
+    going, kept = report.touched, report.kept_by
     if going:
         head = "| image | named by | age | frees | why |\n|---|---|---:|---:|---|\n"
         rows = (_row(report, image) for image in going)

@@ -36,14 +36,14 @@
     const hours = Math.floor((content.asOf - seconds) / 3600);
     return hours < 48 ? hours + " h" : Math.floor(hours / 24) + " d";
   };
-  // What let an image go is said by its revisions first.
-  const why = (image) => {
-    const revision = image[NAMED].find((named) => named[3] === image[KEPT]);
-    return revision && !image[KEPT] ? texts[revision[4]] : texts[image[WHY]];
-  };
-  // After a run what should have gone is deleted or remains. A revision without an Image has no state of its own.
+  // What lets an image go, or takes it out of a stream, is said by its revisions first.
+  const losing = (image) => image[NAMED].find((named) => !named[3]);
+  const goes = (image) => !image[KEPT] || losing(image) !== undefined;
+  const why = (image) => texts[losing(image) ? losing(image)[4] : image[WHY]];
+  // After a run what should have gone is deleted or remains. A revision without an Image has no state of its own. An image that stays while
+  // a revision of it goes is untagged.
   const state = (image) => {
-    if (image[KEPT]) return "stays";
+    if (image[KEPT]) return losing(image) ? "untagged" : "stays";
     if (!deleted || image[CREATED] < 0) return "goes";
     return deleted.has(image[DIGEST]) ? "deleted" : "remains";
   };
@@ -65,10 +65,10 @@
 
   const choose = () => {
     const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
-    const kept = { go: 0, stay: 1, all: -1 }[which.value];
+    const wanted = { go: goes, stay: (image) => image[KEPT], all: () => true }[which.value];
     shown = [];
     for (let at = 0; at < content.images.length; at++) {
-      if (kept >= 0 && content.images[at][KEPT] !== kept) continue;
+      if (!wanted(content.images[at])) continue;
       if (words.every((word) => haystacks[at].includes(word))) shown.push(at);
     }
     const order = orders[sortBy], sign = descending ? -1 : 1;
@@ -124,7 +124,7 @@
       element("span", { class: "digest" }, image[DIGEST].slice(0, 19)));
     return element("tr", { class: "row", "aria-rowindex": at + 2 },
       element("th", { scope: "row" }, button),
-      element("td", { class: "state " + (image[KEPT] ? "stays" : "goes") }, state(image)),
+      element("td", { class: "state " + (goes(image) ? "goes" : "stays") }, state(image)),
       element("td", { class: "number age" }, age(image[CREATED])),
       element("td", { class: "number size" }, bytes(image[SIZE])),
       element("td", { class: "why" }, why(image)));
@@ -136,7 +136,7 @@
       if (entries.length) cell.append(element("p", {}, element("strong", {}, label + ":")), element("ul", {}, ...entries.map((entry) => element("li", {}, entry))));
     };
     cell.append(element("h3", {}, element("code", {}, image[DIGEST])));
-    says({ stays: "Stays", goes: "Goes", deleted: "Deleted", remains: "Remains, and should go" }[state(image)], texts[image[WHY]]);
+    says({ stays: "Stays", untagged: "Stays, and loses a revision", goes: "Goes", deleted: "Deleted", remains: "Remains, and should go" }[state(image)], texts[image[WHY]]);
     says("Created", time(image[CREATED]) + " (" + age(image[CREATED]) + " old)");
     if (!image[KEPT]) says("Frees", bytes(image[SIZE]) + (image[UNMEASURED] ? ", and " + counted(image[UNMEASURED], "blob") + " of unknown size" : ""));
     says("Takes", image[TAKES] < 0 ? "" : bytes(image[TAKES]) + ", shared layers included");
@@ -259,7 +259,7 @@
     svg.append(made);
   };
 
-  if (!content.images.some((image) => !image[KEPT])) which.value = "all";
+  if (!content.images.some(goes)) which.value = "all";
   choose();
   drawTreemap();
   document.documentElement.dataset.ready = "true";
