@@ -226,6 +226,10 @@
       group.tiles.push({ value: size, stream, images });
     }
     for (const group of groups.values()) group.tiles.sort((a, b) => b.value - a.value);
+    if (!groups.size) {
+      place.replaceChildren(element("p", {}, "Nothing is known to be freed."));
+      return;
+    }
     const svg = drawn("svg", { width, height, viewBox: "0 0 " + width + " " + height });
     const ordered = [...groups.values()].sort((a, b) => b.value - a.value);
     squarify(ordered, 0, 0, width, height).forEach((area, position) => {
