@@ -18,10 +18,11 @@ BIN := $(VENV)/bin
 TOOLS ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/pruner
 export KUBE_APISERVER = $(shell cat $(TOOLS)/kube-apiserver.path 2>/dev/null)
 export PRUNER_ANSIBLE = $(shell cat $(TOOLS)/ansible.path 2>/dev/null)
+export TEKTON_CRDS = $(shell cat $(TOOLS)/tekton.path 2>/dev/null)
 pulumi_path = $(CURDIR)/$(BIN):$(shell cat $(TOOLS)/pulumi.path 2>/dev/null)
 pytest = PATH="$(pulumi_path):$$PATH" $(BIN)/python -m pytest
 
-$(VENV)/.stamp: requirements.txt requirements-dev.txt
+$(VENV)/.stamp: requirements.txt policies/requirements.txt requirements-dev.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	touch $@
@@ -37,6 +38,7 @@ setup-integration:
 	@tools/get_debian
 	@tools/get_chromium
 	@{ tools/get_kube_apiserver $(TOOLS) || [ -z "$${CI:-}" ]; } | tail -1 > $(TOOLS)/kube-apiserver.path
+	@{ tools/get_tekton || [ -z "$${CI:-}" ]; } | tail -1 > $(TOOLS)/tekton.path
 	@{ tools/get_ansible $(TOOLS) || [ -z "$${CI:-}" ]; } | tail -1 > $(TOOLS)/ansible.path
 
 demo: setup setup-pulumi

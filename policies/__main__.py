@@ -7,7 +7,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from pulumi_policy import PolicyPack
 
-from policies.pack import policies, tell_previews
+from policies.pack import complete_servicer, policies
 
-tell_previews()
+complete_servicer()
 PolicyPack(name="pruner", policies=policies())

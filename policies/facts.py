@@ -20,55 +20,136 @@ from pruner.plan import PrunePlan
 from pruner.planning import read_plan
 from pruner.report import Report
 from pruner.report.jsonl import read_report
+from pruner.report.model import NO_STREAM, ReportedImage
 from pruner.resource.store import folder
 from pruner.settings import ALIASES, Settings, read
 
 TYPE: Final = "pulumi-python:dynamic/pruner:PrunedImages"
-JUDGED: Final = ("validate_certs", "registry_validate_certs", "host", "registry_url", "approved_plan", "as_of")
+JUDGED: Final = (
+    "validate_certs",
+    "registry_validate_certs",
+    "host",
+    "registry_url",
+    "approved_plan",
+    "as_of",
+    "references",
+    "ignore_invalid_refs",
+)
 """Parameters that a rule looks at. Secrets are none of them, so that no message can name one."""
 
 
+class Share(msgspec.Struct, frozen=True):
+    """What one resource's plan contributes to the amounts of a run.
+
+    `staying` are the namespaces of every image that stays, None where only the plan is known; `freed` are bytes by namespace.
+    """
+
+    cluster: str
+    deleted: dict[str, ReportedImage]
+    staying: dict[str, frozenset[str]] | None
+    blobs: dict[str, int]
+    freed: dict[str, int]
+    approved: bool = False
+
+    @classmethod
+    def of(cls, report: Report) -> Share:
+        freed: dict[str, int] = {}
+        for each in report.streams:
+            namespace = each.namespace if each.stream != NO_STREAM else NO_STREAM
+            freed[namespace] = freed.get(namespace, 0) + each.bytes
+        staying = {image.digest: namespaces(image) for image in report.images if image.reason.kept}
+        return cls(
+            cluster=report.plan.cluster,
+            # Revisions whose Image object is absent anyway are no images.
+            deleted={image.digest: image for image in report.going if image.created is not None},
+            staying=staying if report.decisions is not None else None,
+            blobs={blob.digest: blob.size or 0 for blob in report.plan.blobs},
+            freed=freed,
+        )
+
+
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
-    """All that a rule may look at. `preview` is False where up is about to carry the plan out."""
+    """All that a rule may look at. `preview` is False where up is about to carry the plan out.
+
+    `others` are the shares of the resources that this run has judged before: what a run may take is a matter of all of them.
+    `notes` are those of this resource's plan.
+    """
 
     report: Report
+    share: Share
     settings: Settings
     approved: PrunePlan | None
     now: datetime
     preview: bool
+    notes: tuple[str, ...] = ()
+    others: tuple[Share, ...] = ()
 
     @property
     def plan(self) -> PrunePlan:
         return self.report.plan
 
+    @property
+    def touched(self) -> list[ReportedImage]:
+        return self.report.touched
 
-def gather(inputs: Mapping[str, Any], *, preview: bool, now: datetime | None = None) -> Facts | None:
-    """The facts in a resource's inputs; None where there is nothing to do, or nothing planned yet.
+
+def streams(image: ReportedImage) -> set[str]:
+    """The image streams that it goes from, and the one that it belongs to; of one that stays those that name it."""
+    named = {each.stream for each in (image.named_by if image.reason.kept else image.losing)}
+    return {image.home, *named}
+
+
+def namespaces(image: ReportedImage) -> frozenset[str]:
+    return frozenset(stream.partition("/")[0] or NO_STREAM for stream in streams(image))
+
+
+def fingerprint(inputs: Mapping[str, Any]) -> str:
+    """That of the plan in a resource's inputs; empty where there is nothing to do, or nothing planned yet."""
+    return str((inputs.get("plan") or {}).get("fingerprint") or "")
+
+
+def not_planned(inputs: Mapping[str, Any]) -> str | None:
+    """Why no rule can judge this resource yet; None where there is a plan, or one that says that there is nothing to do."""
+    plan = inputs.get("plan")
+    if plan is None:
+        return "there is no plan"
+    return None if not plan or plan.get("fingerprint") else f"the plan is {plan.get('summary') or 'not known'}"
+
+
+def gather(
+    inputs: Mapping[str, Any], *, preview: bool, now: datetime | None = None, others: tuple[Share, ...] = ()
+) -> Facts | None:
+    """The facts in a resource's inputs; None where there is nothing to do, or at preview nothing planned yet.
 
     Raises PrunerError where the plan cannot be read: then nothing is known of it, and it is not let through.
     """
-    fingerprint = (inputs.get("plan") or {}).get("fingerprint")
-    if not fingerprint:
+    if not fingerprint(inputs):
+        missing = not_planned(inputs)
+        if missing and not preview:
+            raise PrunerError(missing)
         return None
     given = {
         name: inputs.get(name) for name in (*JUDGED, *(alias for alias, name in ALIASES.items() if name in JUDGED))
     }
-    verify = os.environ.get("K8S_AUTH_VERIFY_SSL")
-    host = os.environ.get("K8S_AUTH_HOST")
-    environment = {"K8S_AUTH_VERIFY_SSL": verify or "", "K8S_AUTH_HOST": host or ""}
+    environment = {name: os.environ.get(name, "") for name in ("K8S_AUTH_VERIFY_SSL", "K8S_AUTH_HOST")}
     settings = read(given, environ=environment)
+    report, share = _kept(fingerprint(inputs))
+    approved = _approved(settings.approved_plan) if settings.approved_plan else None
     return Facts(
-        report=_kept(str(fingerprint)),
+        report=report,
+        share=msgspec.structs.replace(share, approved=approved is not None),
         settings=settings,
-        approved=read_plan(settings.approved_plan) if settings.approved_plan else None,
+        approved=approved,
         now=now or datetime.now(UTC),
         preview=preview,
+        notes=tuple(map(str, inputs["plan"].get("notes") or ())),
+        others=others,
     )
 
 
 @functools.lru_cache(maxsize=1)
-def _kept(fingerprint: str) -> Report:
-    """The plan that was kept, read once for all rules."""
+def _kept(fingerprint: str) -> tuple[Report, Share]:
+    """The plan that was kept, and what it contributes to the run; read once for all rules."""
     path: Path = folder() / f"{fingerprint.replace(':', '-')}.jsonl"
     try:
         report = read_report(path)
@@ -78,4 +159,18 @@ def _kept(fingerprint: str) -> Report:
         ) from None
     if report.plan.fingerprint != fingerprint:
         raise PrunerError(f"{path.name} holds another plan than {fingerprint}; preview again")
-    return report
+    return report, Share.of(report)
+
+
+def _approved(path: str) -> PrunePlan:
+    """The approved plan, read once for all rules, and again when the file has changed."""
+    try:
+        found = Path(path).stat()
+    except OSError as error:
+        raise PrunerError(f"approved_plan: {path!r} cannot be read: {error.strerror}") from None
+    return _read_once(path, found.st_mtime_ns, found.st_size)
+
+
+@functools.lru_cache(maxsize=1)
+def _read_once(path: str, _changed: int, _size: int) -> PrunePlan:
+    return read_plan(path)

@@ -6,10 +6,12 @@ could not look has not let anything through.
 
 from __future__ import annotations
 
+import difflib
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+import grpc
 import pulumi
 from pulumi_policy import (
     EnforcementLevel,
@@ -20,27 +22,52 @@ from pulumi_policy import (
     policy,
 )
 
-from policies.facts import TYPE, gather
+from policies.facts import TYPE, Share, gather, not_planned
 from policies.rules import RULES, Rule
 from pruner.errors import PrunerError
 
+_seen_in_run: dict[tuple[bool, str], Share] = {}
+"""Shares of the resources that were judged, by preview and URN; a pack lives as long as a run, or as its preview and update together."""
 
-def tell_previews() -> None:
-    """Have `is_dry_run` tell previews from ups in a pack that the CLI has started as an executable.
 
-    A pack that a language host starts has it from the environment, which the SDK reads before each judgement. To an executable the
-    engine tells it in a call (ConfigureStack) of which the SDK takes the tags only.
+def complete_servicer() -> None:
+    """Have the SDK's servicer do what it leaves out: tell previews from ups, and refuse a configuration that would have no effect.
+
+    A pack that a language host starts is told by the environment, which the SDK reads before each judgement. To an executable the
+    engine tells it in a call (ConfigureStack) of which the SDK takes the tags only. And of rules or options that there are not, neither
+    engine nor SDK says a word: a misspelt limit would be no limit.
     """
     servicer: Any = policy._PolicyAnalyzerServicer
-    configure = servicer.ConfigureStack
+    stack, configure = servicer.ConfigureStack, servicer.Configure
 
     def configure_stack(self: Any, request: Any, context: Any) -> Any:
         os.environ.update(
             PULUMI_PROJECT=request.project, PULUMI_STACK=request.stack, PULUMI_DRY_RUN=str(request.dry_run).lower()
         )
+        return stack(self, request, context)
+
+    def configure_rules(self: Any, request: Any, context: Any) -> Any:
+        unknown = unknown_names({name: set(given.properties) for name, given in request.policyConfig.items()})
+        if unknown:
+            context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"the policy pack's configuration: {'; '.join(unknown)}")
         return configure(self, request, context)
 
-    servicer.ConfigureStack = configure_stack
+    servicer.ConfigureStack, servicer.Configure = configure_stack, configure_rules
+
+
+def unknown_names(config: Mapping[str, set[str]]) -> list[str]:
+    """What the configuration names, rules with their options, that the pack does not have."""
+    known = {rule.name: rule.options.keys() for rule in RULES}
+    found = [f"there is no rule {name}{_near(name, known)}" for name in sorted(config.keys() - known.keys() - {"all"})]
+    for name in sorted(config.keys() & known.keys()):
+        wrong = sorted(config[name] - known[name])
+        found.extend(f"{name} has no option {option}{_near(option, known[name])}" for option in wrong)
+    return found
+
+
+def _near(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    return f" (is {near[0]} meant?)" if near else ""
 
 
 def policies() -> list[Policy]:
@@ -64,17 +91,29 @@ def _schema(rule: Rule) -> dict[str, dict[str, Any]]:
 def _validator(rule: Rule) -> Callable[[ResourceValidationArgs, Callable[..., None]], None]:
     def validate(args: ResourceValidationArgs, report_violation: Callable[..., None]) -> None:
         if args.resource_type == TYPE:
-            for message in objections(rule, args.props, args.get_config(), preview=pulumi.runtime.is_dry_run()):
+            preview = pulumi.runtime.is_dry_run()
+            for message in objections(rule, args.props, args.get_config(), preview=preview, urn=args.urn):
                 report_violation(message)
 
     return validate
 
 
-def objections(rule: Rule, inputs: Mapping[str, Any], config: Mapping[str, Any], *, preview: bool) -> Iterator[str]:
-    """What the rule objects to, as messages."""
+def objections(
+    rule: Rule, inputs: Mapping[str, Any], config: Mapping[str, Any], *, preview: bool, urn: str = ""
+) -> Iterator[str]:
+    """What the rule objects to, as messages. What other resources of the run take counts with what this one does."""
     try:
-        facts = gather(inputs, preview=preview)
+        if rule.judge is None:
+            missing = not_planned(inputs)
+            if missing:
+                yield f"{missing}: no rule has judged it. Up judges it, when it is"
+            return
+        others = tuple(
+            share for (of_preview, other), share in _seen_in_run.items() if of_preview == preview and other != urn
+        )
+        facts = gather(inputs, preview=preview, others=others)
         if facts is not None:
+            _seen_in_run[preview, urn] = facts.share
             yield from rule.judge(facts, options(rule, config))
     except PrunerError as error:
         yield f"cannot judge this plan: {error}"

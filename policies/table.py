@@ -37,7 +37,8 @@ def _type(schema: dict[str, object]) -> str:
 
 
 def _default(schema: dict[str, object]) -> str:
-    return f"`{str(schema['default']).lower()}`" if schema.get("default") not in (None, []) else "none"
+    default = schema.get("default")
+    return "none" if default in (None, []) else f"`{str(default).lower() if isinstance(default, bool) else default}`"
 
 
 def rewritten(text: str) -> str:

@@ -14,6 +14,7 @@ import msgspec
 
 from pruner.analysis import Analysis, analyse
 from pruner.cluster.api import Api
+from pruner.cluster.connection import Connection
 from pruner.cluster.objects import Registry, Snapshot
 from pruner.cluster.registry import RegistryClient, find_registry
 from pruner.cluster.resources import IMAGE_STREAMS, IMAGES
@@ -24,6 +25,9 @@ from pruner.settings import Percent, Rules, Settings, rules
 
 MEASURED: Final = 2000
 """Manifests whose sizes are asked of the registry, one request each; of more than these none is, and the plan says so."""
+
+UNVERIFIED: Final = "the API server is not made sure of: "
+"""What a note begins with that says so; policies look for it."""
 
 
 async def make_plan(api: Api, settings: Settings, *, progress: Progress = silent) -> Analysis:
@@ -42,7 +46,8 @@ async def make_plan(api: Api, settings: Settings, *, progress: Progress = silent
     check_view(snapshot, settings)
     if approved is not None:
         check_approved(approved, snapshot)
-    asked, notes = rules(settings), [*_absent(snapshot), *_unprotected(snapshot, settings)]
+    noted = (*_absent(snapshot), *_unprotected(snapshot, settings), *_unverified(api.connection, settings))
+    asked, notes = rules(settings), [*noted]
     registry = None
     if asked.prune_registry:
         progress("looking for the registry")
@@ -123,6 +128,15 @@ def _unprotected(snapshot: Snapshot, settings: Settings) -> list[str]:
     if settings.extra_referrers and settings.references == "oc":
         return ["extra_referrers protect nothing with references: oc; set references to extended"]
     return [f"extra_referrers: nothing stands at {path}, in any object of the kind" for path in snapshot.idle_paths]
+
+
+def _unverified(connection: Connection, settings: Settings) -> list[str]:
+    """What the kubeconfig leaves unchecked; what the settings leave so is known to whoever made them."""
+    if settings.host is None and connection.server.startswith("http://"):
+        return [f"{UNVERIFIED}the kubeconfig's address has no TLS: {connection.server}"]
+    if settings.validate_certs and not connection.validates_certificates:
+        return [f"{UNVERIFIED}the kubeconfig says insecure-skip-tls-verify"]
+    return []
 
 
 def _without_registry(asked: Rules, notes: list[str]) -> tuple[Rules, list[str]]:

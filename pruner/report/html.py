@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections import defaultdict
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -19,11 +21,11 @@ from markupsafe import Markup
 
 from pruner.plan import Decision
 from pruner.report import wording
-from pruner.report.model import NO_STREAM, Report, ReportedImage
+from pruner.report.model import NO_STREAM, Report, ReportedImage, StreamSum
 
 _FOLDER: Final = Path(__file__).parent / "page"
 _TILES: Final = 400
-"""Image streams that the treemap has tiles for; the rest is one tile."""
+"""Image streams that the treemap has tiles for; the rest of a namespace is one tile."""
 _SUMS: Final = 200
 """Rows of the table of image streams."""
 
@@ -115,7 +117,7 @@ def _content(report: Report) -> dict[str, Any]:
     texts = _Texts()
     return {
         "asOf": _seconds(report.plan.as_of),
-        "deleted": sorted(report.outcome.deleted) if report.outcome else [],
+        "deleted": sorted(report.outcome.deleted) if report.outcome else None,
         "images": [_row(image, texts) for image in report.images],
         "streams": _tiles(report),
         "texts": texts.all,
@@ -127,7 +129,7 @@ def _row(image: ReportedImage, texts: _Texts) -> list[Any]:
         wording.printable(image.digest),
         int(image.reason.kept),
         _seconds(image.created),
-        image.freed if not image.reason.kept else -1 if image.size is None else image.size,
+        image.freed if not image.reason.kept or image.losing else -1 if image.size is None else image.size,
         texts.number(image.name),
         texts.of(image.reason),
         texts.number(image.reference),
@@ -152,16 +154,18 @@ def _seconds(moment: datetime | None) -> int:
 
 
 def _tiles(report: Report) -> list[tuple[str, str, int, int]]:
-    """Namespace, stream, bytes and images of every tile."""
-    tiles = [
-        (
-            "" if each.stream == NO_STREAM else wording.printable(each.namespace),
-            wording.printable(each.stream),
-            each.bytes,
-            each.images,
-        )
-        for each in report.streams[:_TILES]
-    ]
-    if rest := report.streams[_TILES:]:
-        tiles.append(("", f"({len(rest)} more)", sum(each.bytes for each in rest), sum(each.images for each in rest)))
-    return tiles
+    """Namespace, stream, bytes and images of every tile; the small streams of a namespace are one."""
+    tiles = [_tile(each.namespace, each.stream, [each]) for each in report.streams[:_TILES]]
+    rest: defaultdict[str, list[StreamSum]] = defaultdict(list)
+    for each in report.streams[_TILES:]:
+        rest[each.namespace].append(each)
+    return tiles + [_tile(namespace, f"({len(found)} more)", found) for namespace, found in rest.items()]
+
+
+def _tile(namespace: str, name: str, sums: Sequence[StreamSum]) -> tuple[str, str, int, int]:
+    return (
+        "" if namespace == NO_STREAM else wording.printable(namespace),
+        wording.printable(name),
+        sum(each.bytes for each in sums),
+        sum(each.images for each in sums),
+    )

@@ -27,7 +27,7 @@ def markdown(report: Report, *, limit: int = LIMIT) -> str:
     text = "\n".join(_open_part(report)) + "\n"
     if len(text) > limit - _ROOM:
         return text[: max(limit - _ROOM, 0)].rsplit("\n", 1)[0] + "\n\n*Cut here; the full report has the rest.*\n"
-    going, kept = report.going, report.kept_by
+    going, kept = report.touched, report.kept_by
     if going:
         head = "| image | named by | age | frees | why |\n|---|---|---:|---:|---|\n"
         rows = (_row(report, image) for image in going)
@@ -105,6 +105,9 @@ def _folded(title: str, head: str, rows: Iterable[str], whole: int, room: int) -
 
 
 def code(text: str) -> str:
-    """The text as a code span that stays one inside of a table, whatever it contains; empty for an empty text."""
-    clean = wording.printable(text).replace("`", "'").replace("|", "\\|").strip()
+    """The text as a code span that stays one inside of a table, whatever it contains; empty for an empty text.
+
+    A pipe ends a cell even in a code span, and a backslash before it is undone by one before that: so it is replaced like a backtick.
+    """
+    clean = wording.printable(text).replace("`", "'").replace("|", "\N{BROKEN BAR}").strip()
     return f"`{clean}`" if clean else ""

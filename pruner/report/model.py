@@ -155,6 +155,11 @@ class ReportedImage(msgspec.Struct, frozen=True, gc=False):
         return self.home.partition("/")[0]
 
     @property
+    def losing(self) -> tuple[NamedBy, ...]:
+        """The revisions of it that go. Those of an image that stays go too, where something else names it."""
+        return tuple(named for named in self.named_by if not named.reason.kept)
+
+    @property
     def name(self) -> str:
         """`namespace/stream:tag`, by the first revision that names it, or else its home."""
         named = next((each for each in self.named_by if each.stream == self.home), None)
@@ -232,6 +237,11 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     def going(self) -> list[ReportedImage]:
         """Largest first."""
         return [image for image in self.images if not image.reason.kept]
+
+    @property
+    def touched(self) -> list[ReportedImage]:
+        """What goes, and then what stays and loses a revision."""
+        return [image for image in self.images if not image.reason.kept or image.losing]
 
     @property
     def ages(self) -> tuple[AgeCount, ...]:

@@ -24,7 +24,7 @@ def print_report(report: Report, console: Console, *, listed: int = LISTED) -> N
         _print_outcome(report, console, listed)
     if report.streams:
         console.print(_streams(report, listed))
-    if report.going:
+    if report.touched:
         console.print(_images(report, listed))
     if report.kept_by:
         console.print(_kept(report))
@@ -71,7 +71,7 @@ def _streams(report: Report, listed: int) -> Table:
 
 def _images(report: Report, listed: int) -> Table:
     table = _table("What goes, and why", "Image", "Named by", "Age", "Frees", "Why", numbers=("Age", "Frees"))
-    going = report.going
+    going = report.touched
     for image in going[: listed or None]:
         table.add_row(
             wording.short(image.digest),
@@ -92,5 +92,5 @@ def _kept(report: Report) -> Table:
 
 def why(image: ReportedImage) -> str:
     """The reasons for a digest. Where revisions that go named it, theirs are what let it go."""
-    reasons = dict.fromkeys(str(named.reason) for named in image.named_by if not named.reason.kept)
-    return "; ".join(reasons) if reasons and not image.reason.kept else str(image.reason)
+    reasons = [*dict.fromkeys(str(named.reason) for named in image.losing)] or [str(image.reason)]
+    return "; ".join([*reasons, f"the image itself stays: {image.reason}"] if image.reason.kept else reasons)

@@ -1,7 +1,7 @@
 """The plan as the resource's inputs show it: what `pulumi preview` prints as `+` lines and policy packs look at.
 
 Maps from name to reason, so that a reader sees what goes and why, line by line. Past `LISTED` entries the engine would take minutes and
-gigabytes over them; then sums by image stream stand there, and the whole plan is in its file.
+gigabytes over them; then sums by image stream stand there, of as many of them, and the whole plan is in its file.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def rendered(plan: PrunePlan) -> dict[str, Any]:
         shown["notes"] = list(plan.notes)
     if summary.revisions + summary.images + summary.blobs <= LISTED:
         return {**shown, **_listed(plan)}
-    return {**shown, "listed": False, "image_streams": {change.stream: _sums(change) for change in plan.streams}}
+    return {**shown, "listed": False, "image_streams": _summed(plan)}
 
 
 def in_words(plan: PrunePlan) -> str:
@@ -84,6 +84,17 @@ def _image(image: PrunedImage, blobs: dict[str, PrunedBlob]) -> str:
 
 def _size(size: int | None) -> str:
     return "size unknown" if size is None else decimal(size)
+
+
+def _summed(plan: PrunePlan) -> dict[str, str]:
+    """Sums of the image streams that most goes of; how many more there are is said."""
+    streams = sorted(plan.streams, key=lambda change: (-len(change.revisions), change.stream))
+    summed = {change.stream: _sums(change) for change in streams[:LISTED]}
+    if len(streams) > LISTED:
+        rest = streams[LISTED:]
+        revisions = sum(len(change.revisions) for change in rest)
+        summed["(others)"] = f"{_count(len(rest), 'image stream')}, {_count(revisions, 'revision')}"
+    return summed
 
 
 def _sums(change: StreamChange) -> str:

@@ -12,8 +12,11 @@ import pytest
 import pruner.cluster.api
 from pruner.errors import ClusterError, UnsafePlanError
 from pruner.plan import encode
+from pruner.planning import UNVERIFIED
+from pruner.settings import read
 from sandbox.builder import noise
 from tests.conftest import StartSandbox
+from tests.integration.authorities import Authority
 from tests.pruning import applied, plan, planned, settings_for
 from tests.servers import RunningSandbox
 
@@ -236,3 +239,29 @@ def test_up_deletes_no_more_than_the_approved_plan(sandbox: RunningSandbox, tmp_
     assert before - set(sandbox.images()) == set()
     expected = asyncio.run(run())
     assert before - set(sandbox.images()) == expected
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["without TLS", "with a certificate that is not checked"])
+def test_what_the_kubeconfig_leaves_unchecked_is_noted(
+    sandbox_with: StartSandbox, tmp_path: Path, *, tls: bool
+) -> None:
+    """Policies flag it by this note (docs/policies.md)."""
+    server = Authority(tmp_path / "authority").server()
+    flags = ["--tls-cert", str(server.certificate), "--tls-key", str(server.key), "--registry-without-tls"]
+    sandbox = sandbox_with(*(flags if tls else []))
+    unchecked = {"insecure-skip-tls-verify": True} if tls else {}
+    kubeconfig = {
+        "current-context": "main",
+        "contexts": [{"name": "main", "context": {"cluster": "main", "user": "main"}}],
+        "clusters": [{"name": "main", "cluster": {"server": sandbox.api_url, **unchecked}}],
+        "users": [{"name": "main", "user": {"token": sandbox.tokens["admin"]}}],
+    }
+    said = (
+        "the kubeconfig says insecure-skip-tls-verify"
+        if tls
+        else "the kubeconfig's address has no TLS: http://127.0.0.1:"
+    )
+    (note,) = [note for note in plan(read({"kubeconfig": kubeconfig})).notes if note.startswith(UNVERIFIED)]
+    assert said in note
+    given = read({"kubeconfig": kubeconfig, "host": sandbox.api_url, "validate_certs": False})
+    assert not [note for note in plan(given).notes if note.startswith(UNVERIFIED)]

@@ -5,7 +5,9 @@ Screenshots are kept in artefacts/.
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -26,7 +28,7 @@ from pruner.report.jsonl import read_report
 from tests.component.test_report_commands import planned
 from tests.servers import ROOT, RunningSandbox
 from tests.unit.builders import analysed, digest, image, image_stream
-from tests.unit.test_report import analysis, result
+from tests.unit.test_report import analysis, result, untagged
 from tests.unit.test_report_formats import HOSTILE, hostile
 
 FLAGS = (
@@ -41,6 +43,8 @@ FLAGS = (
 )
 ARTEFACTS = ROOT / "artefacts"
 PHONE, DESK = (390, 844), (1280, 900)
+
+WHITE = "rgb(255, 255, 255)"
 
 Browser = webdriver.Chrome
 
@@ -183,6 +187,16 @@ def test_a_row_opens_with_its_explanation_and_closes(browser: Browser, tmp_path:
     assert not all_of(browser, "#rows tr.detail")
 
 
+def test_an_image_that_stays_and_loses_a_revision_is_listed_with_what_goes(browser: Browser, tmp_path: Path) -> None:
+    show(browser, Report.of(untagged()), tmp_path)
+    assert one(browser, "#count").text == "1 image of 1, 0 of them go"
+    assert names(browser) == ["prod/web:v1"]
+    assert one(browser, "#rows td.state").text == "untagged"
+    assert "past the newest 0" in one(browser, "#rows td.why").text
+    one(browser, "#rows button").click()
+    assert "Stays, and loses a revision: named by shop/web:latest (R22)" in one(browser, "#rows tr.detail").text
+
+
 def test_what_stays_says_who_uses_it(browser: Browser, tmp_path: Path) -> None:
     show(browser, Report.of(analysis()), tmp_path)
     one(browser, "#which option[value=stay]").click()
@@ -212,7 +226,12 @@ def test_a_tile_of_the_treemap_searches_its_stream(browser: Browser, tmp_path: P
 def test_the_page_of_a_result_shows_what_was_deleted_and_what_failed(browser: Browser, tmp_path: Path) -> None:
     show(browser, Report.of(analysis(), result()), tmp_path)
     assert "500 Internal Server Error" in one(browser, "section.failed").text
-    assert [each.text for each in all_of(browser, "#rows td.state")] == ["deleted", "goes", "goes", "goes"]
+    assert [each.text for each in all_of(browser, "#rows td.state")] == [
+        "deleted",
+        "remains",
+        "remains",
+        "goes",
+    ]
 
 
 # --- who reads it ----------------------------------------------------------------------------------------------------
@@ -260,6 +279,7 @@ def test_it_is_readable_at_every_width_light_and_dark(
     assert browser.execute_script("return document.documentElement.scrollWidth <= innerWidth")
     for selector in ("body", ".about", "#count", "#rows td.goes", "#rows button", "tr.detail td"):
         assert contrast(browser, selector) >= 4.5, selector
+    assert min(contrasts_in_treemap(browser)) >= 4.5
     ARTEFACTS.mkdir(exist_ok=True)
     height = browser.execute_script("return document.documentElement.scrollHeight")
     resize(browser, (size[0], height))
@@ -289,21 +309,50 @@ def contrast(browser: Browser, selector: str) -> float:
     return ratio
 
 
+def contrasts_in_treemap(browser: Browser) -> list[float]:
+    """Of white, which its labels are in, with every tile."""
+    script = "return [...document.querySelectorAll('#treemap rect')].map((rect) => getComputedStyle(rect).fill)"
+    fills: list[str] = browser.execute_script(script)
+    assert browser.execute_script("return getComputedStyle(document.querySelector('#treemap text')).fill") == WHITE
+    parts = ([int(part) / 255 for part in re.findall(r"\d+", fill)] for fill in fills)
+    linear = ([part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4 for part in rgb] for rgb in parts)
+    return [1.05 / (0.2126 * red + 0.7152 * green + 0.0722 * blue + 0.05) for red, green, blue in linear]
+
+
 # --- how much of it ---------------------------------------------------------------------------------------------------
 
 
-def test_a_hundred_thousand_images_are_quick(browser: Browser, tmp_path: Path) -> None:
-    show(browser, many(100_000), tmp_path)
-    assert "of 100" in one(browser, "#count").text
-    took: dict[str, float] = browser.execute_script("""
+def test_a_hundred_thousand_images_can_be_looked_at(browser: Browser, tmp_path: Path) -> None:
+    """How long it takes is measured, printed and kept (docs/reports.md), and judged by nobody: a machine may be slow."""
+    report = many(100_000)
+    began = time.perf_counter()
+    text = page(report)
+    took = {"made, s": time.perf_counter() - began, "size, MB": len(text.encode()) / 1e6}
+    file = tmp_path / "page.html"
+    file.write_text(text, encoding="utf-8")
+    browser.get(file.as_uri())
+    assert one(browser, "#count").text.replace("\u202f", "") == "97000 images of 100000, 97000 of them go"
+    took["loaded, s"] = (
+        browser.execute_script("return performance.getEntriesByType('navigation')[0].loadEventEnd") / 1000
+    )
+    took |= browser.execute_script("""
         const took = {}, field = document.getElementById('search'), form = document.getElementById('search-form');
-        const time = (name, work) => { const start = performance.now(); work(); took[name] = performance.now() - start; };
-        time('sort', () => document.querySelector('[data-sort=name]').click());
-        time('search', () => { field.value = 'team7 app7'; form.requestSubmit(); });
-        time('everything again', () => { field.value = ''; form.requestSubmit(); });
+        const time = (name, work) => { const start = performance.now(); work(); took[name + ', s'] = (performance.now() - start) / 1000; };
+        time('sorted', () => document.querySelector('[data-sort=name]').click());
+        time('searched', () => { field.value = 'team7 app7'; form.requestSubmit(); });
         return took;
     """)
-    assert max(took.values()) < 2000, took
+    assert one(browser, "#count").text.replace("\u202f", "").startswith("291 images of 100000")
+    browser.execute_script(
+        "document.getElementById('search').value = ''; document.getElementById('search-form').requestSubmit()"
+    )
+    measured = json.dumps({name: round(value, 2) for name, value in took.items()})
+    print(measured)
+    ARTEFACTS.mkdir(exist_ok=True)
+    (ARTEFACTS / "page-100000.json").write_text(f"{measured}\n", encoding="utf-8")
+    titles = browser.execute_script("return [...document.querySelectorAll('#treemap title')].map((t) => t.textContent)")
+    assert len(titles) == 400 + 40
+    assert sum(title.startswith("(15 more): ") for title in titles) == 40
     browser.execute_script("document.getElementById('viewport').scrollTop = 1e9")
     until = time.monotonic() + 5
     while (

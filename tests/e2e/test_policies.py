@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -70,9 +71,23 @@ def test_the_level_of_a_rule_is_configured(demo: Project) -> None:
     assert "without TLS" not in output
 
 
-def test_an_option_that_does_not_fit_its_schema_is_refused(demo: Project) -> None:
-    output = demo.fail("preview", *judged(demo, {"max-images": {"limit": "many"}}))
-    assert "limit" in output
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({"max-images": {"limit": "many"}}, "limit"),
+        (
+            {"max-image": {"limit": 5, "enforcementLevel": "mandatory"}, "max-bytes": {"limits": "1GB"}},
+            "there is no rule max-image (is max-images meant?); max-bytes has no option limits (is limit meant?)",
+        ),
+    ],
+    ids=["no value of the option", "no rule and no option"],
+)
+def test_a_configuration_that_would_have_no_effect_is_refused(
+    demo: Project, sandbox: RunningSandbox, config: dict[str, Any], said: str
+) -> None:
+    sandbox.forget_requests()
+    assert said in demo.fail("up", "--yes", *judged(demo, config))
+    assert writes(sandbox) == []
 
 
 def test_a_large_change_is_previewed_freely_and_carried_out_when_approved(
@@ -104,8 +119,31 @@ def test_a_maintenance_window_holds_at_up_only(demo: Project, sandbox: RunningSa
         demo.succeed("up", "--yes", "--skip-preview", *pack)
         assert writes(sandbox) != []
     else:
-        assert "outside of the maintenance windows" in demo.fail("up", "--yes", "--skip-preview", *pack)
+        # With its own preview, which the same process of the pack may judge, and which passes.
+        output = demo.fail("up", "--yes", *pack)
+        assert output.count("outside of the maintenance windows") == 1
         assert writes(sandbox) == []
+
+
+PARTS = """
+from pruner import PrunedImages
+
+first = PrunedImages("data", namespace="data")
+PrunedImages("shop", namespace="shop", keep_tag_revisions=first.summary.apply(lambda _summary: 3))
+"""
+
+
+def test_a_prune_cut_into_pieces_has_one_limit(tmp_path: Path, sandbox: RunningSandbox) -> None:
+    """The second resource waits for the first one, so that a preview has no plan of it, and says so."""
+    project = Project.make(tmp_path / "parts", PARTS)
+    project.configure(host=sandbox.api_url, api_key=sandbox.tokens["admin"])
+    pack = judged(project, {"max-images": {"limit": 6}, "certificates": "disabled"})
+    output = project.succeed("preview", *pack)
+    assert "the plan is not known before keep_tag_revisions is known: no rule has judged it" in output
+    before = set(sandbox.images())
+    output = project.fail("up", "--yes", "--skip-preview", *pack)
+    assert "(with 1 other resource of this run), and 6 are allowed: shop/" in output
+    assert len(before - set(sandbox.images())) == 5
 
 
 def test_nothing_to_do_passes_every_limit(demo: Project) -> None:

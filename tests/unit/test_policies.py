@@ -10,14 +10,15 @@ import jsonschema
 import msgspec
 import pytest
 
-from policies.facts import TYPE, Facts, gather
-from policies.pack import objections, options, policies
+from policies.facts import TYPE, Facts, Share, gather
+from policies.pack import objections, options, policies, unknown_names
 from policies.rules import RULES, Rule
 from policies.table import DOCUMENT, rewritten
 from policies.windows import parse_window
 from pruner.cluster.objects import Registry
 from pruner.errors import PrunerError
 from pruner.plan import PrunePlan, encode
+from pruner.planning import UNVERIFIED
 from pruner.report import Report
 from pruner.report.jsonl import encode_report
 from pruner.report.wording import short
@@ -68,13 +69,17 @@ def analysis(**other: Any) -> Any:
 
 def facts(found: Any = None, *, plan: dict[str, Any] | None = None, **other: Any) -> Facts:
     report = Report.of(found or analysis())
-    report = msgspec.structs.replace(report, plan=msgspec.structs.replace(report.plan, **(plan or {})))
-    return Facts(**{"report": report, "settings": Settings(), "approved": None, "now": NOW, "preview": False, **other})
+    report = other.pop(
+        "report", msgspec.structs.replace(report, plan=msgspec.structs.replace(report.plan, **(plan or {})))
+    )
+    given = {"share": Share.of(report), "settings": Settings(), "approved": None, "now": NOW, "preview": False, **other}
+    return Facts(report=report, **given)
 
 
 def says(name: str, config: dict[str, Any] | None = None, given: Facts | None = None) -> list[str]:
     """The rule's messages. Numbers come as the engine hands them out."""
     rule = BY_NAME[name]
+    assert rule.judge is not None
     as_floats = {key: float(value) if type(value) is int else value for key, value in (config or {}).items()}
     return list(rule.judge(given or facts(), options(rule, as_floats)))
 
@@ -131,14 +136,23 @@ def test_max_bytes_by_namespace() -> None:
     assert names(message) == {A, B}
 
 
-def test_max_bytes_can_refuse_what_is_not_known() -> None:
+def test_max_bytes_objects_to_layers_whose_size_is_not_known() -> None:
     found = analysed(image(A, layers=[L1]), registry=Registry("https://registry"))
-    assert says("max-bytes", {"limit": 10}, facts(found)) == []
-    (message,) = says("max-bytes", {"limit": 10, "refuse_unknown_sizes": True}, facts(found))
+    (message,) = says("max-bytes", {"limit": 10}, facts(found))
+    assert "the size of 1 blob is not known, so that the limit cannot be checked: " in message
+    assert names(message) == {A}
+    (message,) = says("max-bytes", {"per_namespace": 10, "refuse_unknown_sizes": True}, facts(found))
     assert "the size of 2 blobs is not known" in message
+    assert says("max-bytes", {}, facts(found)) == []
 
 
-@pytest.mark.parametrize("limit", ["many", "", "10 apples", "GB"])
+def test_max_bytes_passes_over_manifests_of_unknown_size_unless_configured() -> None:
+    found = analysed(image(A, layers=[L1]), registry=Registry("https://registry"), blob_sizes={L1: 5})
+    assert says("max-bytes", {"limit": 10}, facts(found)) == []
+    assert says("max-bytes", {"limit": 10, "refuse_unknown_sizes": True}, facts(found)) != []
+
+
+@pytest.mark.parametrize("limit", ["many", "", "10 apples", "GB", "-1", "NaN", "Infinity"])
 def test_bytes_that_are_none_are_refused(limit: str) -> None:
     with pytest.raises(PrunerError, match="takes bytes"):
         says("max-bytes", {"limit": limit})
@@ -163,6 +177,58 @@ def test_max_percent_objects_where_the_whole_is_not_known() -> None:
     alone = facts(report=Report.made_of(analysis().plan))
     assert "is not known" in says("max-percent", {"limit": 99}, alone)[0]
     assert says("max-percent", {}, alone) == []
+
+
+def test_an_image_that_two_namespaces_lose_counts_in_both() -> None:
+    found = analysed(image(A), image(B), image_stream("a/one", v1=[A]), image_stream("b/two", v1=[A], v2=[B]))
+    (message,) = says("max-images", {"per_namespace": 1}, facts(found))
+    assert "2 images of namespace b" in message
+    (message,) = says("max-percent", {"per_namespace": 99}, facts(found))[1:]
+    assert "would delete 100.0% of the 2 images of namespace b" in message
+
+
+def other_share(**changed: Any) -> Share:
+    """Of a resource that was judged before: three more images of 10,000 bytes in all, of namespace shop."""
+    found = analysed(
+        *(image(digest(f"other {number}"), layers=[L1], repository="shop/other") for number in range(3)),
+        registry=Registry("https://registry"),
+        blob_sizes={L1: 10_000, **{digest(f"other {number}"): 0 for number in range(3)}},
+    )
+    return msgspec.structs.replace(Share.of(Report.of(found)), **changed)
+
+
+@pytest.mark.parametrize(
+    ("rule", "config", "said"),
+    [
+        ("max-images", {"limit": 6}, "would delete 7 images (with 1 other resource of this run), and 6 are allowed"),
+        ("max-images", {"per_namespace": 4}, "would delete 5 images of namespace shop (with 1 other resource"),
+        ("max-bytes", {"limit": 10_000}, "would free 10.2 kB (with 1 other resource of this run)"),
+        ("max-bytes", {"per_namespace": 11_000}, "would free 11.2 kB of namespace shop (with 1 other resource"),
+        ("max-percent", {"limit": 70}, "would delete 77.8% of the 9 images (with 1 other resource of this run)"),
+        ("approval", {"images": 6}, "7 images and 10.2 kB (with 1 other resource of this run) need an approved plan"),
+    ],
+)
+def test_what_other_resources_of_the_run_take_counts(rule: str, config: dict[str, Any], said: str) -> None:
+    assert any(said in message for message in says(rule, config, facts(others=(other_share(),))))
+    assert not [message for message in says(rule, config) if "other resource" in message]
+
+
+def test_an_image_that_two_resources_name_counts_once() -> None:
+    same = Share.of(Report.of(analysis()))
+    assert says("max-images", {"limit": 4, "per_namespace": 2}, facts(others=(same,))) == []
+    assert says("max-percent", {"limit": 67}, facts(others=(same,))) == []
+
+
+def test_namespaces_and_shares_are_those_of_one_cluster() -> None:
+    elsewhere = facts(others=(other_share(cluster="another"),))
+    assert says("max-images", {"per_namespace": 2}, elsewhere) == []
+    assert says("max-bytes", {"per_namespace": 1202}, elsewhere) == []
+    assert says("max-percent", {"limit": 67}, elsewhere) == []
+    assert says("max-images", {"limit": 6}, elsewhere) != []
+
+
+def test_what_is_approved_elsewhere_in_the_run_needs_no_more_approval() -> None:
+    assert says("approval", {"images": 6}, facts(others=(other_share(approved=True),))) == []
 
 
 # --- what ------------------------------------------------------------------------------------------------------------
@@ -209,6 +275,39 @@ def test_links_alone_are_protected_too() -> None:
     )
 
 
+def revision_alone() -> Facts:
+    """B goes from prod/web:v1, which loses its last, and stays itself, since shop/web names it."""
+    found = analysed(
+        image(B, age=50 * DAY),
+        image_stream("prod/web", v1=[item(B, 2 * DAY)]),
+        image_stream("shop/web", latest=[item(B, 50 * DAY)]),
+        pod("shop/one", "registry:5000/shop/web:latest"),
+    )
+    assert not found.plan.images
+    return facts(found)
+
+
+@pytest.mark.parametrize(
+    ("rule", "config"),
+    [
+        ("protected-namespaces", {"patterns": ["prod"]}),
+        ("protected-streams", {"patterns": ["prod/*"]}),
+        ("protected-tags", {"patterns": ["v*"]}),
+        ("protected-tags", {"patterns": ["prod/web:v1"]}),
+        ("least-age", {"days": 3}),
+        ("only-copies", {}),
+    ],
+)
+def test_a_revision_that_goes_counts_although_its_image_stays(rule: str, config: dict[str, Any]) -> None:
+    (message,) = says(rule, config, revision_alone())
+    assert f"prod/web:v1 {short(B)} (a revision of it; the image stays)" in message
+
+
+def test_an_image_that_stays_is_young_or_protected_only_where_a_revision_of_it_goes() -> None:
+    for rule, config in (("protected-streams", {"patterns": ["blog/site"]}), ("least-age", {"days": 60})):
+        assert not names(says(rule, config, facts())[0]) & {D, E}
+
+
 def test_least_age_names_what_is_younger_and_its_age() -> None:
     (message,) = says("least-age", {"days": 45})
     assert f"shop/web:latest {short(A)} (40 d)" in message
@@ -248,12 +347,21 @@ def test_recently_running_says_by_which_pod_and_when(seen: Path) -> None:
 
 
 def test_what_ran_longer_ago_may_go(seen: Path) -> None:
-    assert says("recently-running", {"days": 9, "reports": [str(seen)]}) == []
+    newer = analysed(image(A), image_stream("shop/web", latest=[A]))
+    (seen.parent / "new.jsonl").write_bytes(b"".join(encode_report(newer)))
+    reports = {"reports": [str(seen.parent / "*.jsonl")]}
+    assert says("recently-running", {"days": 9, **reports}) == []
+    assert says("recently-running", {"days": 11, **reports}) != []
 
 
-def test_another_clusters_reports_say_nothing(seen: Path) -> None:
-    other = facts(plan={"cluster": "another"})
-    assert says("recently-running", {"days": 30, "reports": [str(seen)]}, other) == []
+@pytest.mark.parametrize("why", ["too old", "another cluster", "a plan alone"])
+def test_reports_that_cannot_tell_are_none(seen: Path, why: str) -> None:
+    if why == "a plan alone":
+        seen.write_bytes(b"".join(encode(analysis().plan)))
+    given = facts(plan={"cluster": "another"}) if why == "another cluster" else facts()
+    (message,) = says("recently-running", {"days": 9 if why == "too old" else 30, "reports": [str(seen)]}, given)
+    assert message.startswith("none of 1 earlier report tells of this cluster in the last ")
+    assert names(message) == {A, B, C, F}
 
 
 def test_recently_running_objects_where_it_cannot_know(tmp_path: Path) -> None:
@@ -265,14 +373,15 @@ def test_recently_running_objects_where_it_cannot_know(tmp_path: Path) -> None:
 
 
 def test_references_of_oc_are_flagged_with_what_goes() -> None:
-    (message,) = says("references-oc", given=facts(analysis(references="oc")))
+    (message,) = says("references-oc", given=facts(analysis(references="oc"), settings=Settings(references="oc")))
     assert names(message) >= {A, B, C, F}
     assert says("references-oc") == []
 
 
 def test_ignored_references_are_flagged_and_listed() -> None:
     found = analysis(ignore_invalid_refs=True)
-    noted = facts(found, plan={"notes": ("another note", "ignored: Pod a/b, containers[0]: 'x y'")})
+    notes = ("another note", "ignored: Pod a/b, containers[0]: 'x y'")
+    noted = facts(found, notes=notes, settings=Settings(ignore_invalid_refs=True))
     (message,) = says("ignored-references", given=noted)
     assert "Pod a/b" in message
     assert "another" not in message
@@ -297,6 +406,11 @@ def test_certificates_that_are_not_checked_are_flagged(settings: Settings, said:
 def test_a_registry_without_tls_is_flagged() -> None:
     given = facts(plan={"registry": Registry("http://registry:5000")})
     assert says("certificates", given=given) == ["the registry is asked without TLS: http://registry:5000"]
+
+
+def test_what_the_kubeconfig_leaves_unchecked_is_flagged() -> None:
+    note = f"{UNVERIFIED}the kubeconfig says insecure-skip-tls-verify"
+    assert says("certificates", given=facts(notes=("another note", note))) == [note]
 
 
 def test_an_old_approved_plan_is_refused() -> None:
@@ -365,6 +479,14 @@ def test_a_time_zone_that_is_none_is_refused() -> None:
         says("maintenance-window", {"windows": ["mon 00:00-24:00"], "timezone": "Nowhere/Else"})
 
 
+def test_what_is_no_window_shows_at_preview_already() -> None:
+    for config in ({"windows": ["always"]}, {"windows": ["mon 00:00-24:00"], "timezone": "Nowhere/Else"}):
+        with pytest.raises(PrunerError):
+            says("maintenance-window", config, facts(preview=True))
+    with pytest.raises(PrunerError, match="takes bytes"):
+        says("approval", {"bytes": "many"}, facts(preview=True))
+
+
 @pytest.mark.parametrize("limit", [{"images": 3}, {"bytes": 1233}, {"images": 3, "bytes": "1GB"}])
 def test_a_large_change_needs_an_approved_plan(limit: dict[str, Any]) -> None:
     (message,) = says("approval", limit)
@@ -414,6 +536,8 @@ def test_a_plan_that_is_too_large_to_be_listed_is_judged_by_name(cache: Path) ->
 def test_a_plan_that_cannot_be_read_is_objected_to_by_every_rule(cache: Path) -> None:
     inputs = {"plan": {"fingerprint": "sha256:" + "0" * 64}}
     for rule in RULES:
+        if rule.judge is None:
+            continue
         (message,) = objections(rule, inputs, {}, preview=False)
         assert message.startswith("cannot judge this plan: the plan sha256:000")
 
@@ -424,9 +548,47 @@ def test_a_file_with_another_plan_is_not_judged(cache: Path) -> None:
     assert "holds another plan" in next(objections(BY_NAME["max-images"], inputs, {}, preview=False))
 
 
-@pytest.mark.parametrize("plan", [{}, None, {"summary": "not known before host is known"}])
-def test_where_nothing_is_planned_nothing_is_judged(plan: dict[str, Any] | None) -> None:
-    assert gather({"plan": plan}, preview=True) is None
+@pytest.mark.parametrize("preview", [True, False])
+def test_where_there_is_nothing_to_do_nothing_is_said(*, preview: bool) -> None:
+    assert [list(objections(rule, {"plan": {}}, {}, preview=preview)) for rule in RULES] == [[]] * len(RULES)
+
+
+NOT_PLANNED = [None, {"summary": "not known before host is known"}]
+
+
+@pytest.mark.parametrize("plan", NOT_PLANNED)
+def test_a_preview_without_a_plan_is_told_of_by_one_rule(plan: dict[str, Any] | None) -> None:
+    said = {rule.name: list(objections(rule, {"plan": plan}, {}, preview=True)) for rule in RULES}
+    assert [name for name, messages in said.items() if messages] == ["unknown-plan"]
+    assert "no rule has judged it" in said["unknown-plan"][0]
+
+
+@pytest.mark.parametrize("plan", NOT_PLANNED)
+def test_an_up_without_a_plan_is_objected_to_by_every_rule(plan: dict[str, Any] | None) -> None:
+    assert all(list(objections(rule, {"plan": plan}, {}, preview=False)) for rule in RULES)
+
+
+def test_the_pack_counts_the_resources_of_a_run_together(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("policies.pack._seen_in_run", {})
+    one, two = analysis(), analysed(image(digest("another")))
+    first, second = (kept(cache, encode_report(found), found.plan) for found in (one, two))
+
+    def judged(inputs: dict[str, Any], urn: str, *, preview: bool) -> list[str]:
+        return list(objections(BY_NAME["max-images"], inputs, {"limit": 4.0}, preview=preview, urn=urn))
+
+    assert judged(first, "first", preview=True) == judged(first, "first", preview=True) == []
+    assert judged(second, "second", preview=False) == []
+    (message,) = judged(second, "second", preview=True)
+    assert message.startswith("would delete 5 images (with 1 other resource of this run), and 4 are allowed: ")
+
+
+def test_names_that_the_pack_does_not_have_are_refused() -> None:
+    assert unknown_names({"max-images": {"limit", "per_namespace"}, "all": set(), "references-oc": set()}) == []
+    assert unknown_names({"max-image": set(), "max-images": {"limits"}, "certificates": {"hours"}}) == [
+        "there is no rule max-image (is max-images meant?)",
+        "certificates has no option hours",
+        "max-images has no option limits (is limit meant?)",
+    ]
 
 
 def test_settings_are_read_by_their_aliases_and_from_the_environment(
@@ -454,7 +616,7 @@ def test_the_approved_plan_is_read(cache: Path, tmp_path: Path) -> None:
 
 
 def test_without_configuration_only_habits_are_judged() -> None:
-    objecting = {rule.name for rule in RULES if list(rule.judge(facts(), options(rule, {})))}
+    objecting = {rule.name for rule in RULES if rule.judge and list(rule.judge(facts(), options(rule, {})))}
     assert objecting == {"only-copies"}
 
 

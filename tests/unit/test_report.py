@@ -149,6 +149,23 @@ def test_a_row_has_all_revisions_that_name_it_with_their_reasons() -> None:
     assert row.name == "a/b:latest"
 
 
+def untagged() -> Analysis:
+    """A goes from prod/web:v1, and stays itself, since shop/web:latest names it."""
+    return analysed(
+        image(A, size=400),
+        image_stream("prod/web", v1=[item(A, 50 * DAY)]),
+        image_stream("shop/web", latest=[A]),
+        deployment("shop/web", f"{HOST}/shop/web:latest"),
+    )
+
+
+def test_an_image_that_stays_and_loses_a_revision_is_among_what_is_touched() -> None:
+    report = Report.of(untagged())
+    assert report.going == []
+    (row,) = report.touched
+    assert (row.name, row.reason.kept, [named.stream for named in row.losing]) == ("prod/web:v1", True, ["prod/web"])
+
+
 def test_members_of_indexes_are_rows() -> None:
     report = Report.of(analysed(index(B, [A]), image(A, repository="a/b"), image_stream("a/b", latest=[B])))
     assert {row.digest: row.home for row in report.images} == {A: "a/b", B: "a/b"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -20,7 +21,7 @@ from pruner.report.markdown import code, markdown
 from pruner.report.openmetrics import METRICS, openmetrics
 from pruner.report.text import print_report
 from tests.unit.builders import L1, NOW, A, analysed, digest, image, image_stream
-from tests.unit.test_report import analysis, result
+from tests.unit.test_report import analysis, result, untagged
 
 HOSTILE = "</script><script>alert(1)</script><!--\x1b[31m`|\n@everyone \u202e"
 
@@ -93,6 +94,13 @@ def test_text_obeys_no_control_sequence_of_a_name() -> None:
     assert "alert(1)" in shown
 
 
+@pytest.mark.parametrize("shown", [text, markdown])
+def test_a_revision_that_goes_is_listed_although_its_image_stays(shown: Callable[[Report], str]) -> None:
+    said = " ".join(shown(Report.of(untagged())).split())
+    assert "prod/web:v1" in said
+    assert "revision 0 is past the newest 0, and not used (R16); the image itself stays: " in said
+
+
 # --- Markdown --------------------------------------------------------------------------------------------------------
 
 
@@ -138,7 +146,8 @@ def test_nothing_of_a_cluster_is_markup_in_markdown() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "shown"), [("a`b", "`a'b`"), ("a|b", r"`a\|b`"), ("a\nb", "`a\ufffdb`"), ("", ""), ("  ", "")]
+    ("given", "shown"),
+    [("a`b", "`a'b`"), ("a|b", "`a\xa6b`"), ("a\\|@b", "`a\\\xa6@b`"), ("a\nb", "`a\ufffdb`"), ("", ""), ("  ", "")],
 )
 def test_a_code_span_stays_one(given: str, shown: str) -> None:
     assert code(given) == shown

@@ -4,7 +4,7 @@
 (() => {
   const content = JSON.parse(document.getElementById("content").textContent);
   const texts = content.texts;
-  const deleted = new Set(content.deleted);
+  const deleted = content.deleted && new Set(content.deleted);
   const DIGEST = 0, KEPT = 1, CREATED = 2, SIZE = 3, NAME = 4, WHY = 5, REFERENCE = 6, NAMED = 7, USERS = 8, UNMEASURED = 9, TAKES = 10;
   const byId = (id) => document.getElementById(id);
   const viewport = byId("viewport"), rows = byId("rows"), search = byId("search"), which = byId("which"), count = byId("count");
@@ -22,6 +22,7 @@
     return made;
   };
   const number = (value) => String(value).replace(/\B(?=(\d{3})+$)/g, "\u202f");
+  const counted = (value, what) => number(value) + " " + what + (value === 1 ? "" : "s");
   const bytes = (value) => {
     if (value < 0) return "unknown";
     if (value < 1000) return value === 1 ? "1 byte" : value + " bytes";
@@ -35,12 +36,17 @@
     const hours = Math.floor((content.asOf - seconds) / 3600);
     return hours < 48 ? hours + " h" : Math.floor(hours / 24) + " d";
   };
-  // What let an image go is said by its revisions first.
-  const why = (image) => {
-    const revision = image[NAMED].find((named) => named[3] === image[KEPT]);
-    return revision && !image[KEPT] ? texts[revision[4]] : texts[image[WHY]];
+  // What lets an image go, or takes it out of a stream, is said by its revisions first.
+  const losing = (image) => image[NAMED].find((named) => !named[3]);
+  const goes = (image) => !image[KEPT] || losing(image) !== undefined;
+  const why = (image) => texts[losing(image) ? losing(image)[4] : image[WHY]];
+  // After a run what should have gone is deleted or remains. A revision without an Image has no state of its own. An image that stays while
+  // a revision of it goes is untagged.
+  const state = (image) => {
+    if (image[KEPT]) return losing(image) ? "untagged" : "stays";
+    if (!deleted || image[CREATED] < 0) return "goes";
+    return deleted.has(image[DIGEST]) ? "deleted" : "remains";
   };
-  const state = (image) => image[KEPT] ? "stays" : deleted.has(image[DIGEST]) ? "deleted" : "goes";
 
   // --- searching and sorting
   const haystacks = content.images.map((image) => [
@@ -59,10 +65,10 @@
 
   const choose = () => {
     const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
-    const kept = { go: 0, stay: 1, all: -1 }[which.value];
+    const wanted = { go: goes, stay: (image) => image[KEPT], all: () => true }[which.value];
     shown = [];
     for (let at = 0; at < content.images.length; at++) {
-      if (kept >= 0 && content.images[at][KEPT] !== kept) continue;
+      if (!wanted(content.images[at])) continue;
       if (words.every((word) => haystacks[at].includes(word))) shown.push(at);
     }
     const order = orders[sortBy], sign = descending ? -1 : 1;
@@ -70,7 +76,7 @@
     open = -1;
     viewport.scrollTop = 0;
     const size = shown.reduce((sum, at) => sum + (content.images[at][KEPT] ? 0 : 1), 0);
-    count.textContent = number(shown.length) + (shown.length === 1 ? " image" : " images") + " of " + number(content.images.length) + ", " + number(size) + " of them go";
+    count.textContent = counted(shown.length, "image") + " of " + number(content.images.length) + ", " + number(size) + " of them go";
     byId("list").setAttribute("aria-rowcount", shown.length + 1);
     draw(true);
   };
@@ -118,7 +124,7 @@
       element("span", { class: "digest" }, image[DIGEST].slice(0, 19)));
     return element("tr", { class: "row", "aria-rowindex": at + 2 },
       element("th", { scope: "row" }, button),
-      element("td", { class: "state " + (image[KEPT] ? "stays" : "goes") }, state(image)),
+      element("td", { class: "state " + (goes(image) ? "goes" : "stays") }, state(image)),
       element("td", { class: "number age" }, age(image[CREATED])),
       element("td", { class: "number size" }, bytes(image[SIZE])),
       element("td", { class: "why" }, why(image)));
@@ -130,9 +136,9 @@
       if (entries.length) cell.append(element("p", {}, element("strong", {}, label + ":")), element("ul", {}, ...entries.map((entry) => element("li", {}, entry))));
     };
     cell.append(element("h3", {}, element("code", {}, image[DIGEST])));
-    says(image[KEPT] ? "Stays" : deleted.has(image[DIGEST]) ? "Deleted" : "Goes", texts[image[WHY]]);
+    says({ stays: "Stays", untagged: "Stays, and loses a revision", goes: "Goes", deleted: "Deleted", remains: "Remains, and should go" }[state(image)], texts[image[WHY]]);
     says("Created", time(image[CREATED]) + " (" + age(image[CREATED]) + " old)");
-    if (!image[KEPT]) says("Frees", bytes(image[SIZE]) + (image[UNMEASURED] ? ", and " + image[UNMEASURED] + " blobs of unknown size" : ""));
+    if (!image[KEPT]) says("Frees", bytes(image[SIZE]) + (image[UNMEASURED] ? ", and " + counted(image[UNMEASURED], "blob") + " of unknown size" : ""));
     says("Takes", image[TAKES] < 0 ? "" : bytes(image[TAKES]) + ", shared layers included");
     says("Reference", texts[image[REFERENCE]]);
     lists("Revisions that name it", image[NAMED].map((named) =>
@@ -219,20 +225,25 @@
       group.value += size;
       group.tiles.push({ value: size, stream, images });
     }
+    for (const group of groups.values()) group.tiles.sort((a, b) => b.value - a.value);
+    if (!groups.size) {
+      place.replaceChildren(element("p", {}, "Nothing is known to be freed."));
+      return;
+    }
     const svg = drawn("svg", { width, height, viewBox: "0 0 " + width + " " + height });
     const ordered = [...groups.values()].sort((a, b) => b.value - a.value);
     squarify(ordered, 0, 0, width, height).forEach((area, position) => {
       const hue = (205 + position * 47) % 360;
-      const head = area.height > 46 && area.width > 70 ? 18 : 0;
-      svg.append(drawn("rect", { x: area.x, y: area.y, width: area.width, height: area.height, fill: "hsl(" + hue + " 45% 24%)" }));
+      const head = area.height > 34 && area.width > 44 ? 18 : 0;
+      svg.append(drawn("rect", { x: area.x, y: area.y, width: area.width, height: area.height, fill: "hsl(" + hue + " 45% 20%)" }));
       if (head) label(svg, area.tile.namespace || "(elsewhere)", area.x + 5, area.y + 13, area.width - 8, "");
       for (const tile of squarify(area.tile.tiles, area.x, area.y + head, area.width, area.height - head)) {
-        const rect = drawn("rect", { x: tile.x, y: tile.y, width: tile.width, height: tile.height, fill: "hsl(" + hue + " 45% 36%)" });
+        const rect = drawn("rect", { x: tile.x, y: tile.y, width: tile.width, height: tile.height, fill: "hsl(" + hue + " 45% 32%)" });
         const title = drawn("title", {});
-        title.textContent = tile.tile.stream + ": " + bytes(tile.tile.value) + ", " + tile.tile.images + (tile.tile.images === 1 ? " image" : " images");
+        title.textContent = tile.tile.stream + ": " + bytes(tile.tile.value) + ", " + counted(tile.tile.images, "image");
         rect.append(title);
         rect.addEventListener("click", () => {
-          search.value = tile.tile.stream.startsWith("(") ? "" : tile.tile.stream;
+          search.value = tile.tile.stream.startsWith("(") ? area.tile.namespace && area.tile.namespace + "/" : tile.tile.stream;
           which.value = "go";
           choose();
           byId("images").scrollIntoView();
@@ -245,14 +256,14 @@
     place.replaceChildren(svg);
   };
   const label = (svg, text, x, y, room, name) => {
-    const fits = Math.floor(room / 6.8);
+    const fits = Math.floor(room / (svg.getAttribute("width") < 600 ? 5.7 : 6.8));
     if (fits < 4) return;
     const made = drawn("text", { x, y, class: name });
     made.textContent = text.length > fits ? text.slice(0, fits - 1) + "\u2026" : text;
     svg.append(made);
   };
 
-  if (!content.images.some((image) => !image[KEPT])) which.value = "all";
+  if (!content.images.some(goes)) which.value = "all";
   choose();
   drawTreemap();
   document.documentElement.dataset.ready = "true";

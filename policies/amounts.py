@@ -1,0 +1,146 @@
+"""The rules about how much a run takes: images, bytes and shares of what there is, in all and of each namespace.
+
+A run may have several PrunedImages resources. Amounts are those of all that were judged so far, so that a limit cannot be passed by
+cutting a prune into pieces; what two of them name counts once.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from policies.facts import Facts, Share, namespaces
+from policies.wording import in_bytes, names, number
+from pruner.report.model import ReportedImage
+from pruner.report.wording import count, size
+
+Options = Mapping[str, Any]
+
+
+def max_images(facts: Facts, options: Options) -> Iterator[str]:
+    yield from _over(_shares(facts), _deleted(_shares(facts)), options.get("limit"), "images")
+    shares = _of_cluster(facts)
+    for namespace, images in _by_namespace(_deleted(shares)).items():
+        yield from _over(shares, images, options.get("per_namespace"), f"images of namespace {namespace}")
+
+
+def max_bytes(facts: Facts, options: Options) -> Iterator[str]:
+    limit, by_namespace = in_bytes(options, "limit"), in_bytes(options, "per_namespace")
+    if limit is None and by_namespace is None:
+        return
+    shares = _shares(facts)
+    freed = _freed(shares)
+    if limit is not None and freed > limit:
+        yield f"would free {size(freed)}{_together(shares)}, and {size(limit)} are allowed: {names(_deleted(shares))}"
+    yield from _unknown_sizes(facts, options)
+    shares = _of_cluster(facts)
+    sums: defaultdict[str, int] = defaultdict(int)
+    for share in shares:
+        for namespace, amount in share.freed.items():
+            sums[namespace] += amount
+    for namespace, amount in sorted(sums.items()):
+        if by_namespace is not None and amount > by_namespace:
+            of_it = [image for image in _deleted(shares) if namespace in namespaces(image)]
+            yield (
+                f"would free {size(amount)} of namespace {namespace}{_together(shares)}, and {size(by_namespace)} are allowed: "
+                f"{names(of_it)}"
+            )
+
+
+def _unknown_sizes(facts: Facts, options: Options) -> Iterator[str]:
+    """Layers of unknown size could go past any limit; manifests and configs are a few kilobytes each."""
+    unknown = [blob for blob in facts.plan.blobs if blob.size is None]
+    if not options.get("refuse_unknown_sizes"):
+        unknown = [blob for blob in unknown if blob.kind == "layer"]
+    if unknown:
+        digests = {blob.digest for blob in unknown}
+        blobs_of = {image.name: image.blobs for image in facts.plan.images}
+        images = [image for image in facts.report.going if not digests.isdisjoint(blobs_of.get(image.digest, ()))]
+        yield f"the size of {count(len(unknown), 'blob')} is not known, so that the limit cannot be checked: {names(images)}"
+
+
+def max_percent(facts: Facts, options: Options) -> Iterator[str]:
+    limit, by_namespace = options.get("limit"), options.get("per_namespace")
+    if limit is None and by_namespace is None:
+        return
+    shares = _of_cluster(facts)
+    if any(share.staying is None for share in shares):
+        yield "how many images the cluster has is not known, since the plan was kept without what stays"
+        return
+    images = _deleted(shares)
+    going = {image.digest for image in images}
+    staying = {digest: of_it for share in shares for digest, of_it in (share.staying or {}).items()}
+    kept = [of_it for digest, of_it in staying.items() if digest not in going]
+    yield from _over_share(shares, images, len(kept), limit, "images")
+    left = Counter(itertools.chain.from_iterable(kept))
+    for namespace, of_it in _by_namespace(images).items():
+        yield from _over_share(shares, of_it, left[namespace], by_namespace, f"images of namespace {namespace}")
+
+
+def approval(facts: Facts, options: Options) -> Iterator[str]:
+    images, limit = options.get("images"), in_bytes(options, "bytes")
+    if facts.approved is not None or (facts.preview and not options.get("previews")):
+        return
+    # This one is none of those that are approved.
+    shares = [share for share in _shares(facts) if not share.approved]
+    deleted, freed = _deleted(shares), _freed(shares)
+    if (images is not None and len(deleted) > images) or (limit is not None and freed > limit):
+        yield (
+            f"{count(len(deleted), 'image')} and {size(freed)}{_together(shares)} need an approved plan (approved_plan): "
+            f"{names(deleted)}"
+        )
+
+
+def _shares(facts: Facts) -> tuple[Share, ...]:
+    return (facts.share, *facts.others)
+
+
+def _of_cluster(facts: Facts) -> list[Share]:
+    """Those of the same cluster: namespaces of two clusters have nothing to do with each other."""
+    return [share for share in _shares(facts) if share.cluster == facts.share.cluster]
+
+
+def _deleted(shares: Iterable[Share]) -> list[ReportedImage]:
+    """Every image once, those of the resource that is judged before those of the others."""
+    found: dict[tuple[str, str], ReportedImage] = {}
+    for share in shares:
+        for digest, image in share.deleted.items():
+            found.setdefault((share.cluster, digest), image)
+    return list(found.values())
+
+
+def _freed(shares: Iterable[Share]) -> int:
+    blobs: dict[tuple[str, str], int] = {}
+    for share in shares:
+        blobs.update(((share.cluster, digest), amount) for digest, amount in share.blobs.items())
+    return sum(blobs.values())
+
+
+def _by_namespace(images: Iterable[ReportedImage]) -> dict[str, list[ReportedImage]]:
+    found: defaultdict[str, list[ReportedImage]] = defaultdict(list)
+    for image in images:
+        for namespace in namespaces(image):
+            found[namespace].append(image)
+    return dict(sorted(found.items()))
+
+
+def _together(shares: Sequence[Share]) -> str:
+    return f" (with {count(len(shares) - 1, 'other resource')} of this run)" if len(shares) > 1 else ""
+
+
+def _over(shares: Sequence[Share], images: list[ReportedImage], limit: float | None, what: str) -> Iterator[str]:
+    if limit is not None and len(images) > limit:
+        yield f"would delete {len(images)} {what}{_together(shares)}, and {number(limit)} are allowed: {names(images)}"
+
+
+def _over_share(
+    shares: Sequence[Share], images: list[ReportedImage], kept: int, limit: float | None, what: str
+) -> Iterator[str]:
+    whole = len(images) + kept
+    if limit is not None and whole and 100 * len(images) > limit * whole:
+        share = 100 * len(images) / whole
+        yield (
+            f"would delete {share:.1f}% of the {whole} {what}{_together(shares)}, and {number(limit)}% are allowed: {names(images)}"
+        )
