@@ -4,8 +4,8 @@
 `python -m pruner fleet` are made of these, and so can other programs be.
 """
 
-from pruner.fleet.model import Cluster, Fleet, Outcome, Wave
+from pruner.fleet.model import Cluster, Fleet, Outcome, PolicyPack, Wave
 from pruner.fleet.reading import read_fleet
 from pruner.fleet.run import Options, preview, up
 
-__all__ = ["Cluster", "Fleet", "Options", "Outcome", "Wave", "preview", "read_fleet", "up"]
+__all__ = ["Cluster", "Fleet", "Options", "Outcome", "PolicyPack", "Wave", "preview", "read_fleet", "up"]

@@ -5,7 +5,8 @@ python -m pruner fleet up --file fleet.yaml --plans plans         carry out thos
 python -m pruner fleet status --file fleet.yaml                   what came of the last runs
 python -m pruner fleet report --file fleet.yaml                   the same as a page, with every revision and image
 
-Exit code 0: all is well. 1: some clusters failed, timed out or were left out. 2: the file or the options are wrong.
+Exit code 0: all is well. 1: some clusters failed, were refused by a policy, timed out or were stopped. 2: the file or the options are
+wrong, and nothing was contacted.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any, Final, NoReturn
+from typing import Any, NoReturn
 
 import click
 import msgspec
@@ -28,8 +29,8 @@ from pruner.cli import errors_shown
 from pruner.errors import Problem, PrunerError, SettingsError
 from pruner.fleet import review
 from pruner.fleet.ledger import Ledger
-from pruner.fleet.model import BAD, Fleet, Outcome, selected, shard
-from pruner.fleet.reading import read_fleet
+from pruner.fleet.model import BAD, Fleet, Outcome, PolicyPack, selected, shard, waves_with_clusters
+from pruner.fleet.reading import pack_problems, read_fleet
 from pruner.fleet.run import Options, Watch, preview, up
 from pruner.fleet.table import Progress, table
 from pruner.plan import PrunePlan
@@ -38,8 +39,6 @@ from pruner.report.jsonl import read_report
 from pruner.resource.store import write_whole
 
 Folder = click.Path(file_okay=False, path_type=Path)
-REVIEW: Final = "review.md"
-"""The page beside the plans."""
 
 
 class Selection(msgspec.Struct, frozen=True):
@@ -49,11 +48,17 @@ class Selection(msgspec.Struct, frozen=True):
     fleet: Fleet
     work: Path
     as_json: bool
+    waves: list[str] = []
+    """Of the whole fleet, where this is a share of it."""
 
 
 @click.group()
 def fleet() -> None:
-    """Preview, review and prune many clusters together."""
+    """Preview, review and prune many clusters together.
+
+    Ends with 0 when all is well, with 1 when some clusters failed, were refused by a policy, timed out or were stopped, and with 2 when the
+    file, the settings or the options are wrong: then nothing was contacted.
+    """
 
 
 def _common(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -67,13 +72,14 @@ def _common(command: Callable[..., Any]) -> Callable[..., Any]:
             whole = read_fleet(file)
             chosen = selected(whole, _labels(labels), _wave(whole, wave))
             index, count = _shard(shard_, shards)
+            waves = waves_with_clusters(chosen)
             chosen = shard(chosen, index, count)
         except SettingsError as error:
             _refused(error.problems)
         if not chosen.clusters and count == 1:
             raise click.UsageError(f"none of the {len(whole.clusters)} clusters in {file} is selected")
         folder = work or file.resolve().parent / ".fleet"
-        return errors_shown(command)(Selection(file, chosen, folder, as_json), **options)
+        return errors_shown(command)(Selection(file, chosen, folder, as_json, waves if count > 1 else []), **options)
 
     decorated: Callable[..., Any] = with_selection
     decorated.__name__, decorated.__doc__ = command.__name__, command.__doc__
@@ -98,6 +104,22 @@ def _running(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options of the commands that run something."""
     for option in (
         click.option(
+            "--policy-pack-config",
+            "policy_configs",
+            multiple=True,
+            type=click.Path(path_type=Path),
+            metavar="FILE",
+            help="Configuration of the policy pack of the same position (JSON).",
+        ),
+        click.option(
+            "--policy-pack",
+            "policy_packs",
+            multiple=True,
+            type=click.Path(path_type=Path),
+            metavar="PATH",
+            help="A policy pack that judges every cluster's plan, besides those in the file.",
+        ),
+        click.option(
             "--timeout", type=click.IntRange(1), help="Seconds for each cluster, instead of what the file says."
         ),
         click.option("--concurrency", type=click.IntRange(1), help="Clusters at once, instead of what the file says."),
@@ -112,19 +134,21 @@ def _running(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option(
     "--plans", type=Folder, help="Write a plan for each cluster into this folder, and one page to review them."
 )
-def preview_command(chosen: Selection, plans: Path | None, **limits: int | None) -> None:
+def preview_command(chosen: Selection, plans: Path | None, **asked: Any) -> None:
     """Plan what would be pruned in every cluster. Nothing is changed."""
     options = Options(folder=chosen.file.resolve().parent, work=chosen.work, plans=plans)
-    outcomes = _run("preview", preview, chosen, options, limits)
+    outcomes = _run("preview", preview, chosen, options, **asked)
     if plans is not None:
         files = {outcome.cluster: plans / f"{outcome.cluster}.jsonl" for outcome in outcomes}
         found = review.plans_in(outcomes, files)
         pages = {name: _page_in_full(plans, name) for name, plan in found.items() if isinstance(plan, PrunePlan)}
-        _write(plans / REVIEW, review.page("Plans to review", outcomes, found, pages))
+        _write(plans / review.REVIEW, review.page("Plans to review", outcomes, found, pages))
         click.echo(
-            f"plans and {REVIEW} are in {plans}; take out what is not to be pruned, then: fleet up --plans {plans}",
+            f"plans and {review.REVIEW} are in {plans}; take out what is not to be pruned, then: fleet up --plans {plans}",
             err=True,
         )
+        for warning in review.same_clusters(found):
+            click.echo(f"warning: {warning}", err=True)
     _end("preview", chosen, outcomes)
 
 
@@ -134,11 +158,23 @@ def preview_command(chosen: Selection, plans: Path | None, **limits: int | None)
 @click.option(
     "--plans", type=Folder, help="Carry out the approved plans in this folder; clusters without one are left alone."
 )
+@click.option(
+    "--unreviewed", is_flag=True, help="Instead of --plans: carry out whatever is found, which nobody has looked at."
+)
 @click.option("--again", is_flag=True, help="Also where the approved plan was carried out before.")
-def up_command(chosen: Selection, plans: Path | None, again: bool, **limits: int | None) -> None:
+def up_command(chosen: Selection, plans: Path | None, unreviewed: bool, again: bool, **asked: Any) -> None:
     """Prune, wave after wave. A wave that fails, or deletes more than it may, is the last one."""
+    if (plans is None) is not unreviewed:
+        raise click.UsageError(
+            "give --plans with the folder of approved plans, or --unreviewed to prune what nobody has reviewed"
+        )
+    if len(chosen.waves) > 1:
+        raise click.UsageError(
+            f"a share of the fleet cannot keep the order of its waves ({', '.join(chosen.waves)}), since the others are not known to it: "
+            "give --wave, and begin the next one when all shares of the one before are done"
+        )
     options = Options(folder=chosen.file.resolve().parent, work=chosen.work, plans=plans, again=again)
-    _end("up", chosen, _run("up", up, chosen, options, limits))
+    _end("up", chosen, _run("up", up, chosen, options, **asked))
 
 
 @fleet.command()
@@ -185,10 +221,12 @@ def report(chosen: Selection, verb: str, output: Path | None) -> None:
 
 
 def _run(
-    verb: str, run: Callable[..., list[Outcome]], chosen: Selection, options: Options, limits: dict[str, int | None]
-) -> list[Outcome]:
+    verb: str, run: Callable[..., list[Outcome]], chosen: Selection, options: Options,
+    policy_packs: tuple[Path, ...], policy_configs: tuple[Path, ...], **limits: int | None,
+) -> list[Outcome]:  # fmt: skip
     given = {name: value for name, value in limits.items() if value is not None}
-    asked = msgspec.structs.replace(chosen.fleet, **given)
+    packs = (*chosen.fleet.policy_packs, *_packs(policy_packs, policy_configs))
+    asked = msgspec.structs.replace(chosen.fleet, policy_packs=packs, **given)
     with _stoppable() as stop, Progress(Console(stderr=True), verb) as progress:
         watch: Watch = progress
         try:
@@ -199,7 +237,7 @@ def _run(
 
 @contextmanager
 def _stoppable() -> Iterator[threading.Event]:
-    """The first SIGINT or SIGTERM is a wish to stop: clusters at work are ended cleanly, and what was done is told."""
+    """The first SIGINT, SIGTERM or SIGHUP is a wish to stop: clusters at work are ended cleanly, and what was done is told."""
     stop = threading.Event()
 
     def wish(_number: int, _frame: FrameType | None) -> None:
@@ -207,7 +245,8 @@ def _stoppable() -> Iterator[threading.Event]:
             raise KeyboardInterrupt
         stop.set()
 
-    before = {number: signal.signal(number, wish) for number in (signal.SIGINT, signal.SIGTERM)}
+    # SIGHUP as well: a run whose terminal is gone must not leave its clusters at work with nobody to end them.
+    before = {number: signal.signal(number, wish) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
         yield stop
     finally:
@@ -283,6 +322,19 @@ def _labels(given: Iterable[str]) -> dict[str, str]:
         if not name or not is_there or not value:
             raise click.BadParameter(f"takes k=v, or k=* for any value, not {part!r}", param_hint="--label")
         found[name] = value
+    return found
+
+
+def _packs(packs: tuple[Path, ...], configs: tuple[Path, ...]) -> list[PolicyPack]:
+    if configs and len(configs) != len(packs):
+        raise click.UsageError("--policy-pack-config is given for each --policy-pack, in the same order, or for none")
+    found = [
+        PolicyPack(pack.resolve(), config.resolve() if config is not None else None)
+        for pack, config in zip(packs, configs or [None] * len(packs), strict=True)
+    ]
+    for each in found:
+        for problem in pack_problems(each.pack, each.config):
+            raise click.BadParameter(problem, param_hint="--policy-pack")
     return found
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -52,7 +53,8 @@ class WrittenGroup(msgspec.Struct, frozen=True):
 class WrittenCluster(msgspec.Struct, frozen=True):
     """One cluster; its name is that of its stack."""
 
-    name: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.-]{1,100}$")]
+    # It is the name of a stack, a folder and files as well: none that begins with a dot, or looks like an option.
+    name: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$")]
     labels: Labels = {}
     settings: dict[str, Any] = {}
 
@@ -75,6 +77,13 @@ class WrittenWave(msgspec.Struct, frozen=True):
     max_deletions: Count | None = None
 
 
+class WrittenPolicyPack(msgspec.Struct, frozen=True):
+    """A policy pack that judges every preview and up, as in `pulumi up --policy-pack`, and its configuration."""
+
+    pack: Text
+    config: Text | None = None
+
+
 class WrittenFleet(msgspec.Struct, frozen=True):
     """fleet.yaml."""
 
@@ -87,6 +96,7 @@ class WrittenFleet(msgspec.Struct, frozen=True):
     timeout: Annotated[int, msgspec.Meta(ge=1)] = TIMEOUT
     backend: Text | None = None
     secrets_provider: Text | None = None
+    policy_packs: list[WrittenPolicyPack] = []
 
 
 # --- as it is meant ----------------------------------------------------------------------------------------------------
@@ -118,6 +128,13 @@ class Wave(msgspec.Struct, frozen=True, kw_only=True):
     max_deletions: int | None = None
 
 
+class PolicyPack(msgspec.Struct, frozen=True):
+    """Where a policy pack is, and the JSON file that configures it."""
+
+    pack: Path
+    config: Path | None = None
+
+
 REST: Final = Wave(name="rest")
 """What no wave names comes last."""
 
@@ -131,6 +148,7 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True):
     timeout: int = TIMEOUT
     backend: str | None = None
     secrets_provider: str | None = None
+    policy_packs: tuple[PolicyPack, ...] = ()
 
 
 def has_labels(labels: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
@@ -152,26 +170,54 @@ def selected(fleet: Fleet, labels: Mapping[str, str], wave: str | None = None) -
 
 
 def shard(fleet: Fleet, index: int, count: int) -> Fleet:
-    """The share of worker `index` of `count`, from 0: every cluster is in exactly one, and shares differ by one at most."""
+    """The share of worker `index` of `count`, from 0: every cluster is in exactly one, and shares differ by one at most.
+
+    Workers do not know of each other, so each has its part of what a wave may, by its clusters, rounded down: together they keep to it.
+    """
     if not 0 <= index < count:
         raise ValueError(f"there is no shard {index} of {count}")
-    return msgspec.structs.replace(fleet, clusters=fleet.clusters[index::count])
+    share = fleet.clusters[index::count]
+    waves = (_part(wave, _members(share, wave), _members(fleet.clusters, wave)) for wave in fleet.waves)
+    return msgspec.structs.replace(fleet, clusters=share, waves=tuple(waves))
+
+
+def _members(clusters: Iterable[Cluster], wave: Wave) -> int:
+    return sum(cluster.wave == wave.name for cluster in clusters)
+
+
+def _part(wave: Wave, members: int, of: int) -> Wave:
+    if members == of:
+        return wave
+    limits = {
+        name: None if limit is None else limit * members // of
+        for name, limit in (("max_failures", wave.max_failures), ("max_deletions", wave.max_deletions))
+    }
+    return msgspec.structs.replace(wave, **limits)
+
+
+def waves_with_clusters(fleet: Fleet) -> list[str]:
+    """The waves that any of its clusters is in, in their order."""
+    return [wave.name for wave in fleet.waves if _members(fleet.clusters, wave)]
 
 
 def stack_name(text: str) -> str:
-    """A context's name as the name of a stack, which takes letters, digits, `_`, `.` and `-`, at most 100."""
-    return re.sub(r"[^A-Za-z0-9_.-]+", "-", text).strip("-")[:100]
+    """A context's name as the name of a stack (`WrittenCluster.name`); empty where nothing of it can stand in one."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", text).lstrip("-.")[:100].rstrip("-")
 
 
 # --- what has come of it -----------------------------------------------------------------------------------------------
 
-State = Literal["waiting", "running", "done", "failed", "timed out", "skipped", "stopped"]
-BAD: Final = frozenset({"failed", "timed out", "stopped"})
+State = Literal["waiting", "running", "done", "failed", "refused", "timed out", "skipped", "stopped"]
+"""`refused` is by a policy; `stopped` was not begun, or was interrupted."""
+BAD: Final = frozenset({"failed", "refused", "timed out", "stopped"})
 """A run with one of these is no success."""
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What has come of one cluster. `bytes` are those that would be freed, or are; `seconds` is how long it took."""
+    """What has come of one cluster. `bytes` are those that would be freed, or are; `seconds` is how long it took.
+
+    What an up that has failed is known to have deleted is counted as well.
+    """
 
     cluster: str
     verb: str
@@ -183,6 +229,10 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     bytes: int = 0
     plan: str | None = None
     """The fingerprint of the plan that was made, or carried out."""
+    approval: str | None = None
+    """The digest of the approved plan's file: one that is made and approved later is another one, though it names the same."""
+    left_alone: int = 0
+    """What was approved and is used by now, so that it was not deleted."""
     message: str = ""
     notes: tuple[str, ...] = ()
     seconds: float = 0.0

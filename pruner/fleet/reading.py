@@ -7,6 +7,7 @@ at a time. Nothing is contacted.
 
 from __future__ import annotations
 
+import copy
 import difflib
 import fnmatch
 import os
@@ -23,6 +24,7 @@ from pruner.fleet.model import (
     Cluster,
     Fleet,
     Labels,
+    PolicyPack,
     Reference,
     Setting,
     Wave,
@@ -34,6 +36,7 @@ from pruner.fleet.model import (
 )
 from pruner.settings import ALIASES, BY_NAME, SECRETS, read
 
+_PLACES: Final = frozenset({"host", "kubeconfig", "context"})
 PATHS: Final = ("ca_cert", "client_cert", "client_key", "registry_ca_cert", "kubeconfig")
 """Parameters that are paths: relative ones are meant from the folder that fleet.yaml is in."""
 
@@ -42,6 +45,8 @@ OURS: Final = {
     "report": "the fleet sets it for each cluster; `fleet report` shows them",
 }
 """Parameters that a fleet sets itself."""
+
+_MERGE: Final = "tag:yaml.org,2002:merge"
 
 Settings = dict[str, Setting]
 
@@ -63,6 +68,8 @@ def resolved(cluster: Cluster, folder: Path, environ: Mapping[str, str]) -> dict
         name: _looked_up(setting.value, folder, environ, setting.where, problems)
         for name, setting in cluster.settings.items()
     }
+    if "kubeconfig" in values:
+        values["kubeconfig"] = _parsed(values["kubeconfig"])
     if not problems:
         try:
             read(values)
@@ -74,6 +81,27 @@ def resolved(cluster: Cluster, folder: Path, environ: Mapping[str, str]) -> dict
     if problems:
         raise SettingsError(problems)
     return values
+
+
+def _parsed(kubeconfig: Any) -> Any:
+    """What a variable or a file holds may be a kubeconfig itself, and then is YAML of more than a line."""
+    if not isinstance(kubeconfig, str) or "\n" not in kubeconfig:
+        return kubeconfig
+    try:
+        found = yaml.safe_load(kubeconfig)
+    except yaml.YAMLError:
+        return kubeconfig
+    return found if isinstance(found, dict) else kubeconfig
+
+
+def pack_problems(pack: Path, config: Path | None) -> list[str]:
+    """What keeps a policy pack from being asked: a run without it is not what was meant."""
+    found = [] if pack.exists() else [f"there is no policy pack {pack}"]
+    if pack.is_file() and not os.access(pack, os.X_OK):
+        found.append(f"policy pack {pack} is no folder and cannot be executed")
+    if config is not None and not config.is_file():
+        found.append(f"there is no configuration {config} of a policy pack")
+    return found
 
 
 def _looked_up(value: Any, folder: Path, environ: Mapping[str, str], where: str, problems: list[Problem]) -> Any:
@@ -102,6 +130,8 @@ class _Reading:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.problems: list[Problem] = []
+        self.servers: dict[tuple[str, str], str] = {}
+        """API servers by kubeconfig and context."""
 
     def fleet(self, text: str) -> Fleet:
         try:
@@ -115,9 +145,11 @@ class _Reading:
             raise SettingsError([Problem(str(self.path), f"is not YAML: {error}")]) from None
         self.loader = loader
         if not isinstance(node, yaml.MappingNode):
-            raise SettingsError([Problem(f"{self.path}:1:1", "is empty; it takes clusters, or contexts")])
+            found = "is no map" if node is not None else "is empty"
+            raise SettingsError([Problem(f"{self.path}:1:1", f"{found}; it takes clusters, or contexts")])
         written: dict[str, Any] = self._struct(node, WrittenFleet)
         clusters = self._clusters(node, written) if not self.problems else []
+        packs = [self._pack(entry["value"], entry["where"]) for entry in written.get("policy_packs", ())]
         if self.problems:
             raise SettingsError(self.problems)
         # By way of the written struct, whose defaults are limits.
@@ -129,6 +161,7 @@ class _Reading:
                 for cluster in sorted(clusters, key=lambda cluster: cluster.name)
             ),
             waves=waves,
+            policy_packs=tuple(packs),
             **{
                 name: written[name]
                 for name in ("concurrency", "timeout", "backend", "secrets_provider")
@@ -239,21 +272,33 @@ class _Reading:
         self._wrong(node, f"{name}: a secret does not stand in this file; write {{env: VARIABLE}} or {{file: PATH}}")
 
     def _members(self, node: yaml.MappingNode) -> Iterable[tuple[str, yaml.Node, yaml.Node]]:
-        self.loader.flatten_mapping(node)
+        """The members of a map, with those that are merged into it (`<<`)."""
         seen: set[str] = set()
-        for key, value in node.value:
-            name = str(key.value) if isinstance(key, yaml.ScalarNode) else None
-            if name is None:
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
                 self._wrong(key, "a name is a text")
-            elif name in seen:
-                self._wrong(key, f"{name} is there twice")
+            elif key.value in seen and key.tag != _MERGE:
+                self._wrong(key, f"{key.value} is there twice")
             else:
-                seen.add(name)
-                yield name, key, value
+                seen.add(key.value)
+        for name, (key, value) in self._merged(node, frozenset()).items():
+            yield name, key, value
+
+    def _merged(self, node: yaml.Node, within: frozenset[int]) -> dict[str, tuple[yaml.Node, yaml.Node]]:
+        """A map's own members, which win, and those of the maps that it merges, of which the first one wins."""
+        if not isinstance(node, yaml.MappingNode) or id(node) in within:
+            self._wrong(node, "<< takes a map, or a list of maps, that this one is not in")
+            return {}
+        found = {key.value: (key, value) for key, value in node.value if _is_name(key) and key.tag != _MERGE}
+        for source in (value for key, value in node.value if key.tag == _MERGE):
+            for each in source.value if isinstance(source, yaml.SequenceNode) else (source,):
+                found = {**self._merged(each, within | {id(node)}), **found}
+        return found
 
     def _plain(self, node: yaml.Node) -> Any:
         try:
-            return self.loader.construct_document(node)
+            # Of a copy: constructing a map puts into it what it merges.
+            return self.loader.construct_document(copy.deepcopy(node))
         except yaml.MarkedYAMLError as error:
             return self._wrong(node, f"cannot be read: {error.problem}")
 
@@ -279,8 +324,38 @@ class _Reading:
                 self._wrong(node, f"cluster {cluster.name} is there twice, the other one at {other.where}")
         if not found and not self.problems:
             self._wrong(root, "there is no cluster in it: give clusters, or contexts")
+        self._check_places(list(found.values()))
         self._check_waves(written)
         return list(found.values())
+
+    def _check_places(self, clusters: list[Cluster]) -> None:
+        """Two that are the same one would be planned, counted and pruned twice; one that says of no place is whichever is current."""
+        known: dict[tuple[Any, ...], Cluster] = {}
+        for cluster in clusters:
+            if len(clusters) > 1 and not _PLACES & cluster.settings.keys():
+                self.problems.append(
+                    Problem(
+                        cluster.where,
+                        f"cluster {cluster.name} does not say where it is: give host, kubeconfig or context",
+                    )
+                )
+                continue
+            place = self._place(cluster)
+            other = known.setdefault(place, cluster)
+            if other is not cluster:
+                message = f"clusters {other.name} and {cluster.name} are the same one, {place[0].rpartition('@')[2]}"
+                self.problems.append(
+                    Problem(cluster.where, f"{message}: leave one out, or give them different namespaces")
+                )
+
+    def _place(self, cluster: Cluster) -> tuple[Any, ...]:
+        """What tells a cluster from the others: its API server, as far as it is known without asking."""
+        values = {name: setting.value for name, setting in cluster.settings.items()}
+        host = values.get("host")
+        if host is None:
+            kubeconfig, context = str(values.get("kubeconfig", "")), str(values.get("context", ""))
+            host = self.servers.get((kubeconfig, context), f"context {context!r} of kubeconfig {kubeconfig!r}")
+        return (host.rstrip("/") if isinstance(host, str) else str(host), str(values.get("namespace", "")))
 
     def _check_waves(self, written: dict[str, Any]) -> None:
         names: set[str] = set()
@@ -294,11 +369,13 @@ class _Reading:
         """An entry like that of a cluster for each context."""
         given = entry.get("kubeconfig") or os.environ.get("KUBECONFIG") or str(Path.home() / ".kube" / "config")
         paths = [self._beside(part) for part in given.split(os.pathsep) if part]
+        joined = os.pathsep.join(map(str, paths))
         names: list[str] = []
         for path in paths:
             try:
-                content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-                names.extend(str(context["name"]) for context in content.get("contexts") or ())
+                servers = _servers(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
+                names.extend(servers)
+                self.servers |= {(joined, name): server for name, server in servers.items() if server}
             except OSError as error:
                 self._wrong(node, f"kubeconfig {path} cannot be read: {error.strerror}")
             except (yaml.YAMLError, AttributeError, KeyError, TypeError, UnicodeDecodeError):
@@ -311,12 +388,19 @@ class _Reading:
         found = []
         for name in fitting:
             own = {
-                "kubeconfig": Setting(os.pathsep.join(map(str, paths)), where),
+                "kubeconfig": Setting(joined, where),
                 "context": Setting(name, where),
             }
             settings = {**own, **entry.get("settings", {})}
+            if not stack_name(name):
+                self._wrong(node, f"context {name!r} has no name that a stack can have")
             found.append(({"name": stack_name(name), "labels": entry.get("labels", {}), "settings": settings}, node))
         return found
+
+    def _pack(self, entry: dict[str, Any], node: yaml.Node) -> PolicyPack:
+        pack, config = self._beside(entry["pack"]), self._beside(entry["config"]) if "config" in entry else None
+        self.problems.extend(Problem(self._at(node.start_mark), wrong) for wrong in pack_problems(pack, config))
+        return PolicyPack(pack, config)
 
     def _beside(self, part: str) -> Path:
         return (self.path.parent / Path(part).expanduser()).resolve()
@@ -326,6 +410,19 @@ class _Reading:
 
     def _wrong(self, node: yaml.Node, message: str) -> None:
         self.problems.append(Problem(self._at(node.start_mark), message))
+
+
+def _servers(kubeconfig: dict[str, Any]) -> dict[str, str]:
+    """The API server of each context, or nothing where the file does not say. Raises what reading something else raises."""
+    clusters = {entry["name"]: (entry.get("cluster") or {}).get("server") for entry in kubeconfig.get("clusters") or ()}
+    return {
+        str(entry["name"]): str(clusters.get((entry.get("context") or {}).get("cluster")) or "")
+        for entry in kubeconfig.get("contexts") or ()
+    }
+
+
+def _is_name(key: yaml.Node) -> bool:
+    return isinstance(key, yaml.ScalarNode)
 
 
 def _is_reference(value: Any) -> bool:

@@ -18,6 +18,8 @@ from pruner.plan import PrunePlan
 from pruner.planning import read_plan
 from pruner.resource.rendering import in_words
 
+REVIEW: Final = "review.md"
+"""The page beside the plans. A plan that is not on it is not carried out."""
 LISTED: Final = 200
 """Images of a cluster that are listed; of more there are counts here, and all of them in the plan's file."""
 
@@ -35,6 +37,19 @@ def plans_in(outcomes: Iterable[Outcome], files: Mapping[str, Path]) -> dict[str
         except UnsafePlanError as error:
             found[outcome.cluster] = str(error)
     return found
+
+
+def same_clusters(plans: Mapping[str, PrunePlan | str]) -> list[str]:
+    """Names whose plans are of one and the same cluster, in words: each is counted, and would be pruned twice."""
+    names: dict[str, list[str]] = {}
+    for name, plan in sorted(plans.items()):
+        if isinstance(plan, PrunePlan):
+            names.setdefault(plan.cluster, []).append(name)
+    return [
+        f"{', '.join(found)} are one and the same cluster, {cluster}"
+        for cluster, found in names.items()
+        if len(found) > 1
+    ]
 
 
 def page(
@@ -58,6 +73,9 @@ def page(
     good = [outcome for outcome in listed if outcome.state == "done"]
     sums = [sum(getattr(outcome, name) for outcome in good) for name in ("revisions", "images", "blobs", "bytes")]
     yield f"| **{len(listed)} clusters** | | {len(good)} done | {sums[0]} | {sums[1]} | {sums[2]} | {decimal(sums[3])} | |"
+    for warning in same_clusters(plans):
+        yield ""
+        yield f"**{warning}**"
     for outcome in listed:
         yield from _section(outcome, plans.get(outcome.cluster, outcome.message))
         if pages and outcome.cluster in pages:

@@ -20,7 +20,8 @@ from pruner.errors import Problem, PrunerError, SettingsError, UnsafePlanError
 from pruner.fleet.ledger import Ledger
 from pruner.fleet.model import BAD, Cluster, Fleet, Outcome, Wave
 from pruner.fleet.reading import resolved
-from pruner.fleet.stack import Work, find_pulumi, run_cluster
+from pruner.fleet.review import REVIEW
+from pruner.fleet.stack import Work, digest_of, find_pulumi, run_cluster
 from pruner.planning import read_plan
 
 Watch = Callable[[Outcome], None]
@@ -28,7 +29,10 @@ Watch = Callable[[Outcome], None]
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """How a run is done. `folder` is that of fleet.yaml, `work` the fleet's own, `plans` that of the plans to approve, or approved."""
+    """How a run is done. `folder` is that of fleet.yaml, `work` the fleet's own, `plans` that of the plans to approve, or approved.
+
+    Without `plans` an up carries out what it finds, which nobody has looked at.
+    """
 
     folder: Path
     work: Path
@@ -52,12 +56,21 @@ def preview(fleet: Fleet, options: Options, watch: Watch, stop: threading.Event 
 def up(fleet: Fleet, options: Options, watch: Watch, stop: threading.Event | None = None) -> list[Outcome]:
     """Prune wave after wave; with `plans` only what they name, and only clusters that have one.
 
-    Raises SettingsError, UnsafePlanError and PrunerError before anything is contacted.
+    A plan that is none, or stands on no review page, is a failure of its cluster. Raises SettingsError and PrunerError before anything is
+    contacted.
     """
     run = _Run("up", fleet, options, watch, stop or threading.Event())
     return run.waves(
         [(wave, [run.work(cluster) for cluster in fleet.clusters if cluster.wave == wave.name]) for wave in fleet.waves]
     )
+
+
+class _Approved(msgspec.Struct, frozen=True):
+    """An approved plan as far as a run has to know it; `problem` says why it cannot be carried out."""
+
+    digest: str = ""
+    deletions: int = 0
+    problem: str = ""
 
 
 class _Run:
@@ -82,6 +95,8 @@ class _Run:
             backend=self.fleet.backend,
             secrets_provider=self.fleet.secrets_provider,
             plan=_plan_file(self.options, cluster, missing_ok=self.verb == "preview"),
+            approval=self.approved[cluster.name].digest if cluster.name in self.approved else None,
+            policy_packs=self.fleet.policy_packs,
         )
 
     def waves(self, waves: list[tuple[Wave, list[Work]]]) -> list[Outcome]:
@@ -89,18 +104,29 @@ class _Run:
             for work in members:
                 self.watch(_new(work, self.verb, "waiting"))
         halted = ""
-        for wave, members in waves:
+        for position, (wave, members) in enumerate(waves):
             if not halted:
                 halted = self._too_much(wave, members)
             if halted:
                 self._leave(members, "stopped", halted)
             else:
-                halted = self._wave(wave, members)
+                later = [work for _, following in waves[position + 1 :] for work in following]
+                halted = self._wave(wave, members) or self._shows_nothing(wave, members, later)
         return self.outcomes
+
+    def _shows_nothing(self, wave: Wave, members: list[Work], later: list[Work]) -> str:
+        """Why the waves after this one must not begin: none of its clusters had a plan, so it has not gone well, it has not gone at all."""
+        if self.verb != "up" or self.options.plans is None:
+            return ""
+        if not members or any(work.cluster.name in self.approved for work in members):
+            return ""
+        if not any(work.cluster.name in self.approved for work in later):
+            return ""
+        return f"no cluster of wave {wave.name} has an approved plan, so it has shown nothing; prune a later wave alone with --wave"
 
     def _too_much(self, wave: Wave, members: list[Work]) -> str:
         """Why a wave must not begin: its approved plans delete more than it may."""
-        sizes = [self.approved[work.cluster.name][1] for work in members if work.cluster.name in self.approved]
+        sizes = [self.approved[work.cluster.name].deletions for work in members if work.cluster.name in self.approved]
         if wave.max_deletions is not None and sum(sizes) > wave.max_deletions:
             return (
                 f"not begun: the approved plans of wave {wave.name} delete {sum(sizes)} images and revisions, "
@@ -110,10 +136,17 @@ class _Run:
 
     def _wave(self, wave: Wave, members: list[Work]) -> str:
         """Run the clusters of a wave; why the run must not go on, or nothing."""
-        queue = [work for work in members if not self._skip(work)]
-        running: dict[Future[Outcome], Work] = {}
+        queue: list[Work] = []
         done: list[Outcome] = []
-        halted = ""
+        for work in members:
+            known = self._known_before(work)
+            if known is None:
+                queue.append(work)
+            else:
+                done.append(known)
+                self._take(known)
+        running: dict[Future[Outcome], Work] = {}
+        halted = self._halt(wave, done)
         with ThreadPoolExecutor(self.fleet.concurrency, thread_name_prefix="cluster") as pool:
             try:
                 while queue or running:
@@ -139,8 +172,13 @@ class _Run:
         return run_cluster(self.verb, work, self.pulumi, self.stop, say)
 
     def _ended(self, future: Future[Outcome], work: Work) -> Outcome:
-        outcome = msgspec.structs.replace(future.result(), wave=work.cluster.wave)
-        self.ledger.note(outcome)
+        outcome = future.result()
+        outcome = msgspec.structs.replace(outcome, approval=work.approval)
+        try:
+            self.ledger.note(outcome)
+        except OSError as error:
+            lost = f"cannot be noted for status and for going on with it: {error}"
+            outcome = msgspec.structs.replace(outcome, notes=(*outcome.notes, lost))
         self._take(outcome)
         return outcome
 
@@ -158,20 +196,20 @@ class _Run:
             )
         return ""
 
-    def _skip(self, work: Work) -> bool:
-        """Whether there is nothing to do for this cluster: no approved plan, or it was carried out before."""
+    def _known_before(self, work: Work) -> Outcome | None:
+        """What has come of a cluster that need not be begun: no approved plan, one that is none, or one that was carried out before."""
         if self.verb != "up" or self.options.plans is None:
-            return False
-        if work.cluster.name not in self.approved:
-            self._take(_new(work, self.verb, "skipped", "there is no approved plan for it"))
-            return True
+            return None
+        approved = self.approved.get(work.cluster.name)
+        if approved is None:
+            return _new(work, self.verb, "skipped", "there is no approved plan for it")
+        if approved.problem:
+            return _new(work, self.verb, "failed", approved.problem)
         last = self.ledger.last(work.cluster.name, "up")
-        fingerprint = self.approved[work.cluster.name][0]
-        if last is not None and last.state == "done" and last.plan == fingerprint and not self.options.again:
+        if last is not None and last.state == "done" and last.approval == approved.digest and not self.options.again:
             when = f"{last.ended:%Y-%m-%d %H:%M} UTC"
-            self._take(_new(work, self.verb, "skipped", f"this plan was carried out at {when}; --again does it again"))
-            return True
-        return False
+            return _new(work, self.verb, "skipped", f"this plan was carried out at {when}; --again does it again")
+        return None
 
     def _leave(self, members: Iterable[Work], state: str, why: str) -> None:
         for work in members:
@@ -210,18 +248,32 @@ def _plan_file(options: Options, cluster: Cluster, *, missing_ok: bool, forget: 
     return path if missing_ok or path.is_file() else None
 
 
-def _approved(fleet: Fleet, options: Options) -> dict[str, tuple[str, int]]:
-    """Fingerprint and number of deletions of each approved plan."""
+def _approved(fleet: Fleet, options: Options) -> dict[str, _Approved]:
+    """The approved plan of each cluster that has one."""
     if options.plans is None:
         return {}
     if not options.plans.is_dir():
         raise UnsafePlanError(f"{options.plans}: is no folder; give the one that preview --plans has filled")
+    page = options.plans / REVIEW
+    reviewed = page.read_text(encoding="utf-8", errors="replace") if page.is_file() else None
     found = {}
     for cluster in fleet.clusters:
         path = _plan_file(options, cluster, missing_ok=False)
         if path is not None:
-            plan = read_plan(str(path))
-            found[cluster.name] = (plan.fingerprint, plan.deletions)
+            found[cluster.name] = _approval(path, reviewed)
     if fleet.clusters and not found:
         raise PrunerError(f"{options.plans}: holds no plan of any of these {len(fleet.clusters)} clusters")
     return found
+
+
+def _approval(path: Path, reviewed: str | None) -> _Approved:
+    """A plan that is whole, and is the one on the review page that lies beside it."""
+    try:
+        plan = read_plan(str(path))
+        digest = digest_of(path)
+    except (UnsafePlanError, OSError) as error:
+        return _Approved(problem=str(error))
+    if reviewed is not None and plan.fingerprint not in reviewed:
+        problem = f"{path}: is not on the page {REVIEW} beside it, so nobody has reviewed it; preview again"
+        return _Approved(digest, plan.deletions, problem)
+    return _Approved(digest, plan.deletions)

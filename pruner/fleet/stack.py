@@ -6,6 +6,7 @@ also of what fails: a cluster is no reason for the others to stop.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import sys
@@ -30,9 +31,9 @@ from pulumi.automation import (
 from pulumi.automation.errors import CommandError
 
 import pruner
-from pruner.errors import PrunerError
+from pruner.errors import PrunerError, UnsafePlanError
 from pruner.fleet.command import Command, StoppedError, TimeLimitError
-from pruner.fleet.model import Cluster, Outcome
+from pruner.fleet.model import Cluster, Outcome, PolicyPack, Reference
 from pruner.plan import PrunePlan
 from pruner.planning import read_plan
 from pruner.settings import BY_NAME
@@ -58,6 +59,9 @@ class Work(msgspec.Struct, frozen=True):
     secrets_provider: str | None = None
     plan: Path | None = None
     """Where preview puts the plan, or the approved one for up."""
+    approval: str | None = None
+    """The digest of the approved plan's file, as the run has found it."""
+    policy_packs: tuple[PolicyPack, ...] = ()
 
 
 def find_pulumi() -> PulumiCommand:
@@ -71,21 +75,13 @@ def find_pulumi() -> PulumiCommand:
 def run_cluster(verb: str, work: Work, found: PulumiCommand, stop: threading.Event, say: Say) -> Outcome:
     """Preview or up of one cluster, to the end or to its time limit."""
     began = time.monotonic()
-    work.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with (work.folder / f"{verb}.log").open("w", encoding="utf-8", buffering=1) as log:
-        running = _Running(verb, work, found, stop, say, log)
-        try:
-            outcome = running.run()
-        except TimeLimitError as error:
-            outcome = running.outcome("timed out", str(error))
-            running.release()
-        except StoppedError as error:
-            outcome = running.outcome("stopped", str(error))
-            running.release()
-        except (CommandError, PrunerError, OSError) as error:
-            outcome = running.outcome("failed", running.reason(error))
-        except Exception as error:  # noqa: BLE001 - a defect in one cluster's run must not end those of the others
-            outcome = running.outcome("failed", f"{type(error).__name__}: {error}")
+    try:
+        work.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with (work.folder / f"{verb}.log").open("w", encoding="utf-8", buffering=1) as log:
+            outcome = _Running(verb, work, found, stop, say, log).ended()
+    except Exception as error:  # noqa: BLE001 - what is wrong with one cluster's run must not end those of the others
+        reason = str(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
+        outcome = Outcome(cluster=work.cluster.name, wave=work.cluster.wave, verb=verb, state="failed", message=reason)
     return msgspec.structs.replace(outcome, seconds=round(time.monotonic() - began, 1), ended=datetime.now(UTC))
 
 
@@ -98,24 +94,51 @@ class _Running:
         self.found = found
         self.say = say
         self.log = log
+        self.report = work.folder / f"{verb}.jsonl"
         self.errors: list[str] = []
+        self.refusals: list[str] = []
+        """Of policies."""
         self.notes: list[str] = []
         self.command = Command(found, work.limit, stop, log)
 
-    def run(self) -> Outcome:
-        report = self.work.folder / f"{self.verb}.jsonl"
-        report.unlink(missing_ok=True)
+    def ended(self) -> Outcome:
+        """Run it; what has come of it, whatever that is."""
+        try:
+            return self._run()
+        except TimeLimitError as error:
+            outcome = self._short_of("timed out", str(error))
+            self._release()
+        except StoppedError as error:
+            outcome = self._short_of("stopped", str(error))
+            self._release()
+        except (CommandError, PrunerError, OSError) as error:
+            outcome = self._short_of("refused" if self.refusals else "failed", self._reason(error))
+        return outcome
+
+    def _run(self) -> Outcome:
+        self.report.unlink(missing_ok=True)
         self.say("setting up")
         stack = self._stack(self.command)
-        self._configure(stack, report)
+        self._configure(stack)
         self.say("previewing" if self.verb == "preview" else "pruning")
+        packs = self.work.policy_packs
+        options: dict[str, Any] = {
+            "policy_packs": [str(each.pack) for each in packs],
+            # One for each pack, in their order; an empty object configures nothing.
+            "policy_pack_configs": [str(each.config or self._no_configuration()) for each in packs],
+        }
         if self.verb == "preview":
-            stack.preview(on_event=self._hear, color="never", suppress_progress=True)
+            stack.preview(on_event=self._hear, color="never", suppress_progress=True, **options)
         else:
-            stack.up(on_event=self._hear, color="never", suppress_progress=True, show_secrets=False)
-        return self._summed_up(report)
+            stack.up(on_event=self._hear, color="never", suppress_progress=True, show_secrets=False, **options)
+        return self._summed_up()
 
-    def outcome(self, state: Any, message: str = "", **counts: Any) -> Outcome:
+    def _no_configuration(self) -> Path:
+        path = self.work.folder / "no-policies.json"
+        path.write_text("{}", encoding="utf-8")
+        return path
+
+    def _outcome(self, state: Any, message: str = "", **counts: Any) -> Outcome:
         return Outcome(
             cluster=self.work.cluster.name,
             wave=self.work.cluster.wave,
@@ -126,18 +149,28 @@ class _Running:
             **counts,
         )
 
-    def reason(self, error: Exception) -> str:
-        """What the engine has said was wrong; where it has said nothing, the end of what the CLI has."""
-        if self.errors:
+    def _short_of(self, state: Any, message: str) -> Outcome:
+        """The outcome of a run that has not come to its end, with what it is known to have deleted."""
+        done = _result(self.report) if self.verb == "up" else None
+        if self.verb == "up" and done is None and state in ("timed out", "stopped") and self.report.exists():
+            message += "; what it had deleted by then is not known, and a preview shows what is left"
+        return self._outcome(state, message, **(done or {}))
+
+    def _reason(self, error: Exception) -> str:
+        """What policies and the engine have said was wrong; where nobody has said anything, the end of what the CLI has."""
+        if self.refusals:
+            text = "\n".join(dict.fromkeys(self.refusals))
+        elif self.errors:
             text = "\n".join(dict.fromkeys(self.errors))
         else:
             words = [
                 line for line in str(error).splitlines() if line.strip() and not line.startswith((" code", " stdout"))
             ]
-            text = "\n".join(line.removeprefix(" stderr: ") for line in words[-5:])
+            text = "\n".join(line.removeprefix(" stderr: ") for line in words[-5:]).strip()
+            text = text or "the CLI has failed, and has not said why"
         return text if len(text) <= _SAID else text[:_SAID] + "… (the whole of it is in the log)"
 
-    def release(self) -> None:
+    def _release(self) -> None:
         """Give back the lock of the run that was ended, which nobody else would."""
         command = Command(self.found, RELEASE, threading.Event(), self.log)
         try:
@@ -172,15 +205,24 @@ class _Running:
         # The language host takes the first Python on PATH, which has to be the one that pruner is installed for.
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
         modules = os.pathsep.join(part for part in (str(ROOT), os.environ.get("PYTHONPATH", "")) if part)
-        own = {"PATH": path, "PYTHONPATH": modules, "PULUMI_SKIP_UPDATE_CHECK": "true"}
+        own = {
+            "PATH": path,
+            "PYTHONPATH": modules,
+            "PULUMI_SKIP_UPDATE_CHECK": "true",
+            # The program needs no plugin but the CLI's own; those of packages that are installed beside pruner are nothing to it.
+            "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
+        }
         return own | ({"PULUMI_BACKEND_URL": self.work.backend} if self.work.backend else {})
 
-    def _configure(self, stack: Stack, report: Path) -> None:
+    def _configure(self, stack: Stack) -> None:
         """Give the stack exactly these settings: what is not in fleet.yaml any more goes."""
-        values = {**self.work.values, "report": str(report)}
+        values = {**self.work.values, "report": str(self.report)}
         if self.verb == "up" and self.work.plan is not None:
-            values["approved_plan"] = str(self.work.plan.resolve())
-        secret = {name for name in values if _is_secret(name, values[name])}
+            values["approved_plan"] = str(self._approved(self.work.plan))
+        given = self.work.cluster.settings
+        secret = {
+            name for name in values if _is_secret(name, values[name]) or (name in given and refers(given[name].value))
+        }
         plain = {f"pruner:{name}": _written(value) for name, value in values.items() if name not in secret}
         workspace = stack.workspace
         workspace.save_stack_settings(stack.name, self._settings(plain))
@@ -189,6 +231,16 @@ class _Running:
                 # On standard input: arguments of a process can be seen by others.
                 arguments = ["config", "set", "--secret", "--path", "--stack", stack.name, key]
                 self.command.run_with(value, arguments, str(self.work.folder), self._environment())
+
+    def _approved(self, plan: Path) -> Path:
+        """A copy of the approved plan in the cluster's own folder, which no other preview writes into while this run is under way."""
+        copy = self.work.folder / "approved.jsonl"
+        shutil.copyfile(plan, copy)
+        if digest_of(copy) != self.work.approval:
+            raise UnsafePlanError(
+                f"{plan}: has changed since the run began; nothing was pruned. Look at it, and run up again"
+            )
+        return copy
 
     def _settings(self, config: dict[str, Any]) -> StackSettings:
         """The stack's settings with this configuration, and the encryption that they had."""
@@ -200,6 +252,11 @@ class _Running:
 
     def _hear(self, event: EngineEvent) -> None:
         diagnostic = event.diagnostic_event
+        if event.policy_event is not None:
+            violation = event.policy_event
+            said = " ".join(_words(violation.message).split())
+            text = f"{violation.policy_pack_name}/{violation.policy_name}: {said}"
+            (self.refusals if violation.enforcement_level == "mandatory" else self.notes).append(text)
         if diagnostic is None:
             return
         text = _words(diagnostic.message)
@@ -210,17 +267,17 @@ class _Running:
         elif diagnostic.ephemeral and text:
             self.say(text.splitlines()[-1])
 
-    def _summed_up(self, report: Path) -> Outcome:
-        plan = read_plan(str(report))
-        done = _result(report)
+    def _summed_up(self) -> Outcome:
+        plan = read_plan(str(self.report))
+        done = _result(self.report)
         counts: dict[str, Any] = dict(done if done is not None else _promised(plan))
         if self.verb == "preview" and self.work.plan is not None:
             self.work.plan.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(report, self.work.plan)
+            shutil.copyfile(self.report, self.work.plan)
         fingerprint = plan.fingerprint
         if self.verb == "up" and self.work.plan is not None:
-            fingerprint = read_plan(str(self.work.plan)).fingerprint
-        return self.outcome("done", **counts, plan=fingerprint)
+            fingerprint = read_plan(str(self.work.folder / "approved.jsonl")).fingerprint
+        return self._outcome("done", **counts, plan=fingerprint)
 
 
 _ECHOES: Final = (
@@ -280,15 +337,30 @@ class _ResultLine(msgspec.Struct):
 
     line: str = ""
     summary: dict[str, Any] = {}
+    skipped: list[msgspec.Raw] = []
 
 
 def _result(report: Path) -> dict[str, int] | None:
-    """What was done, by the last line of a report; None where it holds a plan only."""
+    """What was done, by the last line of a report; None where there is none, or it does not say."""
     last = b""
-    with report.open("rb") as lines:
-        for line in lines:
-            last = line
-    found = msgspec.json.decode(last, type=_ResultLine)
+    try:
+        with report.open("rb") as lines:
+            for line in lines:
+                last = line
+        found = msgspec.json.decode(last, type=_ResultLine)
+    except (FileNotFoundError, msgspec.MsgspecError):
+        return None
     if found.line != "result":
         return None
-    return {name: int(found.summary.get(name, 0)) for name in ("revisions", "images", "blobs", "bytes")}
+    counts = {name: int(found.summary.get(name, 0)) for name in ("revisions", "images", "blobs", "bytes")}
+    return {**counts, "left_alone": len(found.skipped)}
+
+
+def digest_of(file: Path) -> str:
+    with file.open("rb") as content:
+        return f"sha256:{hashlib.file_digest(content, 'sha256').hexdigest()}"
+
+
+def refers(value: Any) -> bool:
+    """Whether a setting, or a part of it, stands in the environment or in a file, and so not in the clear anywhere."""
+    return any(map(refers, value.values())) if isinstance(value, dict) else isinstance(value, Reference)

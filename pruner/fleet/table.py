@@ -14,20 +14,21 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from pruner.fleet.model import Outcome
+from pruner.fleet.model import BAD, Outcome
 
 STYLES: Final = {
     "waiting": "dim",
     "running": "cyan",
     "done": "green",
     "failed": "bold red",
+    "refused": "bold red",
     "timed out": "bold red",
     "skipped": "dim",
     "stopped": "yellow",
 }
 """A style for each state; the words alone say the same."""
 _ROWS: Final = 30
-"""Clusters that the table on a terminal shows while they run; of a larger fleet those that are running."""
+"""Clusters that the table on a terminal shows while they run; of a larger fleet those at work first, then those that are not well."""
 
 
 class Progress:
@@ -66,19 +67,18 @@ class Progress:
     def _shown(self) -> Table:
         with self._lock:
             outcomes = list(self.known.values())
-            if len(outcomes) > _ROWS:
-                ahead = [outcome for outcome in outcomes if outcome.state == "running"]
-                outcomes = [*ahead, *(outcome for outcome in outcomes if outcome.state != "waiting")][:_ROWS]
             now = time.monotonic()
             seconds = {name: now - since for name, since in self._since.items()}
-        return table(outcomes, self.verb, seconds)
+        return table(outcomes, self.verb, seconds, most=_ROWS)
 
 
 def line(outcome: Outcome) -> str:
     """One cluster in one line."""
     parts = [f"{outcome.cluster}: {outcome.state}"]
-    if outcome.state == "done":
+    if _counted(outcome):
         parts.append(amounts(outcome))
+    if outcome.left_alone:
+        parts.append(_left_alone(outcome))
     if outcome.message:
         parts.append(outcome.message.replace("\n", " "))
     if outcome.seconds:
@@ -86,12 +86,23 @@ def line(outcome: Outcome) -> str:
     return ", ".join(parts)
 
 
+def _counted(outcome: Outcome) -> bool:
+    """Whether its numbers say something: an up that has failed may have deleted some of it."""
+    return outcome.state == "done" or bool(outcome.deletions or outcome.blobs)
+
+
+def _left_alone(outcome: Outcome) -> str:
+    return f"{outcome.left_alone} left alone, used by now"
+
+
 def amounts(outcome: Outcome) -> str:
     return f"{outcome.revisions} revisions, {outcome.images} images, {outcome.blobs} blobs, {decimal(outcome.bytes)}"
 
 
-def table(outcomes: Iterable[Outcome], verb: str, running: dict[str, float] | None = None) -> Table:
-    """All clusters with their sums. `running` says for how many seconds those at work have been."""
+def table(
+    outcomes: Iterable[Outcome], verb: str, running: dict[str, float] | None = None, most: int | None = None
+) -> Table:
+    """Clusters, at most so many, with the sums of all. `running` says for how many seconds those at work have been."""
     shown = Table(title=f"fleet {verb}", title_justify="left", expand=False)
     shown.add_column("cluster", no_wrap=True)
     shown.add_column("wave", no_wrap=True)
@@ -99,7 +110,8 @@ def table(outcomes: Iterable[Outcome], verb: str, running: dict[str, float] | No
     for name in ("revisions", "images", "blobs", "freed" if verb == "up" else "to free", "seconds"):
         shown.add_column(name, justify="right", no_wrap=True)
     listed = list(outcomes)
-    rows = [[*_row(outcome, (running or {}).get(outcome.cluster, 0.0))] for outcome in listed]
+    picked = listed if most is None or len(listed) <= most else sorted(listed, key=_urgency)[:most]
+    rows = [[*_row(outcome, (running or {}).get(outcome.cluster, 0.0))] for outcome in picked]
     told = any(str(row[-1]) for row in rows)
     if told:
         shown.add_column("", overflow="fold")
@@ -114,8 +126,14 @@ def table(outcomes: Iterable[Outcome], verb: str, running: dict[str, float] | No
     return shown
 
 
+def _urgency(outcome: Outcome) -> int:
+    if outcome.state == "running":
+        return 0
+    return 1 if outcome.state in BAD else 3 if outcome.state == "waiting" else 2
+
+
 def _row(outcome: Outcome, running: float) -> Iterable[str | Text]:
-    known = outcome.state == "done"
+    known = _counted(outcome)
     seconds = outcome.seconds or (running if outcome.state == "running" else 0.0)
     yield outcome.cluster
     yield outcome.wave
@@ -124,7 +142,11 @@ def _row(outcome: Outcome, running: float) -> Iterable[str | Text]:
     yield decimal(outcome.bytes) if known else ""
     yield f"{seconds:.1f}" if seconds else ""
     # As text: brackets in a message are no markup.
-    yield Text(outcome.message or "; ".join(outcome.notes))
+    told = [
+        *([_left_alone(outcome)] if outcome.left_alone else []),
+        *([outcome.message] if outcome.message else outcome.notes),
+    ]
+    yield Text("; ".join(told))
 
 
 def _states(outcomes: list[Outcome]) -> str:

@@ -25,7 +25,18 @@ from pruner.fleet import review
 from pruner.fleet.cli import fleet as fleet_command
 from pruner.fleet.command import Command, StoppedError, TimeLimitError
 from pruner.fleet.ledger import Ledger
-from pruner.fleet.model import Cluster, Fleet, Outcome, has_labels, selected, shard, stack_name
+from pruner.fleet.model import (
+    REST,
+    Cluster,
+    Fleet,
+    Outcome,
+    Wave,
+    has_labels,
+    selected,
+    shard,
+    stack_name,
+    waves_with_clusters,
+)
 from pruner.fleet.table import Progress, table
 from pruner.plan import PrunedImage, PrunePlan, prune
 
@@ -57,6 +68,20 @@ def test_a_shard_is_the_same_in_whatever_order_the_file_has_the_clusters(
     assert shard(fleet_of(shuffled), 0, count) == shard(fleet_of(clusters), 0, count)
 
 
+@given(names, st.integers(1, 9), st.integers(0, 50), st.data())
+def test_workers_together_keep_to_what_a_wave_may(clusters: list[str], count: int, limit: int, data: Any) -> None:
+    wave = Wave(name="canary", max_failures=limit, max_deletions=limit)
+    members = tuple(
+        Cluster(name=name, wave=data.draw(st.sampled_from(["canary", "rest"]))) for name in sorted(clusters)
+    )
+    shares = [shard(Fleet(clusters=members, waves=(wave, REST)), index, count) for index in range(count)]
+    inside = [share.waves[0] for share in shares if waves_with_clusters(share)[:1] == ["canary"]]
+    assert sum(it.max_deletions or 0 for it in inside) <= limit
+    assert sum(it.max_failures or 0 for it in inside) <= limit
+    if len(inside) == 1:
+        assert inside == [wave]
+
+
 @pytest.mark.parametrize("index", [-1, 3, 4])
 def test_a_shard_that_is_none_is_refused(index: int) -> None:
     with pytest.raises(ValueError, match="there is no shard"):
@@ -86,6 +111,7 @@ def test_selection_is_by_labels_and_wave() -> None:
 def test_names_of_stacks_are_such_as_the_engine_takes(text: str) -> None:
     assert set(stack_name(text)) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")
     assert len(stack_name(text)) <= 100
+    assert not stack_name(text).startswith((".", "-"))
 
 
 # --- the time limit --------------------------------------------------------------------------------------------------
@@ -221,6 +247,25 @@ def test_progress_out_of_a_terminal_is_a_line_for_each_change() -> None:
     assert lines == ["kiel: running", "kiel: done, 0 revisions, 0 images, 0 blobs, 0 bytes"]
 
 
+def test_progress_on_a_terminal_is_a_table_that_is_redrawn() -> None:
+    console = Console(file=io.StringIO(), width=140, force_terminal=True)
+    with Progress(console, "up") as progress:
+        progress(outcome(state="running", message="looking for the registry"))
+    assert isinstance(console.file, io.StringIO)
+    text = console.file.getvalue()
+    assert "looking for the registry" in text
+    assert "\x1b[1A" in text
+
+
+def test_of_a_large_fleet_those_at_work_and_not_well_are_shown_with_the_sums_of_all() -> None:
+    fleet = [outcome(f"done-{number}", images=1) for number in range(40)]
+    text = printed(table([*fleet, outcome("bonn", state="failed"), outcome("kiel", state="running")], "up", most=5))
+    assert [line.split()[1] for line in text.splitlines() if line.startswith("│")] == [
+        "kiel", "bonn", "done-0", "done-1", "done-2", "42",
+    ]  # fmt: skip
+    assert "1 running, 40 done, 1 failed" in text
+
+
 def plan_with(reference: str) -> PrunePlan:
     reason = prune("R22", "no image stream names it, and nothing uses it")
     image = PrunedImage(f"sha256:{'a' * 64}", "u", "1", NOW, reference, reason)
@@ -258,7 +303,11 @@ def run(*arguments: str, environment: dict[str, str] | None = None) -> Result:
 @pytest.fixture
 def file(tmp_path: Path) -> str:
     path = tmp_path / "fleet.yaml"
-    path.write_text("clusters: [{name: kiel, labels: {stage: prod}}, {name: ulm}]\n", encoding="utf-8")
+    path.write_text(
+        "clusters: [{name: kiel, labels: {stage: prod}, settings: {host: 'https://kiel:6443'}},"
+        " {name: ulm, settings: {host: 'https://ulm:6443'}}]\n",
+        encoding="utf-8",
+    )
     return str(path)
 
 
@@ -289,7 +338,7 @@ def test_a_file_that_is_wrong_ends_with_2_and_its_lines(tmp_path: Path) -> None:
 def test_settings_that_are_wrong_end_with_2_before_anything_is_run(tmp_path: Path) -> None:
     path = tmp_path / "fleet.yaml"
     path.write_text("clusters: [{name: a, settings: {api_key: {env: NOT_SET_AT_ALL}}}]\n", encoding="utf-8")
-    result = run("up", "--file", str(path))
+    result = run("up", "--unreviewed", "--file", str(path))
     assert result.exit_code == 2
     assert "the environment has no NOT_SET_AT_ALL" in result.output
     assert not (tmp_path / ".fleet").exists()

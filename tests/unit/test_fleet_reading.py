@@ -54,14 +54,15 @@ groups:
 clusters:
   - name: kiel
     labels: {stage: prod}
-    settings: {keep_younger_than: 120}
+    settings: {keep_younger_than: 120, context: kiel}
   - name: bremen
     labels: {region: us}
+    settings: {context: bremen}
 """,
     )
     bremen, kiel = found.clusters
-    assert values(kiel) == {"keep_younger_than": 120, "keep_tag_revisions": 5, "workers": 5}
-    assert values(bremen) == {"keep_younger_than": 60, "keep_tag_revisions": 3, "workers": 10}
+    assert values(kiel) == {"context": "kiel", "keep_younger_than": 120, "keep_tag_revisions": 5, "workers": 5}
+    assert values(bremen) == {"context": "bremen", "keep_younger_than": 60, "keep_tag_revisions": 3, "workers": 10}
     assert kiel.labels == {"region": "eu", "stage": "prod"}
 
 
@@ -77,10 +78,12 @@ def test_yaml_anchors_and_merges_are_understood(tmp_path: Path) -> None:
     found = fleet(
         tmp_path,
         "clusters:\n"
-        "  - {name: a, settings: &same {keep_tag_revisions: 2}}\n"
-        "  - {name: b, settings: {<<: *same, workers: 3}}\n",
+        "  - {name: a, settings: &same {context: a, keep_tag_revisions: 2}}\n"
+        "  - {name: b, settings: {<<: *same, context: b, workers: 3}}\n"
+        "  - {name: c, settings: {<<: [{context: c}, *same], protect: [x/y]}}\n",
     )
-    assert values(found.clusters[1]) == {"keep_tag_revisions": 2, "workers": 3}
+    assert values(found.clusters[1]) == {"context": "b", "keep_tag_revisions": 2, "workers": 3}
+    assert values(found.clusters[2]) == {"context": "c", "keep_tag_revisions": 2, "protect": ["x/y"]}
 
 
 def test_a_cluster_belongs_to_the_first_wave_that_fits_and_to_the_rest_otherwise(tmp_path: Path) -> None:
@@ -88,9 +91,9 @@ def test_a_cluster_belongs_to_the_first_wave_that_fits_and_to_the_rest_otherwise
         tmp_path,
         "waves: [{name: first, labels: {canary: '*'}}, {name: second, labels: {region: eu}}]\n"
         "clusters:\n"
-        "  - {name: a, labels: {canary: yes, region: eu}}\n"
-        "  - {name: b, labels: {region: eu}}\n"
-        "  - {name: c}\n",
+        "  - {name: a, labels: {canary: yes, region: eu}, settings: {context: a}}\n"
+        "  - {name: b, labels: {region: eu}, settings: {context: b}}\n"
+        "  - {name: c, settings: {context: c}}\n",
     )
     assert [cluster.wave for cluster in found.clusters] == ["first", "second", "rest"]
     assert [wave.name for wave in found.waves] == ["first", "second", "rest"]
@@ -149,7 +152,7 @@ clusters:
         "7:7: there is no parameter 'keep_tag_revision', did you mean 'keep_tag_revisions'?",
         "8:7: report: the fleet sets it for each cluster; `fleet report` shows them",
         "9:5: name is missing",
-        "10:11: name: Expected `str` matching regex '^[A-Za-z0-9_.-]{1,100}$'",
+        "10:11: name: Expected `str` matching regex '^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$'",
     ]
 
 
@@ -176,15 +179,52 @@ clusters:
         ("contexts: [{pattern: 'x*', kubeconfig: kubeconfig}]", "1:12: no context fits 'x*'; there are prod-kiel"),
         ("contexts: [{pattern: '*', kubeconfig: absent}]",
             "1:12: kubeconfig FOLDER/absent cannot be read: No such file or directory"),
+        ("[a, b]", "1:1: is no map; it takes clusters, or contexts"),
+        ("clusters: [{name: a, settings: &x {<<: *x}}]",
+            "1:32: << takes a map, or a list of maps, that this one is not in"),
+        ("clusters: [{name: a, settings: {<<: soon}}]", "1:37: << takes a map, or a list of maps, that this one is not in"),
+        ("clusters: [{name: a, settings: {workers: 1, workers: 2}}]", "1:45: workers is there twice"),
+        ("clusters: [{name: ..}]", "1:19: name: Expected `str` matching regex '^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$'"),
+        ("clusters: [{name: a}, {name: b, settings: {context: b}}]",
+            "1:12: cluster a does not say where it is: give host, kubeconfig or context"),
+        ("clusters: [{name: a, settings: {host: 'https://u:sesame@x/'}}, {name: b, settings: {host: 'https://u:sesame@x'}}]",
+            "1:64: clusters a and b are the same one, x: leave one out, or give them different namespaces"),
+        ("contexts: [{pattern: 'x*', kubeconfig: twice}]",
+            "1:12: clusters x-a and x-b are the same one, https://same:6443: leave one out, or give them different namespaces"),
+        ("contexts: [{pattern: '/*', kubeconfig: twice}]", "1:12: context '//' has no name that a stack can have"),
+        ("contexts: [{pattern: '*', kubeconfig: fleet.yaml}]", "1:12: kubeconfig FOLDER/fleet.yaml is none"),
+        ("clusters: [{name: a}]\npolicy_packs: [{pack: absent, config: gone}]", "2:16: there is no policy pack FOLDER/absent"),
+        ("clusters: [{name: a}]\npolicy_packs: [{pack: kubeconfig}]",
+            "2:16: policy pack FOLDER/kubeconfig is no folder and cannot be executed"),
+        ("clusters: [{name: a}]\npolicy_packs: [{pack: ., config: gone}]",
+            "2:16: there is no configuration FOLDER/gone of a policy pack"),
+        ("clusters: [{name: a}]\n---\nclusters: []", "2:1: is not YAML: but found another document"),
+        ("clusters: [{name: a, ? [b] : c}]", "1:24: a name is a text"),
         ("clusters: [", "2:1: is not YAML: expected the node content, but found '<stream end>'"),
         ("clusters: [{name: a, labels: {b: [c]}}]", "1:34: label b takes a text"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_said_where_it_stands(tmp_path: Path, text: str, said: str) -> None:
     kubeconfig(tmp_path, "prod-kiel")
+    (tmp_path / "twice").write_text(
+        "clusters: [{name: c, cluster: {server: 'https://same:6443'}}]\n"
+        "contexts: [{name: x/a, context: {cluster: c}}, {name: x/b, context: {cluster: c}}, {name: //, context: {}}]\n",
+        encoding="utf-8",
+    )
     expected = said.replace("FILE", f"{tmp_path}/fleet.yaml").replace("FOLDER", str(tmp_path))
     found = problems(tmp_path, text + ("\n" if text else ""))
     assert expected in found, found
+
+
+def test_clusters_of_one_host_with_different_namespaces_are_two(tmp_path: Path) -> None:
+    clusters = [f"{{name: {each}, settings: {{host: 'https://x:6443', namespace: {each}}}}}" for each in "ab"]
+    assert len(fleet(tmp_path, f"clusters: [{', '.join(clusters)}]").clusters) == 2
+
+
+def test_a_file_that_is_not_utf_8_is_said(tmp_path: Path) -> None:
+    (tmp_path / "fleet.yaml").write_bytes("clusters: [{name: köln}]".encode("latin-1"))
+    with pytest.raises(SettingsError, match=r"fleet\.yaml: cannot be read: it is not UTF-8"):
+        read_fleet(tmp_path / "fleet.yaml")
 
 
 def test_a_file_that_is_not_there_is_said(tmp_path: Path) -> None:
@@ -207,6 +247,14 @@ def test_secrets_are_looked_up_in_the_environment_and_in_files(tmp_path: Path) -
     assert resolved(first, tmp_path, {"A_TOKEN": "sesame"})["api_key"] == "sesame"
     assert resolved(second, tmp_path, {})["password"] == "open"
     assert "sesame" not in repr(found)
+
+
+def test_a_kubeconfig_may_be_what_a_variable_holds(tmp_path: Path) -> None:
+    (tmp_path / "path").write_text("", encoding="utf-8")
+    found = fleet(tmp_path, "clusters: [{name: a, settings: {kubeconfig: {env: CONFIG}}}]\n").clusters[0]
+    text = "apiVersion: v1\nclusters: []\n"
+    assert resolved(found, tmp_path, {"CONFIG": text})["kubeconfig"] == {"apiVersion": "v1", "clusters": []}
+    assert resolved(found, tmp_path, {"CONFIG": str(tmp_path / "path")})["kubeconfig"] == str(tmp_path / "path")
 
 
 @pytest.mark.parametrize(
