@@ -529,6 +529,14 @@ class Parameter(msgspec.Struct, frozen=True):
         constant = self.environment is None and self.name not in ("keep_younger_than", "keep_tag_revisions")
         return self.default if self.kind in ("boolean", "integer") and constant else ""
 
+    def objection(self, value: object) -> str | None:
+        """What is wrong with a value by itself; None where nothing is."""
+        try:
+            self.parse(value)
+        except UnfitError as unfit:
+            return str(unfit)
+        return None
+
 
 PARAMETERS: Final[tuple[Parameter, ...]] = (
     Parameter("all_images", "boolean", "bool", _boolean,

@@ -32,9 +32,19 @@ SERVICE_CA: Final = "/var/run/secrets/kubernetes.io/serviceaccount/service-ca.cr
 """What OpenShift puts beside a ServiceAccount's token: the authority of the integrated registry's certificate."""
 SCHEDULE: Final = "0 0 * * *"
 """As OpenShift's ImagePruner has it: at midnight, UTC."""
+WORK: Final = "/var/lib/pruner"
+"""The folder that the container works in (Containerfile); an emptyDir."""
+BACKEND: Final = f"file://{WORK}"
+"""A folder that is there, as the engine demands."""
+GRACE: Final = 60
+"""Seconds that a run which is told to stop has to end cleanly. The time limit of a cluster is so much below that of its Job."""
+PACK: Final = ("/opt/pruner/policies/run", "/etc/pruner/policies.json")
+"""The policy pack in the image, and where its configuration is mounted."""
 
 RESOURCES: Final[Json] = {"requests": {"cpu": "100m", "memory": "512Mi"}, "limits": {"memory": "2Gi"}}
 """Of the container: the CLI, its language host and the provider."""
+SUSPENDED_BEFORE: Final = "pruner/suspended-before"
+"""Annotation of the ImagePruner: whether somebody else had suspended it when it was taken over."""
 IMAGE_PRUNER: Final = ("imageregistry.operator.openshift.io/v1", "ImagePruner", "cluster")
 """OpenShift's own: https://docs.openshift.com/container-platform/latest/applications/pruning-objects.html"""
 
@@ -43,19 +53,20 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True):
     """How pruning is scheduled. Times are seconds, `settings` are parameters of pruner.settings by name.
 
     `environment` becomes a Secret whose values are the container's environment: what `backend` needs, and what settings
-    refer to as `{"env": NAME}`.
+    refer to as `{"env": NAME}`. With the default `backend` the passphrase may be left out: what it encrypts goes with the pod.
     """
 
     image: Any
-    name: str = NAME
+    object_name: str = NAME
     """Of every object; another one for a second schedule in a cluster, since roles are the cluster's."""
     schedule: str = SCHEDULE
     settings: Json = {}
-    environment: Mapping[str, Any] = msgspec.field(default_factory=lambda: {"PULUMI_CONFIG_PASSPHRASE": ""})
+    environment: Mapping[str, Any] = {}
     namespace: str = NAME
     create_namespace: bool = True
-    suspend: bool = False
-    backend: str = "file:///var/lib/pruner/state"
+    suspend: bool | None = None
+    """None is what is taken over, or else false."""
+    backend: str = BACKEND
     starting_deadline: int = 3600
     deadline: int = 4 * 3600
     successful_jobs: int = 3
@@ -68,6 +79,8 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True):
     network_policy: bool = False
     egress_ports: tuple[int, ...] = (443, 6443, 5000)
     labels: Mapping[str, str] = {}
+    policies: Json | None = None
+    """Configuration of the policy pack, which judges every run where it is given, `{}` included (docs/policies.md)."""
 
 
 # --- the rights --------------------------------------------------------------------------------------------------------
@@ -96,32 +109,37 @@ def _needed(given: Mapping[str, Any]) -> list[Right]:
 
 
 def schedule_objects(asked: Schedule) -> list[Json]:
-    """Every object of a PruneSchedule, in the order in which they are made. Raises SettingsError for settings that are none."""
-    _check(asked.settings)
+    """Every object of a PruneSchedule, in the order in which they are made. Raises SettingsError for what would fail at night."""
+    _check(asked)
     settings = dict(asked.settings)
     if settings.get("prune_registry", True) and not {"registry_ca_cert", "registry_url"} & settings.keys():
         settings.setdefault("registry_ca_cert", SERVICE_CA)
-    fleet = {"clusters": [{"name": "cluster", "settings": settings}], "timeout": asked.deadline - 60, "concurrency": 1}
-    text = msgspec.json.format(msgspec.json.encode(fleet), indent=2).decode() + "\n"
-    job = _job(asked, ["fleet", "up", "--json"], {"backoffLimit": 0}, token=True)
+    limit = asked.deadline - GRACE
+    fleet = {"clusters": [{"name": "cluster", "settings": settings}], "timeout": limit, "concurrency": 1}
+    job = _job(asked, _UP, {"backoffLimit": 0}, token=True)
     return [
         *_namespace(asked),
         *_account(asked),
         *_rights(asked),
-        _config_map(asked, text),
+        _config_map(asked, _json(fleet)),
         _secret(asked),
         *_network_policy(asked),
         _cron_job(asked, job),
     ]
 
 
-def fleet_job_objects(asked: Schedule, fleet: Any, shards: int, parallelism: int, *, scheduled: bool) -> list[Json]:
+def fleet_job_objects(
+    asked: Schedule, fleet: Any, shards: int, parallelism: int, *, scheduled: bool, wave: str | None = None
+) -> list[Json]:
     """Every object of an IndexedFleetJob: `shards` workers, of which each takes its share of the fleet by its index."""
-    # Limited by index: a worker whose share has a failing cluster does not end the others.
-    counts = {"completions": shards, "parallelism": parallelism, "backoffLimitPerIndex": 1}
-    command = ["fleet", "up", "--json", "--shards", str(shards)]
+    _check(asked)
+    if shards < 1 or not 1 <= parallelism <= shards:
+        raise SettingsError(
+            [Problem("shards", f"takes at least 1, and 1 to as many at once, not {shards} and {parallelism}")]
+        )
+    command = [*_UP, "--shards", str(shards), *(["--wave", wave] if wave else [])]
     # Its clusters are others, each with its own credentials in fleet.yaml: it needs no token of this one.
-    job = _job(asked, command, {"completionMode": "Indexed", **counts}, token=False)
+    job = _job(asked, command, {"completions": shards, "parallelism": parallelism, **_BY_INDEX}, token=False)
     whole = {"apiVersion": "batch/v1", "kind": "Job", "metadata": _meta(asked), "spec": job}
     return [
         *_namespace(asked),
@@ -133,22 +151,53 @@ def fleet_job_objects(asked: Schedule, fleet: Any, shards: int, parallelism: int
     ]
 
 
-def _check(settings: Mapping[str, Any]) -> None:
-    """Names are parameters, and no secret is among what goes into a ConfigMap."""
-    problems = []
-    for name, value in settings.items():
-        parameter = BY_NAME.get(ALIASES.get(name, name))
-        if parameter is None:
-            close = difflib.get_close_matches(name, [*BY_NAME, *ALIASES], n=1)
-            problems.append(
-                Problem(name, f"there is no such parameter{f', did you mean {close[0]!r}?' if close else ''}")
-            )
-        elif parameter.secret and not _refers(value):
-            problems.append(
-                Problem(name, 'a secret does not go into a ConfigMap; give {"env": NAME}, and NAME in environment')
-            )
+_UP: Final = ("fleet", "up", "--json", "--unreviewed")
+_BY_INDEX: Final[Json] = {
+    "completionMode": "Indexed",
+    # A worker whose share has a failing cluster does not end the others.
+    "backoffLimitPerIndex": 1,
+    "podFailurePolicy": {
+        "rules": [
+            # A node that is drained is no failure of the worker's.
+            {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+            # What is wrong in the file is so the second time.
+            {"action": "FailIndex", "onExitCodes": {"operator": "In", "values": [2]}},
+        ]
+    },
+}
+_FILES: Final = frozenset({"ca_cert", "client_cert", "client_key", "registry_ca_cert", "kubeconfig"})
+"""Parameters whose files are the container's."""
+_OURS: Final = frozenset({"approved_plan", "report"})
+"""Parameters that a fleet sets itself."""
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n"
+
+
+def _check(asked: Schedule) -> None:
+    """What a run would refuse: names and values of settings, and secrets among what goes into a ConfigMap."""
+    problems = [
+        Problem(name, wrong) for name, value in asked.settings.items() if (wrong := _wrong(name, value)) is not None
+    ]
+    if asked.deadline < 2 * GRACE:
+        problems.append(Problem("deadline", f"takes at least {2 * GRACE} seconds, not {asked.deadline}"))
     if problems:
         raise SettingsError(problems)
+
+
+def _wrong(name: str, value: Any) -> str | None:
+    parameter = BY_NAME.get(ALIASES.get(name, name))
+    if parameter is None:
+        close = difflib.get_close_matches(name, [*BY_NAME, *ALIASES], n=1)
+        return f"there is no such parameter{f', did you mean {close[0]!r}?' if close else ''}"
+    if parameter.name in _OURS:
+        return "is set by each run itself"
+    if _refers(value):
+        return None
+    if parameter.secret:
+        return 'a secret does not go into a ConfigMap; give {"env": NAME}, and NAME in environment'
+    return None if parameter.name in _FILES else parameter.objection(value)
 
 
 def _refers(value: Any) -> bool:
@@ -158,7 +207,7 @@ def _refers(value: Any) -> bool:
 
 
 def _selector(asked: Schedule) -> Json:
-    return {"app.kubernetes.io/name": NAME, "app.kubernetes.io/instance": asked.name}
+    return {"app.kubernetes.io/name": NAME, "app.kubernetes.io/instance": asked.object_name}
 
 
 def _labels(asked: Schedule) -> Json:
@@ -168,7 +217,7 @@ def _labels(asked: Schedule) -> Json:
 def _meta(asked: Schedule, name: str = "", *, namespace: str | None = "") -> Json:
     """Metadata of an object in the schedule's namespace, in another one, or (None) in none."""
     where = {} if namespace is None else {"namespace": namespace or asked.namespace}
-    return {"name": name or asked.name, **where, "labels": _labels(asked)}
+    return {"name": name or asked.object_name, **where, "labels": _labels(asked)}
 
 
 def _namespace(asked: Schedule) -> list[Json]:
@@ -187,7 +236,7 @@ def _account(asked: Schedule) -> list[Json]:
 
 def _rights(asked: Schedule) -> list[Json]:
     group = "rbac.authorization.k8s.io"
-    subjects = [{"kind": "ServiceAccount", "name": asked.name, "namespace": asked.namespace}]
+    subjects = [{"kind": "ServiceAccount", "name": asked.object_name, "namespace": asked.namespace}]
     wide, near = _meta(asked, namespace=None), _meta(asked, namespace=REGISTRY_NAMESPACE)
     api = f"{group}/v1"
     return [
@@ -196,7 +245,7 @@ def _rights(asked: Schedule) -> list[Json]:
             "apiVersion": api,
             "kind": "ClusterRoleBinding",
             "metadata": wide,
-            "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": asked.name},
+            "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": asked.object_name},
             "subjects": subjects,
         },
         {"apiVersion": api, "kind": "Role", "metadata": near, "rules": lease_rules()},
@@ -204,18 +253,21 @@ def _rights(asked: Schedule) -> list[Json]:
             "apiVersion": api,
             "kind": "RoleBinding",
             "metadata": near,
-            "roleRef": {"apiGroup": group, "kind": "Role", "name": asked.name},
+            "roleRef": {"apiGroup": group, "kind": "Role", "name": asked.object_name},
             "subjects": subjects,
         },
     ]
 
 
 def _config_map(asked: Schedule, fleet: Any) -> Json:
-    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": _meta(asked), "data": {"fleet.yaml": fleet}}
+    files = {"fleet.yaml": fleet, **({} if asked.policies is None else {"policies.json": _json(asked.policies)})}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": _meta(asked), "data": files}
 
 
 def _secret(asked: Schedule) -> Json:
     values = dict(asked.environment)
+    if asked.backend == BACKEND:
+        values.setdefault("PULUMI_CONFIG_PASSPHRASE", "")
     return {"apiVersion": "v1", "kind": "Secret", "metadata": _meta(asked), "type": "Opaque", "stringData": values}
 
 
@@ -237,7 +289,7 @@ def _network_policy(asked: Schedule) -> list[Json]:
 def _cron_job(asked: Schedule, job: Json) -> Json:
     spec = {
         "schedule": asked.schedule,
-        "suspend": asked.suspend,
+        "suspend": bool(asked.suspend),
         "concurrencyPolicy": "Forbid",
         "startingDeadlineSeconds": asked.starting_deadline,
         "successfulJobsHistoryLimit": asked.successful_jobs,
@@ -254,18 +306,22 @@ def _job(asked: Schedule, command: Sequence[str], more: Json, *, token: bool) ->
 
 def _pod(asked: Schedule, command: Sequence[str], *, token: bool) -> Json:
     """Restricted by the Pod Security Standards; all that it writes is in two emptyDirs and goes with it."""
+    pack = [] if asked.policies is None else ["--policy-pack", PACK[0], "--policy-pack-config", PACK[1]]
+    environment = {
+        "HOME": WORK,
+        # The engine wants a name for whoever holds the stack's lock, and a number that OpenShift has chosen has none.
+        "USER": NAME,
+        "XDG_CACHE_HOME": f"{WORK}/cache",
+        "PULUMI_HOME": f"{WORK}/pulumi",
+        "PULUMI_BACKEND_URL": asked.backend,
+    }
     container = {
         "name": NAME,
         "image": asked.image,
         "imagePullPolicy": asked.image_pull_policy,
-        "args": [*command, "--file", "/etc/pruner/fleet.yaml", "--work", "/var/lib/pruner/fleet"],
-        "env": [
-            {"name": "HOME", "value": "/var/lib/pruner"},
-            {"name": "XDG_CACHE_HOME", "value": "/var/lib/pruner/cache"},
-            {"name": "PULUMI_HOME", "value": "/var/lib/pruner/pulumi"},
-            {"name": "PULUMI_BACKEND_URL", "value": asked.backend},
-        ],
-        "envFrom": [{"secretRef": {"name": asked.name}}],
+        "args": [*command, *pack, "--file", "/etc/pruner/fleet.yaml", "--work", f"{WORK}/fleet"],
+        "env": [{"name": name, "value": value} for name, value in environment.items()],
+        "envFrom": [{"secretRef": {"name": asked.object_name}}],
         "resources": asked.resources,
         "securityContext": {
             "allowPrivilegeEscalation": False,
@@ -275,7 +331,7 @@ def _pod(asked: Schedule, command: Sequence[str], *, token: bool) -> Json:
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": [
             {"name": "fleet", "mountPath": "/etc/pruner", "readOnly": True},
-            {"name": "work", "mountPath": "/var/lib/pruner"},
+            {"name": "work", "mountPath": WORK},
             {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - a folder of the container's own
         ],
     }
@@ -289,13 +345,14 @@ def _pod(asked: Schedule, command: Sequence[str], *, token: bool) -> Json:
         if value
     }
     return {
-        "serviceAccountName": asked.name,
+        "serviceAccountName": asked.object_name,
         "automountServiceAccountToken": token,
         "restartPolicy": "Never",
+        "terminationGracePeriodSeconds": GRACE,
         "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
         "containers": [container],
         "volumes": [
-            {"name": "fleet", "configMap": {"name": asked.name}},
+            {"name": "fleet", "configMap": {"name": asked.object_name}},
             {"name": "work", "emptyDir": {"sizeLimit": "2Gi"}},
             {"name": "tmp", "emptyDir": {"sizeLimit": "1Gi"}},
         ],
@@ -403,8 +460,8 @@ class PruneSchedule(pulumi.ComponentResource):
 
     Given:
         image: the container image (see the Containerfile).
-        take_over: suspend OpenShift's ImagePruner, and use its settings where none are given here. True reads them from the cluster,
-            but for `suspend`, since it is this component that suspends it; a mapping is its spec, as somebody has read it.
+        take_over: suspend OpenShift's ImagePruner, and use its settings where none are given here. True reads them from the cluster; a
+            mapping is its spec, as somebody has read it. Where it was suspended before, so is the CronJob, unless `suspend` says otherwise.
         options: the other fields of `Schedule`.
 
     Raises SettingsError for settings that are none, and for secrets among them.
@@ -433,7 +490,7 @@ class PruneSchedule(pulumi.ComponentResource):
             # Kinds and names are the same whatever the ImagePruner says; the rest is known when it has been read.
             known = found.apply(lambda it: schedule_objects(it.applied_to(asked)))
             made = _make(self, name, schedule_objects(asked), known)
-            _suspend(self, name, made)
+            _suspend(self, name, made, found)
             self.message = found.apply(lambda it: _told(it, it.applied_to(asked)))
             self.message.apply(lambda text: pulumi.log.info(text, resource=self))
         self.register_outputs({"message": self.message})
@@ -446,6 +503,8 @@ class IndexedFleetJob(pulumi.ComponentResource):
         image: the container image.
         fleet: the content of fleet.yaml. Its secrets are `{env: NAME}` with NAME in `environment`.
         shards: workers; parallelism: of these at once.
+        wave: prune this wave of the fleet only. Workers do not know of each other: a fleet with waves takes a Job for each, in their order
+            by `depends_on`, and without a wave its workers refuse to begin.
         options: the other fields of `Schedule`; with `schedule` it is a CronJob that makes such Jobs.
     """
 
@@ -457,12 +516,14 @@ class IndexedFleetJob(pulumi.ComponentResource):
         *,
         shards: int,
         parallelism: int | None = None,
+        wave: str | None = None,
         opts: pulumi.ResourceOptions | None = None,
         **options: Any,
     ) -> None:
         super().__init__("pruner:index:IndexedFleetJob", name, {}, opts)
         asked = Schedule(image=image, **options)
-        objects = fleet_job_objects(asked, fleet, shards, parallelism or shards, scheduled="schedule" in options)
+        scheduled = "schedule" in options
+        objects = fleet_job_objects(asked, fleet, shards, parallelism or shards, scheduled=scheduled, wave=wave)
         _make(self, name, objects)
         self.register_outputs({})
 
@@ -471,17 +532,29 @@ class _ImagePruner(pulumi.CustomResource):
     """The cluster's, as it is. `CustomResource.get` of pulumi-kubernetes gives no fields in Python."""
 
     spec: pulumi.Output[Any]
+    metadata: pulumi.Output[Any]
 
     def __init__(self, name: str, opts: pulumi.ResourceOptions) -> None:
         version, kind, found = IMAGE_PRUNER
         read = pulumi.ResourceOptions(id=found, version=metadata.version("pulumi-kubernetes"))
-        super().__init__(f"kubernetes:{version}:{kind}", name, {"spec": None}, pulumi.ResourceOptions.merge(opts, read))
+        super().__init__(
+            f"kubernetes:{version}:{kind}",
+            name,
+            {"spec": None, "metadata": None},
+            pulumi.ResourceOptions.merge(opts, read),
+        )
 
 
 def _spec_of_image_pruner(component: pulumi.ComponentResource, name: str) -> pulumi.Output[Json]:
-    """What the cluster's ImagePruner asks for. Its `suspend` is left out: the second time it would be our own."""
-    spec = _ImagePruner(f"{name}-imagepruner-read", pulumi.ResourceOptions(parent=component)).spec
-    return spec.apply(lambda it: {key: value for key, value in (it or {}).items() if key != "suspend"})
+    """What the cluster's ImagePruner asks for; whether it is suspended is that of before it was this component that did it."""
+    read = _ImagePruner(f"{name}-imagepruner-read", pulumi.ResourceOptions(parent=component))
+    return pulumi.Output.all(read.spec, read.metadata).apply(lambda it: _as_it_was(*it))
+
+
+def _as_it_was(spec: Json | None, metadata: Json | None) -> Json:
+    before = ((metadata or {}).get("annotations") or {}).get(SUSPENDED_BEFORE)
+    suspended = (spec or {}).get("suspend") if before is None else before == "true"
+    return {**(spec or {}), "suspend": bool(suspended)}
 
 
 def _make(
@@ -510,10 +583,13 @@ def _part(objects: pulumi.Output[list[Json]], position: int, key: str) -> pulumi
     return objects.apply(lambda known: known[position][key])
 
 
-def _suspend(component: pulumi.ComponentResource, name: str, made: Sequence[pulumi.Resource]) -> None:
+def _suspend(
+    component: pulumi.ComponentResource, name: str, made: Sequence[pulumi.Resource], found: pulumi.Output[TakenOver]
+) -> None:
     """Suspend the ImagePruner once ours is there. Destroyed, the patch gives the field back, and it goes on."""
-    version, kind, found = IMAGE_PRUNER
-    meta = {"name": found, "annotations": {"pulumi.com/patchForce": "true"}}
+    version, kind, called = IMAGE_PRUNER
+    before = found.apply(lambda it: str(bool(it.schedule.get("suspend"))).lower())
+    meta = {"name": called, "annotations": {"pulumi.com/patchForce": "true", SUSPENDED_BEFORE: before}}
     opts = pulumi.ResourceOptions(parent=component, depends_on=list(made))
     CustomResourcePatch(f"{name}-imagepruner", version, kind, spec={"suspend": True}, metadata=meta, opts=opts)
 
@@ -522,10 +598,10 @@ def _told(found: TakenOver, asked: Schedule) -> str:
     settings = ", ".join(f"{name}={value}" for name, value in sorted(found.settings.items())) or "its defaults"
     parts = [
         f"imagepruners.imageregistry.operator.openshift.io/{IMAGE_PRUNER[2]} is suspended, and CronJob "
-        f"{asked.namespace}/{asked.name} prunes in its place, at {asked.schedule!r} with {settings}",
+        f"{asked.namespace}/{asked.object_name} prunes in its place, at {asked.schedule!r} with {settings}",
     ]
     if asked.suspend:
-        parts.append("it was suspended before, and so is the CronJob")
+        parts.append("it was suspended before, and so is the CronJob; suspend=False has it prune")
     parts.extend(found.notes)
     return "; ".join(parts) + ". Destroying this component hands back to it."
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -16,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from pruner.resource.schedule import WORK, Schedule, schedule_objects
 from tests.integration.processes import pause
 from tests.pulumi_project import pulumi_path
 from tests.servers import ROOT, RunningSandbox, copied, running_sandbox
@@ -172,14 +175,14 @@ def test_a_failing_and_a_hanging_cluster_hold_up_nobody(fleet: FleetOfSandboxes)
     for sandbox in fleet.sandboxes.values():
         sandbox.clear_faults()
     # The lock of the one that was ended is not left behind, and what is done stays done.
-    again = fleet.run("up", "--json", "--label", "city=ulm")
+    again = fleet.run("up", "--unreviewed", "--json", "--label", "city=ulm")
     assert (again.code, again.states) == (0, {"ulm": "done"}), again.text
 
 
 def test_a_canary_that_fails_ends_the_run(fleet: FleetOfSandboxes) -> None:
     fleet.write("waves: [{name: canary, labels: {city: kiel}}]")
     fleet.sandboxes["kiel"].add_fault({"status": 500}, server="api")
-    up = fleet.run("up", "--json")
+    up = fleet.run("up", "--unreviewed", "--json")
     assert up.code == 1
     assert up.states == {"bremen": "stopped", "kiel": "failed", "ulm": "stopped"}, up.text
     assert "failures in wave canary: 1, and its max_failures is 0" in up.clusters["ulm"]["message"]
@@ -191,7 +194,7 @@ def test_a_canary_that_fails_ends_the_run(fleet: FleetOfSandboxes) -> None:
 def test_ctrl_c_ends_clusters_at_work_and_says_what_was_done(fleet: FleetOfSandboxes) -> None:
     sandbox = fleet.sandboxes["ulm"]
     sandbox.add_fault({"delay": 600}, server="api", path="/imagestreams")
-    with fleet.start("up", "--json", "--label", "city=ulm") as process:
+    with fleet.start("up", "--unreviewed", "--json", "--label", "city=ulm") as process:
         while not any("/images" in entry["path"] for entry in sandbox.requests()) and process.poll() is None:
             pause()
         process.send_signal(signal.SIGINT)
@@ -203,13 +206,98 @@ def test_ctrl_c_ends_clusters_at_work_and_says_what_was_done(fleet: FleetOfSandb
     assert fleet.run("preview", "--label", "city=ulm").code == 0
 
 
-def test_approved_plans_larger_than_their_wave_may_be_are_not_begun(fleet: FleetOfSandboxes) -> None:
-    fleet.write("waves: [{name: canary, labels: {city: kiel}, max_deletions: 5}]")
-    preview = fleet.run("preview", "--plans", "plans", "--json", "--label", "city=kiel")
-    assert preview.code == 0, preview.text
-    up = fleet.run("up", "--plans", "plans", "--json", "--label", "city=kiel")
-    assert (up.code, up.states) == (1, {"kiel": "stopped"}), up.text
-    assert "delete 30 images and revisions, and its max_deletions is 5" in up.clusters["kiel"]["message"]
+def test_a_policy_refuses_a_cluster_and_says_why(fleet: FleetOfSandboxes) -> None:
+    (fleet.folder / "policies.json").write_text('{"max-images": {"limit": 5}}', encoding="utf-8")
+    fleet.write(f"policy_packs: [{{pack: {ROOT / 'policies' / 'run'}, config: policies.json}}]")
+    sandbox = fleet.sandboxes["kiel"]
+    before = set(sandbox.images())
+    up = fleet.run("up", "--unreviewed", "--json", "--label", "city=kiel")
+    assert (up.code, up.states) == (1, {"kiel": "refused"}), up.text
+    assert "pruner/max-images: " in up.clusters["kiel"]["message"]
+    assert "would delete 17 images, and 5 are allowed" in up.clusters["kiel"]["message"]
+    # What is advised only is a note.
+    assert any("pruner/certificates: " in note for note in up.clusters["kiel"]["notes"])
+    assert set(sandbox.images()) == before
+
+
+def test_what_the_cron_job_starts_prunes_and_does_so_again_with_the_state_gone(
+    fleet: FleetOfSandboxes, tmp_path: Path
+) -> None:
+    """The container's command with its environment, and folders of the test's own in place of those that are mounted."""
+    sandbox = fleet.sandboxes["kiel"]
+    settings = {"host": sandbox.api_url, "api_key": {"env": "TOKEN"}, "registry_url": sandbox.registry_url}
+    asked = Schedule(image="x", settings=settings, environment={"TOKEN": sandbox.tokens["admin"]})
+    objects = {each["kind"]: each for each in schedule_objects(asked)}
+    container = objects["CronJob"]["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]
+    counts = []
+    for number in range(2):
+        work, etc = tmp_path / f"work-{number}", tmp_path / f"etc-{number}"
+        work.mkdir()
+        etc.mkdir()
+        for name, text in objects["ConfigMap"]["data"].items():
+            (etc / name).write_text(text, encoding="utf-8")
+        here = {WORK: str(work), "/etc/pruner": str(etc)}
+        environment = {
+            "PATH": fleet.environment["PATH"],
+            "PYTHONPATH": str(ROOT),
+            **{each["name"]: placed(each["value"], here) for each in container["env"]},
+            **objects["Secret"]["stringData"],
+        }
+        arguments = [placed(word, here) for word in container["args"]]
+        with subprocess.Popen(
+            [sys.executable, "-m", "pruner", *arguments],
+            cwd=work, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        ) as process:  # fmt: skip
+            run = ended(process)
+        assert (run.code, run.states) == (0, {"cluster": "done"}), run.text
+        counts.append(run.clusters["cluster"]["images"])
+    assert counts == [17, 0]
+
+
+def placed(text: str, folders: dict[str, str]) -> str:
+    for theirs, ours in folders.items():
+        text = text.replace(theirs, ours)
+    return text
+
+
+def test_the_service_previews_and_carries_out_the_plan_whose_fingerprint_it_is_given(fleet: FleetOfSandboxes) -> None:
+    sandbox = fleet.sandboxes["kiel"]
+    before = set(sandbox.images())
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    program = ROOT / "examples" / "fleet" / "service" / "service.py"
+    with subprocess.Popen(
+        [sys.executable, str(program), "fleet.yaml", str(port)], cwd=fleet.folder, env=fleet.environment, stderr=subprocess.PIPE
+    ) as process:  # fmt: skip
+        try:
+            status, preview = ask(port, "POST", "/clusters/kiel/preview")
+            assert (status, preview["state"]) == (200, "done"), preview
+            assert ask(port, "POST", "/clusters/kiel/up", {"If-Match": "sha256:0"})[0] == 412
+            assert set(sandbox.images()) == before
+            status, up = ask(port, "POST", "/clusters/kiel/up", {"If-Match": preview["plan"]})
+            assert (status, up["state"], up["images"]) == (200, "done", preview["images"]), up
+            assert before - set(sandbox.images()) == images_in(fleet.folder / ".fleet" / "plans" / "kiel.jsonl")
+            assert [run["verb"] for run in ask(port, "GET", "/clusters")[1]["kiel"]] == ["preview", "up"]
+        finally:
+            process.terminate()
+
+
+def ask(port: int, method: str, path: str, headers: dict[str, str] | None = None) -> tuple[int, Any]:
+    """One request, as soon as the service listens."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+    for _ in range(200):
+        try:
+            connection.connect()
+            break
+        except ConnectionRefusedError:
+            pause()
+    try:
+        connection.request(method, path, headers=headers or {})
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read())
+    finally:
+        connection.close()
 
 
 def test_workers_of_an_indexed_job_share_the_fleet(fleet: FleetOfSandboxes) -> None:

@@ -36,7 +36,7 @@ Right = tuple[str, str, str, str]
 NAMESPACE = "pruner"
 NAME = "nightly"
 ACCOUNT = f"system:serviceaccount:{NAMESPACE}:{NAME}"
-ASKED = Schedule(image="registry.example.com/pruner:0.1.0", name=NAME, network_policy=True)
+ASKED = Schedule(image="registry.example.com/pruner:0.1.0", object_name=NAME, network_policy=True)
 PLURALS = {
     "Namespace": "namespaces", "ServiceAccount": "serviceaccounts", "ConfigMap": "configmaps", "Secret": "secrets",
     "ClusterRole": "clusterroles", "ClusterRoleBinding": "clusterrolebindings", "Role": "roles",

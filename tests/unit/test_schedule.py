@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from typing import Any
 
 import pulumi
@@ -9,7 +11,12 @@ import pytest
 from pulumi.runtime import mocks
 
 from pruner.errors import SettingsError
+from pruner.fleet import command as commands
+from pruner.fleet import stack
 from pruner.resource.schedule import (
+    GRACE,
+    PACK,
+    SUSPENDED_BEFORE,
     IndexedFleetJob,
     PruneSchedule,
     Schedule,
@@ -21,18 +28,20 @@ from pruner.resource.schedule import (
 
 IMAGE = "registry.example.com/pruner:0.1.0"
 LIVE_SPEC = {"schedule": "30 2 * * 1", "suspend": True, "keepTagRevisions": 5, "keepYoungerThanDuration": "2h30m"}
+"""Suspended, by whomever."""
 
 
 class Recording(mocks.Mocks):
     """Keeps what is registered, by kind."""
 
-    def __init__(self) -> None:
+    def __init__(self, annotations: dict[str, str] | None = None) -> None:
         self.made: dict[str, dict[str, Any]] = {}
+        self.live = {"spec": LIVE_SPEC, "metadata": {"name": "cluster", "annotations": annotations}}
 
     def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
         kind = args.typ.rpartition(":")[2]
         if args.resource_id:
-            return args.resource_id, {"spec": LIVE_SPEC}
+            return args.resource_id, self.live
         self.made[kind] = args.inputs
         return f"{args.name}-id", dict(args.inputs)
 
@@ -107,6 +116,64 @@ def test_a_secret_among_the_settings_is_refused() -> None:
 def test_an_unknown_setting_is_refused_with_the_nearest_name() -> None:
     with pytest.raises(SettingsError, match="did you mean 'keep_tag_revisions'"):
         schedule_objects(Schedule(image=IMAGE, settings={"keep_tag_revision": 3}))
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"settings": {"keep_younger_than": "soon"}}, "keep_younger_than: takes a whole number, not 'soon'"),
+        ({"settings": {"max_deletions": "200%"}}, "max_deletions: "),
+        ({"settings": {"report": "here.jsonl"}}, "report: is set by each run itself"),
+        ({"settings": {"approved_plan": "plan.jsonl"}}, "approved_plan: is set by each run itself"),
+        (
+            {"settings": {"proxy_headers": {"basic_auth": "a:b"}}},
+            "proxy_headers: a secret does not go into a ConfigMap",
+        ),
+        ({"deadline": 90}, "deadline: takes at least 120 seconds, not 90"),
+    ],
+)
+def test_what_a_run_at_night_would_refuse_is_refused_now(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(SettingsError, match=re.escape(said)):
+        schedule_objects(Schedule(image=IMAGE, **options))
+
+
+def test_a_run_has_time_to_end_before_its_job_is_ended() -> None:
+    objects = {each["kind"]: each for each in schedule_objects(Schedule(image=IMAGE, deadline=600))}
+    limit = json.loads(objects["ConfigMap"]["data"]["fleet.yaml"])["timeout"]
+    job = objects["CronJob"]["spec"]["jobTemplate"]["spec"]
+    assert limit + GRACE == job["activeDeadlineSeconds"]
+    # Interrupted, a run has that long until it is killed, and it takes its own time limits of that.
+    assert job["template"]["spec"]["terminationGracePeriodSeconds"] >= commands.GRACE + stack.RELEASE
+
+
+@pytest.mark.parametrize(
+    ("options", "values"),
+    [
+        ({}, {"PULUMI_CONFIG_PASSPHRASE": ""}),
+        ({"environment": {"TOKEN": "x"}}, {"PULUMI_CONFIG_PASSPHRASE": "", "TOKEN": "x"}),
+        # What is kept somewhere is not encrypted with nothing.
+        ({"backend": "s3://states", "environment": {"TOKEN": "x"}}, {"TOKEN": "x"}),
+    ],
+)
+def test_passphrase_may_be_left_out_where_the_state_goes_with_the_pod(
+    options: dict[str, Any], values: dict[str, str]
+) -> None:
+    secret = next(each for each in schedule_objects(Schedule(image=IMAGE, **options)) if each["kind"] == "Secret")
+    assert secret["stringData"] == values
+
+
+def test_policies_judge_a_scheduled_run_where_they_are_configured() -> None:
+    objects = {
+        each["kind"]: each for each in schedule_objects(Schedule(image=IMAGE, policies={"max-images": {"limit": 5}}))
+    }
+    assert json.loads(objects["ConfigMap"]["data"]["policies.json"]) == {"max-images": {"limit": 5}}
+    arguments = objects["CronJob"]["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]["args"]
+    assert arguments[arguments.index("--policy-pack") + 1 :][:3] == [
+        PACK[0],
+        "--policy-pack-config",
+        "/etc/pruner/policies.json",
+    ]
+    assert "--policy-pack" not in str(schedule_objects(Schedule(image=IMAGE)))
 
 
 def test_rights_cover_what_was_asked_for_and_no_more() -> None:
@@ -197,9 +264,26 @@ def test_component_takes_the_settings_of_the_image_pruner_and_suspends_it(record
     assert '"keep_younger_than": 150' in config
 
 
-def test_a_suspension_that_is_our_own_is_not_taken_over(recording: Recording) -> None:
-    registered(lambda: PruneSchedule("prune", IMAGE, take_over=True))
-    assert recording.made["CronJob"]["spec"]["suspend"] is False
+@pytest.mark.parametrize(
+    ("annotations", "options", "suspended"),
+    [
+        # Whoever had suspended it did not want images to be pruned.
+        (None, {}, True),
+        ({SUSPENDED_BEFORE: "true"}, {}, True),
+        # It is this component that has.
+        ({SUSPENDED_BEFORE: "false"}, {}, False),
+        (None, {"suspend": False}, False),
+    ],
+)
+def test_a_suspension_is_taken_over_unless_it_is_our_own(
+    event_loops: None, annotations: dict[str, str] | None, options: dict[str, Any], suspended: bool
+) -> None:
+    recording = Recording(annotations)
+    pulumi.runtime.set_mocks(recording, preview=False)
+    registered(lambda: PruneSchedule("prune", IMAGE, take_over=True, **options))
+    assert recording.made["CronJob"]["spec"]["suspend"] is suspended
+    before = "false" if annotations == {SUSPENDED_BEFORE: "false"} else "true"
+    assert recording.made["ImagePrunerPatch"]["metadata"]["annotations"][SUSPENDED_BEFORE] == before
 
 
 def test_component_says_what_it_has_taken_over(recording: Recording) -> None:
@@ -222,9 +306,35 @@ def test_fleet_job_gives_each_worker_its_index(recording: Recording) -> None:
     spec = recording.made["Job"]["spec"]
     assert (spec["completionMode"], spec["completions"], spec["parallelism"]) == ("Indexed", 8, 3)
     pod = spec["template"]["spec"]
-    assert pod["containers"][0]["args"][:5] == ["fleet", "up", "--json", "--shards", "8"]
+    assert pod["containers"][0]["args"][:6] == ["fleet", "up", "--json", "--unreviewed", "--shards", "8"]
     assert pod["automountServiceAccountToken"] is False
     assert "ClusterRole" not in recording.made
+
+
+def test_a_second_schedule_in_a_cluster_has_objects_of_another_name(recording: Recording) -> None:
+    registered(lambda: PruneSchedule("prune", IMAGE, object_name="weekly", create_namespace=False))
+    assert {made["metadata"]["name"] for kind, made in recording.made.items() if "metadata" in made} == {"weekly"}
+    assert "Namespace" not in recording.made
+
+
+def test_fleet_job_of_a_wave_prunes_that_wave(recording: Recording) -> None:
+    registered(lambda: IndexedFleetJob("fleet", IMAGE, "clusters: []", shards=2, wave="canary"))
+    arguments = recording.made["Job"]["spec"]["template"]["spec"]["containers"][0]["args"]
+    assert arguments[arguments.index("--wave") + 1] == "canary"
+
+
+def test_worker_is_tried_again_unless_its_file_is_wrong_or_its_node_was_drained() -> None:
+    spec = fleet_job_objects(Schedule(image=IMAGE), "clusters: []", 4, 2, scheduled=False)[-1]["spec"]
+    assert spec["backoffLimitPerIndex"] == 1
+    ignored, failed = spec["podFailurePolicy"]["rules"]
+    assert (ignored["action"], ignored["onPodConditions"][0]["type"]) == ("Ignore", "DisruptionTarget")
+    assert (failed["action"], failed["onExitCodes"]["values"]) == ("FailIndex", [2])
+
+
+@pytest.mark.parametrize(("shards", "parallelism"), [(0, 1), (2, 0), (2, 3)])
+def test_workers_that_cannot_be_are_refused(shards: int, parallelism: int) -> None:
+    with pytest.raises(SettingsError, match="shards: takes at least 1"):
+        fleet_job_objects(Schedule(image=IMAGE), "clusters: []", shards, parallelism, scheduled=False)
 
 
 def test_fleet_job_with_a_schedule_is_a_cron_job() -> None:

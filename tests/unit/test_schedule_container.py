@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pruner.fleet.stack import PROGRAM
-from pruner.resource.schedule import Schedule, schedule_objects
+from pruner.resource.schedule import PACK, WORK, Schedule, schedule_objects
 
 ROOT = Path(__file__).parent.parent.parent
 KNOWN = {"FROM", "WORKDIR", "COPY", "RUN", "LABEL", "ENV", "USER", "ENTRYPOINT", "CMD"}
@@ -60,9 +60,11 @@ def test_it_is_not_root_and_says_so_by_number() -> None:
 
 
 def test_what_is_copied_from_here_is_here_and_no_more_than_is_needed() -> None:
-    local = [shlex.split(rest)[:-1] for rest in values("COPY") if not rest.startswith("--from")]
-    copied = {name for names in local for name in names}
-    assert copied == {"LICENSE", *PROGRAM, "pruner"}
+    local = [shlex.split(rest) for rest in values("COPY") if not rest.startswith("--from")]
+    # Whatever the modes of the checkout are, any user can read them.
+    assert {words[0] for words in local} == {"--chmod=0755"}
+    copied = {name for words in local for name in words[1:-1]}
+    assert copied == {"LICENSE", *PROGRAM, "pruner", "policies"}
     assert all((ROOT / name).exists() for name in copied)
 
 
@@ -72,8 +74,26 @@ def test_what_is_copied_from_a_stage_is_of_one_that_is_there() -> None:
     assert wanted <= named
 
 
-def test_the_last_stage_runs_nothing_as_it_is_built() -> None:
-    assert values("RUN") == []
+def test_the_last_stage_only_makes_the_folder_to_work_in_for_any_number_of_group_0() -> None:
+    assert values("RUN") == [f"install -d -m 0770 -o {values('USER')[0].replace(':', ' -g ')} {WORK}"]
+    assert values("USER") == ["65532:0"]
+    assert values("WORKDIR") == [WORK]
+
+
+def test_a_user_that_is_in_no_list_of_users_has_a_name_and_a_home() -> None:
+    environment = dict(word.split("=", 1) for word in shlex.split(" ".join(values("ENV"))))
+    container = schedule_objects(Schedule(image="x"))[-1]["spec"]["jobTemplate"]["spec"]["template"]["spec"][
+        "containers"
+    ][0]
+    pod = {each["name"]: each["value"] for each in container["env"]}
+    for name in ("HOME", "USER"):
+        assert environment[name] == pod[name] != ""
+
+
+def test_the_policy_pack_is_where_the_schedule_looks_for_it() -> None:
+    copied = [shlex.split(rest)[1:] for rest in values("COPY")]
+    assert ["policies", str(Path(PACK[0]).parent)] in copied
+    assert (ROOT / "policies" / Path(PACK[0]).name).is_file()
 
 
 @pytest.mark.parametrize("instruction", ["ENTRYPOINT", "CMD"])
