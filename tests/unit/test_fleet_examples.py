@@ -1,10 +1,15 @@
-"""The examples are programs that run: one against Pulumi's mocks, one as the service that it is."""
+"""The examples are programs that run: those of docs/ and the one of a stack against Pulumi's mocks, the service as what it is.
+
+The service with a cluster is in tests/e2e.
+"""
 
 from __future__ import annotations
 
 import http.client
 import importlib.util
 import json
+import os
+import re
 import runpy
 import sys
 import threading
@@ -14,8 +19,12 @@ from typing import Any
 
 import pulumi
 import pytest
+import yaml
 from pulumi.runtime import mocks
 
+from tests.unit.fleet_engine import Engine, plan_of
+
+DOCS = Path(__file__).parent.parent.parent / "docs"
 EXAMPLES = Path(__file__).parent.parent.parent / "examples" / "fleet"
 
 
@@ -48,6 +57,66 @@ def test_cluster_and_pruning_in_one_stack(event_loops: None) -> None:
     assert recording.made["pruned"]["registry_url"] == "https://registry.apps.example.com"
     assert '"keep_tag_revisions": 4' in recording.made["nightly-config-map"]["data"]["fleet.yaml"]
     assert recording.made["nightly-imagepruner"]["spec"] == {"suspend": True}
+
+
+# --- in docs/ --------------------------------------------------------------------------------------------------------
+
+
+def programs(page: str) -> list[str]:
+    """The blocks of Python in a page."""
+    found: list[str] = re.findall(
+        r"^```python\n(.*?)^```$", (DOCS / page).read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
+    )
+    return found
+
+
+def run_with_mocks(program: str, **names: Any) -> dict[str, dict[str, Any]]:
+    """Run a block against the mocks; what it has made."""
+    recording = Recording()
+    pulumi.runtime.set_mocks(recording, project="docs", preview=False)
+
+    @pulumi.runtime.test  # type: ignore[untyped-decorator]
+    def block() -> None:
+        exec(compile(program, "docs", "exec"), {"pulumi": pulumi, **names})  # noqa: S102 - a block of our own page
+
+    block()
+    return recording.made
+
+
+def test_the_pruned_state_as_a_resource(event_loops: None) -> None:
+    # It becomes the cluster's, and its registry's, in a program of one's own.
+    before = "from types import SimpleNamespace\n"
+    before += "cluster = SimpleNamespace(api_url=pulumi.Output.from_input('https://x:6443'), pruner_token='t')\n"
+    before += "registry = pulumi.ComponentResource('docs:index:Registry', 'registry')\n"
+    made = run_with_mocks(before + programs("library.md")[0])
+    assert made["pruned"]["host"] == "https://x:6443"
+
+
+def test_the_schedule_as_plain_values(capsys: pytest.CaptureFixture[str]) -> None:
+    exec(compile(programs("library.md")[1], "docs", "exec"), {"yaml": yaml})  # noqa: S102 - a block of our own page
+    assert "kind: CronJob" in capsys.readouterr().out
+
+
+def test_fleets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    engine = Engine(tmp_path / "engine")
+    engine.plans("kiel", plan_of("kiel", images=3))
+    (tmp_path / "fleet.yaml").write_text("clusters: [{name: kiel}]\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", f"{engine.folder}{os.pathsep}{os.environ['PATH']}")
+    exec(compile(programs("library.md")[2], "docs", "exec"), {})  # noqa: S102 - a block of our own page
+    assert capsys.readouterr().out.splitlines()[-1] == f"kiel done 3 {plan_of('kiel', images=3).fingerprint}"
+
+
+def test_the_blocks_on_schedules(event_loops: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "fleet.yaml").write_text("clusters: [{name: kiel}]\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    first, *others = programs("schedule.md")
+    made = run_with_mocks(first)
+    assert made["nightly-cron-job"]["spec"]["schedule"] == "30 2 * * *"
+    assert '"keep_tag_revisions": 4' in made["nightly-config-map"]["data"]["fleet.yaml"]
+    for block in others:
+        made = run_with_mocks(block, Path=Path, passphrase="p", kiel_token="t")
+        assert {name.rpartition("-")[2] for name in made} >= {"job"}
 
 
 @pytest.fixture
