@@ -139,17 +139,24 @@ def preview_command(chosen: Selection, plans: Path | None, **asked: Any) -> None
     options = Options(folder=chosen.file.resolve().parent, work=chosen.work, plans=plans)
     outcomes = _run("preview", preview, chosen, options, **asked)
     if plans is not None:
-        files = {outcome.cluster: plans / f"{outcome.cluster}.jsonl" for outcome in outcomes}
-        found = review.plans_in(outcomes, files)
-        pages = {name: _page_in_full(plans, name) for name, plan in found.items() if isinstance(plan, PrunePlan)}
-        _write(plans / review.REVIEW, review.page("Plans to review", outcomes, found, pages))
-        click.echo(
-            f"plans and {review.REVIEW} are in {plans}; take out what is not to be pruned, then: fleet up --plans {plans}",
-            err=True,
-        )
-        for warning in review.same_clusters(found):
-            click.echo(f"warning: {warning}", err=True)
+        _put_down(plans, chosen, outcomes)
     _end("preview", chosen, outcomes)
+
+
+def _put_down(plans: Path, chosen: Selection, outcomes: list[Outcome]) -> None:
+    """Write the pages beside the plans, and say where they are and what is strange about them."""
+    files = {outcome.cluster: plans / f"{outcome.cluster}.jsonl" for outcome in outcomes}
+    found = review.plans_in(outcomes, files)
+    pages = {name: _page_in_full(plans, name) for name, plan in found.items() if isinstance(plan, PrunePlan)}
+    of = {outcome.cluster: outcome.wave for outcome in outcomes}
+    warnings = [*review.same_clusters(found), *review.too_large(chosen.fleet.waves, found, of)]
+    _write(plans / review.REVIEW, review.page("Plans to review", outcomes, found, pages, warnings))
+    told = (
+        f"plans and {review.REVIEW} are in {plans}; take out what is not to be pruned, then: fleet up --plans {plans}"
+    )
+    click.echo(told, err=True)
+    for warning in warnings:
+        click.echo(f"warning: {warning}", err=True)
 
 
 @fleet.command("up")

@@ -13,7 +13,7 @@ from typing import Final
 from rich.filesize import decimal
 
 from pruner.errors import UnsafePlanError
-from pruner.fleet.model import Outcome
+from pruner.fleet.model import Outcome, Wave
 from pruner.plan import PrunePlan
 from pruner.planning import read_plan
 from pruner.resource.rendering import in_words
@@ -52,11 +52,26 @@ def same_clusters(plans: Mapping[str, PrunePlan | str]) -> list[str]:
     ]
 
 
+def too_large(waves: Iterable[Wave], plans: Mapping[str, PrunePlan | str], of: Mapping[str, str]) -> list[str]:
+    """Waves whose plans delete more than they may, in words: an up would not begin them. `of` says which wave a cluster is in."""
+    found = []
+    for wave in waves:
+        members = (plan for name, plan in plans.items() if isinstance(plan, PrunePlan) and of.get(name) == wave.name)
+        size = sum(plan.deletions for plan in members)
+        if wave.max_deletions is not None and size > wave.max_deletions:
+            found.append(
+                f"wave {wave.name} would delete {size} images and revisions, and its max_deletions is {wave.max_deletions}: "
+                "up would not begin it"
+            )
+    return found
+
+
 def page(
     title: str,
     outcomes: Iterable[Outcome],
     plans: Mapping[str, PrunePlan | str],
     pages: Mapping[str, str] | None = None,
+    warnings: Iterable[str] = (),
 ) -> Iterator[str]:
     """The lines of the page, in Markdown. `pages` are files beside it that show a cluster's plan in full."""
     listed = sorted(outcomes, key=lambda outcome: outcome.cluster)
@@ -73,7 +88,7 @@ def page(
     good = [outcome for outcome in listed if outcome.state == "done"]
     sums = [sum(getattr(outcome, name) for outcome in good) for name in ("revisions", "images", "blobs", "bytes")]
     yield f"| **{len(listed)} clusters** | | {len(good)} done | {sums[0]} | {sums[1]} | {sums[2]} | {decimal(sums[3])} | |"
-    for warning in same_clusters(plans):
+    for warning in warnings:
         yield ""
         yield f"**{warning}**"
     for outcome in listed:

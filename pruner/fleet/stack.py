@@ -6,13 +6,15 @@ also of what fails: a cluster is no reason for the others to stop.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, TextIO
@@ -77,12 +79,28 @@ def run_cluster(verb: str, work: Work, found: PulumiCommand, stop: threading.Eve
     began = time.monotonic()
     try:
         work.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with (work.folder / f"{verb}.log").open("w", encoding="utf-8", buffering=1) as log:
+        with _alone(work.folder), (work.folder / f"{verb}.log").open("w", encoding="utf-8", buffering=1) as log:
             outcome = _Running(verb, work, found, stop, say, log).ended()
     except Exception as error:  # noqa: BLE001 - what is wrong with one cluster's run must not end those of the others
-        reason = str(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
+        reason = str(error) if isinstance(error, OSError | PrunerError) else f"{type(error).__name__}: {error}"
         outcome = Outcome(cluster=work.cluster.name, wave=work.cluster.wave, verb=verb, state="failed", message=reason)
     return msgspec.structs.replace(outcome, seconds=round(time.monotonic() - began, 1), ended=datetime.now(UTC))
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keep other runs out of the cluster's folder.
+
+    One that begins in between would write its configuration over this one's, and an up would be without its approved plan.
+    """
+    with (folder / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise PrunerError(
+                f"another run is at work in {folder}; wait for it, or give --work a folder of your own"
+            ) from None
+        yield
 
 
 class _Running:
@@ -100,6 +118,8 @@ class _Running:
         """Of policies."""
         self.notes: list[str] = []
         self.command = Command(found, work.limit, stop, log)
+        self.holds_lock = False
+        """Whether the stack's lock may be that of this run."""
 
     def ended(self) -> Outcome:
         """Run it; what has come of it, whatever that is."""
@@ -130,6 +150,7 @@ class _Running:
         if self.verb == "preview":
             stack.preview(on_event=self._hear, color="never", suppress_progress=True, **options)
         else:
+            self.holds_lock = True
             stack.up(on_event=self._hear, color="never", suppress_progress=True, show_secrets=False, **options)
         return self._summed_up()
 
@@ -171,7 +192,9 @@ class _Running:
         return text if len(text) <= _SAID else text[:_SAID] + "… (the whole of it is in the log)"
 
     def _release(self) -> None:
-        """Give back the lock of the run that was ended, which nobody else would."""
+        """Give back the lock of the up that was ended, which nobody else would; not that of somebody else's."""
+        if not self.holds_lock:
+            return
         command = Command(self.found, RELEASE, threading.Event(), self.log)
         try:
             Stack.select(self.work.cluster.name, self._workspace(command)).cancel()

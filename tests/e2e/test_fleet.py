@@ -174,7 +174,6 @@ def test_a_failing_and_a_hanging_cluster_hold_up_nobody(fleet: FleetOfSandboxes)
 
     for sandbox in fleet.sandboxes.values():
         sandbox.clear_faults()
-    # The lock of the one that was ended is not left behind, and what is done stays done.
     again = fleet.run("up", "--unreviewed", "--json", "--label", "city=ulm")
     assert (again.code, again.states) == (0, {"ulm": "done"}), again.text
 
@@ -203,7 +202,7 @@ def test_ctrl_c_ends_clusters_at_work_and_says_what_was_done(fleet: FleetOfSandb
     assert "Traceback" not in up.errors
     # Its lock is given back.
     sandbox.clear_faults()
-    assert fleet.run("preview", "--label", "city=ulm").code == 0
+    assert fleet.run("up", "--unreviewed", "--label", "city=ulm").code == 0
 
 
 def test_a_policy_refuses_a_cluster_and_says_why(fleet: FleetOfSandboxes) -> None:

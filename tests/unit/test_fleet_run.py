@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -207,6 +208,8 @@ def test_approved_plans_that_delete_more_than_their_wave_may_are_not_begun(fleet
     fleet.write(WAVES.replace("MORE", "max_deletions: 5"))
     fleet.engine.plans("bonn", plan_of("bonn", images=6))
     fleet.preview()
+    told = "wave canary would delete 6 images and revisions, and its max_deletions is 5: up would not begin it"
+    assert f"**{told}**" in (fleet.plans / "review.md").read_text(encoding="utf-8")
     assert [each["state"] for each in fleet.up().values()] == ["stopped"] * 3
     assert [run for run in fleet.engine.runs if run.startswith("up")] == []
 
@@ -301,6 +304,27 @@ def _send_when(true: Callable[[], bool], number: signal.Signals) -> None:
     while not true():
         waiting.wait(0.02)
     os.kill(os.getpid(), number)
+
+
+def test_two_runs_do_not_write_into_one_folder(fleet: Fleet) -> None:
+    folder = fleet.folder / ".fleet" / "bonn"
+    folder.mkdir(parents=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        found = fleet.outcomes("up", "--unreviewed")
+    assert [each["state"] for each in found.values()] == ["failed", "done", "done"]
+    assert "another run is at work in" in found["bonn"]["message"]
+    assert "up bonn" not in fleet.engine.runs
+    assert fleet.states("up", "--unreviewed", "--label", "city=bonn") == ["done"]
+
+
+def test_a_preview_that_is_ended_gives_back_no_lock_since_it_has_none(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commands, "GRACE", 1.0)
+    fleet.engine.hangs("preview", "bonn")
+    assert fleet.states("preview", "--timeout", "1", "--label", "city=bonn") == ["timed out"]
+    assert [call for call in fleet.engine.calls if call["words"][0] == "cancel"] == []
 
 
 def test_a_folder_that_cannot_be_written_fails_its_cluster_alone(fleet: Fleet) -> None:
