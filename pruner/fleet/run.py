@@ -151,7 +151,7 @@ class _Run:
             try:
                 while queue or running:
                     while queue and not halted and len(running) < self.fleet.concurrency:
-                        work = queue.pop(0)
+                        work = self._limited(queue.pop(0), wave, done)
                         running[pool.submit(self._one, work)] = work
                     if not running:
                         break
@@ -164,6 +164,19 @@ class _Run:
                 raise
         self._leave(queue, "stopped", halted)
         return halted
+
+    def _limited(self, work: Work, wave: Wave, done: list[Outcome]) -> Work:
+        """The work with what its wave may still delete as a limit of its own: a plan that is larger is refused before anything is touched.
+
+        Approved plans were counted before. A cluster's own limit that is a percentage stands beside the wave's, which is then looked at
+        afterwards.
+        """
+        own = work.values.get("max_deletions")
+        if self.verb != "up" or self.options.plans is not None or wave.max_deletions is None or "%" in str(own):
+            return work
+        left = max(0, wave.max_deletions - sum(outcome.deletions for outcome in done))
+        limit = left if own is None else min(left, int(float(own)))
+        return msgspec.structs.replace(work, values={**work.values, "max_deletions": limit})
 
     def _one(self, work: Work) -> Outcome:
         def say(text: str) -> None:

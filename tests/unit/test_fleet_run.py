@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import signal
 import stat
 import sys
@@ -194,6 +195,19 @@ def test_a_wave_that_has_deleted_more_than_it_may_is_the_last_one(fleet: Fleet) 
     found = fleet.outcomes("up", "--unreviewed")
     assert [each["state"] for each in found.values()] == ["done", "stopped", "stopped"]
     assert "wave canary has deleted 6 images and revisions, and its max_deletions is 5" in found["ulm"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("own", "limits"), [("", ["5", "3"]), (", max_deletions: 4", ["4", "3"]), (", max_deletions: 9%", ["9%"] * 2)]
+)
+def test_a_cluster_alone_may_not_delete_more_than_its_wave_may_still(fleet: Fleet, own: str, limits: list[str]) -> None:
+    fleet.write("waves: [{name: all, max_deletions: 5}]\n", settings=own)
+    fleet.engine.prunes("bonn", plan_of("bonn", images=2))
+    fleet.states("up", "--unreviewed", "--concurrency", "1", "--label", "city=*")
+    configs = [(fleet.folder / f".fleet/{name}/Pulumi.{name}.yaml").read_text("utf-8") for name in ("bonn", "kiel")]
+    assert [re.findall(r"pruner:max_deletions: '?([^'\n]+)'?", config) for config in configs] == [
+        [each] for each in limits
+    ]
 
 
 def test_what_a_failed_up_has_deleted_counts(fleet: Fleet) -> None:
