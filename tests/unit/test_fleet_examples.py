@@ -22,7 +22,7 @@ import pytest
 import yaml
 from pulumi.runtime import mocks
 
-from tests.unit.fleet_engine import Engine, plan_of
+from tests.fleet_engine import Engine, plan_of
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
 EXAMPLES = Path(__file__).parent.parent.parent / "examples" / "fleet"

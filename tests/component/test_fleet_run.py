@@ -20,7 +20,7 @@ from click.testing import CliRunner, Result
 
 from pruner.fleet import command as commands
 from pruner.fleet.cli import fleet as fleet_command
-from tests.unit.fleet_engine import NOW, Engine, plan_of, report, said, violation
+from tests.fleet_engine import NOW, Engine, plan_of, report, said, violation
 
 WAVES = "waves: [{name: canary, labels: {city: bonn}, MORE}]\n"
 
