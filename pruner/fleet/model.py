@@ -232,7 +232,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     approval: str | None = None
     """The digest of the approved plan's file: one that is made and approved later is another one, though it names the same."""
     left_alone: int = 0
-    """What was approved and is used by now, so that it was not deleted."""
+    """Images and revisions that were approved and not deleted, since they are used by now, or gone."""
     message: str = ""
     notes: tuple[str, ...] = ()
     seconds: float = 0.0

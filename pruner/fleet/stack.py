@@ -299,7 +299,11 @@ class _Running:
             shutil.copyfile(self.report, self.work.plan)
         fingerprint = plan.fingerprint
         if self.verb == "up" and self.work.plan is not None:
-            fingerprint = read_plan(str(self.work.folder / "approved.jsonl")).fingerprint
+            approved = read_plan(str(self.work.folder / "approved.jsonl"))
+            fingerprint = approved.fingerprint
+            # The provider knows of what came into use while it was at work; what did so before is not in the plan that it has made.
+            missing = approved.deletions - counts["revisions"] - counts["images"]
+            counts["left_alone"] = max(counts.get("left_alone", 0), missing)
         return self._outcome("done", **counts, plan=fingerprint)
 
 

@@ -92,7 +92,7 @@ def _counted(outcome: Outcome) -> bool:
 
 
 def _left_alone(outcome: Outcome) -> str:
-    return f"{outcome.left_alone} left alone, used by now"
+    return f"{outcome.left_alone} left alone: used by now, or gone"
 
 
 def amounts(outcome: Outcome) -> str:

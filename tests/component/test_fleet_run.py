@@ -95,6 +95,13 @@ def test_up_is_given_the_approved_plan_of_each_cluster(fleet: Fleet) -> None:
         assert copy.read_bytes() == (fleet.plans / f"{name}.jsonl").read_bytes()
 
 
+def test_what_was_approved_and_is_used_by_now_is_told(fleet: Fleet) -> None:
+    fleet.engine.plans("kiel", plan_of("kiel", images=9))
+    fleet.engine.prunes("kiel", plan_of("kiel", images=7))
+    fleet.preview()
+    assert {name: each["left_alone"] for name, each in fleet.up().items()} == {"bonn": 0, "kiel": 2, "ulm": 0}
+
+
 def edited(plan: Path) -> None:
     plan.write_text(plan.read_text(encoding="utf-8").replace("shop/web", "shop/api"), encoding="utf-8")
 
@@ -418,11 +425,11 @@ def test_up_prints_a_table_and_says_where_the_whole_output_is(fleet: Fleet) -> N
     lines = [line.split("│") for line in result.stdout.splitlines() if line.startswith("│")]
     rows = {cells[1].strip(): [cell.strip() for cell in cells[2:-1]] for cells in lines}
     assert rows["kiel"][:3] == ["rest", "done", "0"]
-    assert (rows["kiel"][3], rows["kiel"][-1]) == ("7", "2 left alone, used by now")
+    assert (rows["kiel"][3], rows["kiel"][-1]) == ("7", "2 left alone: used by now, or gone")
     assert (rows["ulm"][1], rows["ulm"][-1]) == ("failed", "it is gone")
     assert rows["3 clusters"][1:4] == ["2 done, 1 failed", "0", "8"]
     assert f"ulm: the CLI's whole output is in {fleet.folder / '.fleet' / 'ulm' / 'up.log'}" in result.stderr
-    assert "kiel: done, 0 revisions, 7 images, 0 blobs, 0 bytes, 2 left alone, used by now" in result.stderr
+    assert "kiel: done, 0 revisions, 7 images, 0 blobs, 0 bytes, 2 left alone: used by now, or gone" in result.stderr
 
 
 def test_status_and_report_show_the_last_runs(fleet: Fleet) -> None:
