@@ -134,7 +134,7 @@ def _unverified(connection: Connection, settings: Settings) -> list[str]:
     """What the kubeconfig leaves unchecked; what the settings leave so is known to whoever made them."""
     if settings.host is None and connection.server.startswith("http://"):
         return [f"{UNVERIFIED}the kubeconfig's address has no TLS: {connection.server}"]
-    if settings.validate_certs and not connection.validates_certificates:
+    if settings.validate_certs is None and not connection.validates_certificates:
         return [f"{UNVERIFIED}the kubeconfig says insecure-skip-tls-verify"]
     return []
 

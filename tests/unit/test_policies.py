@@ -598,11 +598,11 @@ def test_settings_are_read_by_their_aliases_and_from_the_environment(
     inputs = kept(cache, encode_report(found), found.plan)
     by_alias = gather({**inputs, "verify_ssl": "no"}, preview=True)
     assert by_alias is not None
-    assert not by_alias.settings.validate_certs
+    assert by_alias.settings.validate_certs is False
     monkeypatch.setenv("K8S_AUTH_VERIFY_SSL", "false")
     by_environment = gather(inputs, preview=True)
     assert by_environment is not None
-    assert not by_environment.settings.validate_certs
+    assert by_environment.settings.validate_certs is False
     assert by_environment.settings.api_key is None
 
 
