@@ -91,7 +91,7 @@ class HistoryRules:
         self._use(usage.digests)
         # Decisions that say the same are one object: half a million revisions share a few dozen.
         self._shared: dict[tuple[bool, int], Decision] = {}
-        self._tuples: dict[tuple[int, ...], tuple[Decision, ...]] = {}
+        self._before: dict[int, tuple[Decision, ...]] = {}
 
     def _use(self, digests: Mapping[tuple[str, str], Users]) -> None:
         """Take in users by stream and digest; with the extended rules, a used member uses its indexes (R12)."""
@@ -239,12 +239,13 @@ class HistoryRules:
         return self._let_go(item, revision, limits)
 
     def _alike(self, decisions: list[Decision]) -> tuple[Decision, ...]:
-        """The decisions on a tag; those of another tag, where they are the same objects, as of tags of equal length they mostly are."""
-        key = tuple(map(id, decisions))
-        alike = self._tuples.get(key)
-        if alike is None:
-            alike = self._tuples[key] = tuple(decisions)
-        return alike
+        """The decisions on a tag; one tuple with those of the tag before it of as many items, where they are the same, as they mostly are."""
+        found = tuple(decisions)
+        before = self._before.get(len(found))
+        if before == found:
+            return before
+        self._before[len(found)] = found
+        return found
 
     def _exceeded(self, item: TagEvent, limits: list[ImageLimit] | tuple[()]) -> ImageLimit | None:
         """The smallest limit that the image is larger than. What has no size exceeds none."""
