@@ -91,6 +91,7 @@ class HistoryRules:
         self._use(usage.digests)
         # Decisions that say the same are one object: half a million revisions share a few dozen.
         self._shared: dict[tuple[bool, int], Decision] = {}
+        self._before: dict[int, tuple[Decision, ...]] = {}
 
     def _use(self, digests: Mapping[tuple[str, str], Users]) -> None:
         """Take in users by stream and digest; with the extended rules, a used member uses its indexes (R12)."""
@@ -203,7 +204,7 @@ class HistoryRules:
             if not decision.kept and self.approval is not None:
                 decision = self._by_approval(name, tag, item) or decision
             decisions.append(decision)
-        return tuple(decisions)
+        return self._alike(decisions)
 
     def _decide(  # noqa: PLR0911 - a chain of early returns
         self,
@@ -236,6 +237,15 @@ class HistoryRules:
         if matched is not None:
             return keep("R18", "protected by pattern", (matched,))
         return self._let_go(item, revision, limits)
+
+    def _alike(self, decisions: list[Decision]) -> tuple[Decision, ...]:
+        """The decisions on a tag; one tuple with those of the tag before it of as many items, where they are the same, as they mostly are."""
+        found = tuple(decisions)
+        before = self._before.get(len(found))
+        if before == found:
+            return before
+        self._before[len(found)] = found
+        return found
 
     def _exceeded(self, item: TagEvent, limits: list[ImageLimit] | tuple[()]) -> ImageLimit | None:
         """The smallest limit that the image is larger than. What has no size exceeds none."""

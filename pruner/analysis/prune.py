@@ -45,18 +45,26 @@ class Analysis(msgspec.Struct, frozen=True):
 
 
 def analyse(
-    snapshot: Snapshot, rules: Rules, approval: Approval | None = None, registry: Registry | None = None
+    snapshot: Snapshot,
+    rules: Rules,
+    approval: Approval | None = None,
+    registry: Registry | None = None,
+    usage: Usage | None = None,
 ) -> Analysis:
     """Decide everything. With an approval nothing goes that it does not name.
+
+    `usage` is what `find_usage` has found in the snapshot, where that has been done already; the snapshot's workloads are then not
+    asked for.
 
     Raises InvalidReferencesError (R9), and SettingsError for a pattern that matches nothing, when that is asked for.
     """
     with no_search_for_cycles():
-        return _analyse(snapshot, rules, approval, registry)
+        return _analyse(snapshot, rules, approval, registry, usage or find_usage(snapshot, rules))
 
 
-def _analyse(snapshot: Snapshot, rules: Rules, approval: Approval | None, registry: Registry | None) -> Analysis:
-    usage = find_usage(snapshot, rules)
+def _analyse(
+    snapshot: Snapshot, rules: Rules, approval: Approval | None, registry: Registry | None, usage: Usage
+) -> Analysis:
     family = Family(snapshot.images)
     protection = Protection(rules.protect)
     idle = [
@@ -70,6 +78,8 @@ def _analyse(snapshot: Snapshot, rules: Rules, approval: Approval | None, regist
     named, dropped = names(histories)
     image_rules = ImageRules(snapshot, rules, usage, family, dropped, protection, approval)
     images = image_rules.decide(named)
+    # A list for each image that stays, of which the decisions have taken what they say.
+    del named
     deletes_blobs = rules.prune_registry and (registry is None or registry.deletes_blobs)
     blobs = doomed_blobs(family, images, snapshot.blob_sizes) if deletes_blobs else {}
     if approval is not None and not approval.blobs.issuperset(blobs):

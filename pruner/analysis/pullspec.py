@@ -15,7 +15,7 @@ import msgspec
 from docker_image.digest import InvalidDigest
 from docker_image.reference import InvalidReference, Reference
 
-_CACHED = 8192
+_CACHED = 2048
 """Pull specs that are remembered. Equal ones stand close together: objects are listed by namespace."""
 
 _HEXADECIMAL = {"sha256": 64, "sha384": 96, "sha512": 128, "blake3": 64}

@@ -76,9 +76,10 @@ class _Collector:
         self.snapshot = snapshot
         self.rules = rules
         self.extended = rules.references == "extended"
-        self.tags: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
-        self.digests: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
-        self.anywhere: defaultdict[str, set[str]] = defaultdict(set)
+        # Lists, in which a user may stand twice: most have one member, for which a set takes more than twice the room.
+        self.tags: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+        self.digests: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+        self.anywhere: defaultdict[str, list[str]] = defaultdict(list)
         self.invalid: set[str] = set()
         self.local_streams = local_streams
 
@@ -96,9 +97,9 @@ class _Collector:
         if self.invalid and not self.rules.ignore_invalid_refs:
             raise InvalidReferencesError(sorted(self.invalid))
         return Usage(
-            tags={key: tuple(sorted(users)) for key, users in self.tags.items()},
-            digests={key: tuple(sorted(users)) for key, users in self.digests.items()},
-            anywhere={key: tuple(sorted(users)) for key, users in self.anywhere.items()},
+            tags={key: tuple(sorted(set(users))) for key, users in self.tags.items()},
+            digests={key: tuple(sorted(set(users))) for key, users in self.digests.items()},
+            anywhere={key: tuple(sorted(set(users))) for key, users in self.anywhere.items()},
             warnings=tuple(f"ignored: {reference}" for reference in sorted(self.invalid)),
         )
 
@@ -127,7 +128,7 @@ class _Collector:
                 name, colon, tag = reference.text.partition(":")
                 if not name or not colon or not tag or ":" in tag or "/" in reference.text or "@" in reference.text:
                     raise InvalidPullSpecError("an ImageStreamTag is written name:tag")
-                self.tags[f"{reference.namespace}/{name}", tag].add(user)
+                self.tags[f"{reference.namespace}/{name}", tag].append(user)
             case "ImageStreamImage":
                 name, _, digest = reference.text.partition("@")
                 if not name or "/" in name or ":" in name or not is_digest(digest):
@@ -147,13 +148,13 @@ class _Collector:
         if spec.digest:
             self._add_digest(user, stream, spec.digest)
         elif stream is not None:
-            self.tags[stream, spec.tag or "latest"].add(user)
+            self.tags[stream, spec.tag or "latest"].append(user)
 
     def _add_digest(self, user: str, stream: str | None, digest: str) -> None:
         if stream is not None:
-            self.digests[stream, digest].add(user)
+            self.digests[stream, digest].append(user)
         if self.extended:
-            self.anywhere[digest].add(user)
+            self.anywhere[digest].append(user)
 
     def _add_image_id(self, user: str, text: str) -> None:
         """R11: `[scheme://]pull spec`, a digest alone, or 64 digits that are a sha256."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import aclosing
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -104,12 +104,17 @@ async def _take_snapshot(
     images, sizes = await reading.images()
     streams = await reading.streams(images)
     kinds = kinds_of(references)
-    limits, referrers = await asyncio.gather(
-        reading.limits(),
-        asyncio.gather(
-            *(reading.referrers(resource) for resource in kinds),
-            *(reading.extra_referrers(source) for source in extra_referrers),
-        ),
+    limits: list[ImageLimit] = []
+    referrers: list[Referrer] = []
+
+    async def add(found: list[T], listed: Awaitable[list[T]]) -> None:
+        # The result of a task stays in memory until cycles are looked for, so it must not be half the cluster.
+        found.extend(await listed)
+
+    await asyncio.gather(
+        add(limits, reading.limits()),
+        *(add(referrers, reading.referrers(resource)) for resource in kinds),
+        *(add(referrers, reading.extra_referrers(source)) for source in extra_referrers),
     )
     return Snapshot(
         cluster=cluster,
@@ -117,7 +122,7 @@ async def _take_snapshot(
         images=tuple(images),
         streams=tuple(streams),
         limits=tuple(limits),
-        referrers=tuple(referrer for found in referrers for referrer in found),
+        referrers=tuple(referrers),
         blob_sizes=sizes,
         absent=tuple(sorted(reading.absent)),
         idle_paths=tuple(sorted(reading.idle_paths)),
