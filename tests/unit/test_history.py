@@ -535,6 +535,11 @@ def test_an_approval_of_another_revision_is_none(approved: tuple[str, str, str, 
     assert kept_by(revision(found, "shop/web:latest")) == "approval"
 
 
+def test_what_a_rule_keeps_keeps_its_reason_whatever_was_approved() -> None:
+    found = analysed(image(A), image_stream("shop/web", latest=[item(A, 1)]), approval=Approval())
+    assert kept_by(revision(found, "shop/web:latest")) == "R14"
+
+
 def test_an_approval_does_not_prune_what_a_rule_keeps() -> None:
     whole = analysed(*IMAGES, image_stream("shop/web", latest=[A]))
     found = analysed(
