@@ -42,7 +42,7 @@ class Family:
 
     def above(self, digest: str) -> set[str]:
         """Every index that reaches this digest."""
-        return self.with_indexes([digest]) - {digest} if digest in self._indexes else set()
+        return self.with_indexes([digest]) - {digest}
 
 
 def _closure(start: Iterable[str], step: Callable[[str], Iterable[str]]) -> set[str]:

@@ -105,8 +105,6 @@ class HistoryRules:
         """Take in uses that have come up since the snapshot: what is decided from now on counts them."""
         for tag, users in usage.tags.items():
             self.usage.tags[tag] = tuple(sorted({*self.usage.tags.get(tag, ()), *users}))
-        for digest, users in usage.digests.items():
-            self.usage.digests[digest] = tuple(sorted({*self.usage.digests.get(digest, ()), *users}))
         # One pod that starts is one event of a watch, and there are hundreds: only what it uses is looked at.
         self._use(usage.digests)
 
@@ -173,10 +171,6 @@ class HistoryRules:
                     rest.rules = msgspec.structs.replace(rest.rules, keep_tag_revisions=None)
                 case "R17":
                     used = {}
-                case "R18":
-                    pattern, rest.protection = None, Protection(())
-                case _:
-                    return
 
     def _used_in(self, stream: ImageStream) -> Mapping[str, Users]:
         """Users by digest in this stream: with the extended rules also of indexes of what is current in a used tag (R12)."""

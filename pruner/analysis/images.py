@@ -66,9 +66,12 @@ class ImageRules:
     def reasons(self, image: Image) -> Iterator[Decision]:
         """All that keeps an Image besides the revisions that name it, in the order of the rules."""
         yield from filter(None, (_by_use(image, self.used), _by_protection(image, self.protection)))
-        young = _by_rules(image, self.rules, self.young_after, self.dropped)
-        old = _by_rules(image, self.rules, None, self.dropped)
-        yield from (each for each in (young if young is _YOUNG else None, old) if each is not None)
+        first = _by_rules(image, self.rules, self.young_after, self.dropped)
+        at_any_age = _by_rules(image, self.rules, None, self.dropped)
+        if first is _YOUNG:
+            yield first
+        if at_any_age is not None:
+            yield at_any_age
 
     def unnamed(self, image: Image) -> Decision | None:
         """What keeps an Image that no revision names; None for one that only revisions keep."""

@@ -110,7 +110,7 @@ def image(
         resource_version="1",
         created=at(age),
         managed=managed,
-        location=f"{HOST}/{repository}@{name}" if repository else "",
+        location=f"{HOST}/{repository}@" if repository else "",
         media_type=media_type,
         size=size,
         config=config,

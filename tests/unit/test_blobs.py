@@ -319,6 +319,12 @@ def test_with_a_namespace_links_of_other_streams_stay_R21() -> None:
     assert links(found, "other/web") == (set(), set())
 
 
+def test_links_of_revisions_that_have_been_removed_already_go_R28() -> None:
+    found = analysed(image(A, layers=[L1]), image(B, layers=[L2]), image_stream("shop/web", latest=[item(B, YOUNG)]))
+    assert found.links.of(found.histories[0]) == ((), ())
+    assert found.links.of(found.histories[0], {A, B}) == ((L1,), (A,))
+
+
 def test_links_can_be_decided_with_more_images_known_R28() -> None:
     found = analysed(image_stream("shop/web", latest=[A]))
     family = Family([image(A, layers=[L1])])

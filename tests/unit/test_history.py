@@ -393,6 +393,23 @@ def test_users_of_a_digest_that_come_up_later_join_the_earlier_R28() -> None:
     assert latest.decisions[0].causes == ("Deployment shop/x", "Pod shop/b")
 
 
+def test_all_reasons_for_a_revision_are_those_of_its_own_tag_and_namespace() -> None:
+    stream = image_stream("shop/web", v1=[C], latest=[item(A, 1), B], v2=[B])
+    users = [deployment("x/y", f"{WEB}:latest"), deployment("x/z", f"{WEB}@{A}")]
+    limits = [limit("shop/limits", 10), limit("other/limits", 100)]
+    asked = {"revisions": 1, "prune_over_size_limit": True, "protect": ("shop/web:latest",)}
+    for size, small in ((5, ["R16"]), (50, [])):
+        found = analysed(image(A, size=size), image(B, size=size), stream, *users, *limits, **asked)
+
+        def reasons(tag: str, number: int, found: Analysis = found) -> list[str]:
+            return [each.rule for each in found.history_rules.reasons(stream, tag, number)]
+
+        assert reasons("latest", 0) == ["R14", "R15", "R16", *small, "R17", "R18"]
+        assert reasons("latest", 1) == [*small, "R18"]
+        assert reasons("v2", 0) == ["R16", *small]
+        assert reasons("v1", 0) == []
+
+
 # --- R19, R20: what is absent or empty -------------------------------------------------------------------------------
 
 
@@ -516,6 +533,11 @@ def test_an_approval_of_another_revision_is_none(approved: tuple[str, str, str, 
         approval=Approval(revisions=frozenset({approved})),  # type: ignore[arg-type]
     )
     assert kept_by(revision(found, "shop/web:latest")) == "approval"
+
+
+def test_what_a_rule_keeps_keeps_its_reason_whatever_was_approved() -> None:
+    found = analysed(image(A), image_stream("shop/web", latest=[item(A, 1)]), approval=Approval())
+    assert kept_by(revision(found, "shop/web:latest")) == "R14"
 
 
 def test_an_approval_does_not_prune_what_a_rule_keeps() -> None:

@@ -287,6 +287,17 @@ def test_wildcards_do_not_cross_slash_and_colon_R18(pattern: str, matches: list[
     assert kept <= set(names)
 
 
+def test_all_reasons_for_an_image_come_once_and_in_the_order_of_the_rules() -> None:
+    user = pod("x/y", running=[A])
+    objects = [image(A, age=5, managed=False), image(B, age=5), image(C, managed=False), image(D)]
+    found = analysed(*objects, user, all_images=False, protect=(A,))
+    reasons = {
+        each.name: [reason.why for reason in found.image_rules.reasons(each)] for each in found.family.images.values()
+    }
+    young, imported = "younger than keep_younger_than", "imported from another registry, and all_images is false"
+    assert reasons == {A: ["used by", "protected by pattern", young, imported], B: [young], C: [imported], D: []}
+
+
 # --- R22, R23: what is no candidate ----------------------------------------------------------------------------------
 
 OVERSIZE = {"minutes": None, "revisions": None, "prune_over_size_limit": True}

@@ -505,7 +505,7 @@ def test_oc_does_not_count_what_runs_R11() -> None:
 @pytest.mark.parametrize("user", [deployment("shop/x", A), build("shop/x", from_("DockerImage", A))])
 def test_a_digest_alone_is_used_and_is_no_name_with_a_tag_R12(user: Referrer) -> None:
     found = usage(user, image_stream("shop/sha256", local=True))
-    assert list(found.anywhere) == [A]
+    assert found.anywhere == {A: (f"{user.kind} shop/x",)}
     assert found.tags == {}
     assert usage(user, references="oc") == Usage()
     assert tags(deployment("shop/x", "sha256:latest"), image_stream("shop/sha256", local=True)) == [
