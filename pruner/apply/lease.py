@@ -36,7 +36,7 @@ class RunLease:
         self.warn = warn
         self.on_lost = on_lost
         self.holder = f"{socket.gethostname()}/{os.getpid()}/{uuid.uuid4().hex[:8]}"
-        self._namespace = ""
+        self._namespace = REGISTRY_NAMESPACE
         self._lease: dict[str, Any] | None = None
         self._renewal: asyncio.Task[None] | None = None
 
@@ -44,8 +44,7 @@ class RunLease:
         try:
             if not await self.api.serves(LEASES):
                 return self
-            self._namespace = await self._find_namespace()
-            self._lease = await self._take()
+            self._lease = await self._take_where_others_do()
         except ForbiddenError as error:
             self.warn(f"runs against this cluster are not kept apart: {error}")
             return self
@@ -64,12 +63,19 @@ class RunLease:
             except ClusterError as problem:
                 self.warn(f"the lease could not be released and expires in {SECONDS} seconds: {problem}")
 
-    async def _find_namespace(self) -> str:
+    async def _take_where_others_do(self) -> dict[str, Any]:
+        """Take the lease in the registry's namespace, or in `default` where there is no such namespace."""
         try:
             await self.api.get(NAMESPACES, dict, name=REGISTRY_NAMESPACE)
-        except (NotFoundError, ForbiddenError):
-            return "default"
-        return REGISTRY_NAMESPACE
+        except NotFoundError:
+            self._namespace = "default"
+        except ForbiddenError:
+            # Whoever may not look at the namespace has to meet the others in it all the same.
+            try:
+                return await self._take()
+            except NotFoundError:
+                self._namespace = "default"
+        return await self._take()
 
     async def _take(self) -> dict[str, Any]:
         spec = {

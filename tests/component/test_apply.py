@@ -222,6 +222,22 @@ def test_only_one_run_is_at_work_on_a_cluster(sandbox: RunningSandbox) -> None:
     assert asyncio.run(applied(settings, wanted)).failures == []
 
 
+def test_run_that_may_not_look_at_the_registrys_namespace_meets_the_others_in_it(sandbox: RunningSandbox) -> None:
+    space = "openshift-image-registry"
+    lease = {
+        "apiVersion": "coordination.k8s.io/v1",
+        "kind": "Lease",
+        "metadata": {"name": "pruner", "namespace": space},
+        "spec": {"holderIdentity": "other/1/a", "leaseDurationSeconds": 60, "renewTime": now(sandbox)},
+    }
+    assert sandbox.call("POST", "/api/v1/namespaces", {"metadata": {"name": space}}).status == 201
+    assert sandbox.call("POST", f"/apis/coordination.k8s.io/v1/namespaces/{space}/leases", lease).status == 201
+    sandbox.add_fault({"status": 403}, method="GET", path=f"/api/v1/namespaces/{space}$")
+    settings = settings_for(sandbox)
+    with pytest.raises(UnsafePlanError, match=r"other/1/a"):
+        asyncio.run(applied(settings, plan(settings)))
+
+
 def now(sandbox: RunningSandbox) -> str:
     headers = sandbox.call("GET", "/version").headers
     return parsedate_to_datetime(str(headers["Date"])).strftime("%Y-%m-%dT%H:%M:%S.000000Z")
