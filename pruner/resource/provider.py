@@ -38,7 +38,7 @@ from pruner.report.jsonl import encode_report, encode_result
 from pruner.report.model import Outcome
 from pruner.report.wording import outcome_line
 from pruner.resource import engine
-from pruner.resource.rendering import in_words, rendered
+from pruner.resource.rendering import LISTED, in_words, rendered
 from pruner.resource.store import forget_plan, keep_plan, kept_plan, write_whole
 from pruner.resource.turns import turn
 from pruner.settings import BY_NAME, SECRETS, Settings, read
@@ -204,6 +204,10 @@ def _outputs(result: Result) -> dict[str, Any]:
     for name in ("deleted_images", "updated_image_streams"):
         if len(whole[name]) > WHOLE:
             whole[name] = [_name(found["metadata"]) for found in whole[name]]
+    for name in ("skipped", "failures"):
+        more = len(whole[name]) - LISTED
+        if more > 0:
+            whole[name][LISTED:] = [{"what": f"{more} more", "why": "the report has them all"}]
     return {name: whole[name] for name in OUTPUTS}
 
 

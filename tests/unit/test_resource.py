@@ -8,9 +8,12 @@ from pathlib import Path
 import pytest
 
 from pruner.analysis import Analysis
+from pruner.apply import Result
+from pruner.apply.result import Failure
 from pruner.cluster.objects import Registry
 from pruner.errors import UnsafePlanError
-from pruner.resource.rendering import rendered
+from pruner.resource.provider import WHOLE, _outputs
+from pruner.resource.rendering import LISTED, rendered
 from pruner.resource.store import forget_plan, keep_plan, kept_plan
 from pruner.resource.turns import turn
 from tests.unit.builders import L1, L2, L3, A, B, C, analysed, image, image_stream, index
@@ -46,6 +49,25 @@ def test_a_manifest_list_is_shown_as_one() -> None:
 
 def test_nothing_is_called_shared_where_the_registry_deletes_no_blobs() -> None:
     assert "shares" not in str(rendered(made(deletes_blobs=False).plan))
+
+
+# --- what is given back ------------------------------------------------------------------------------------------------
+
+
+def test_results_are_whole_objects_up_to_a_number_and_names_beyond_it() -> None:
+    streams = [{"metadata": {"name": f"s{number}", "namespace": "shop"}, "spec": {}} for number in range(WHOLE)]
+    images = [{"metadata": {"name": f"sha256:{number}"}} for number in range(WHOLE + 1)]
+    outputs = _outputs(Result(deleted_images=images, updated_image_streams=streams))
+    assert outputs["updated_image_streams"] == streams
+    assert outputs["deleted_images"] == [image["metadata"]["name"] for image in images]
+    assert outputs["summary"]["images"] == WHOLE + 1
+
+
+def test_very_many_failures_are_counted_where_they_are_not_listed() -> None:
+    failures = [Failure(f"image {number}", "it is on fire") for number in range(LISTED + 5)]
+    outputs = _outputs(Result(failures=failures))
+    assert len(outputs["failures"]) == LISTED + 1
+    assert outputs["failures"][-1] == {"what": "5 more", "why": "the report has them all"}
 
 
 # --- where plans are kept ----------------------------------------------------------------------------------------------
