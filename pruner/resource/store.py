@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from pruner.analysis import Analysis
-from pruner.errors import UnsafePlanError
+from pruner.errors import PrunerError, UnsafePlanError
 from pruner.plan import PrunePlan, decode
 from pruner.report.jsonl import encode_report
 
@@ -38,9 +38,17 @@ def _path(fingerprint: str) -> Path:
 
 
 def keep_plan(analysis: Analysis) -> Path:
-    """Write the plan, and after it what keeps the rest, which policies ask for; gives the file's path."""
-    path = _path(analysis.plan.fingerprint)
-    write_whole(path, encode_report(analysis))
+    """Write the plan, and after it what keeps the rest, which policies ask for; gives the file's path.
+
+    Raises PrunerError where nothing can be written.
+    """
+    try:
+        path = _path(analysis.plan.fingerprint)
+        write_whole(path, encode_report(analysis))
+    except OSError as error:
+        raise PrunerError(
+            f"the plan cannot be kept for up: {error.filename}: {error.strerror}; let XDG_CACHE_HOME name a folder that can be written"
+        ) from None
     _waiting[analysis.plan.fingerprint] += 1
     long_ago = time.time() - _KEPT
     for other in path.parent.glob("sha256-*.jsonl"):

@@ -11,7 +11,7 @@ from pruner.analysis import Analysis
 from pruner.apply import Result
 from pruner.apply.result import Failure
 from pruner.cluster.objects import Registry
-from pruner.errors import UnsafePlanError
+from pruner.errors import PrunerError, UnsafePlanError
 from pruner.resource.provider import WHOLE, _outputs
 from pruner.resource.rendering import LISTED, rendered
 from pruner.resource.store import forget_plan, keep_plan, kept_plan
@@ -90,6 +90,15 @@ def test_a_plan_that_two_resources_have_made_is_kept_until_both_have_carried_it_
     assert list(cache.iterdir()) == []
     with pytest.raises(UnsafePlanError, match="cannot be read"):
         kept_plan(fingerprint)
+
+
+def test_a_cache_that_cannot_be_written_is_named_with_the_way_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cache").write_text("a file", encoding="utf-8")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with pytest.raises(PrunerError, match=r"cache/pruner/plans: Not a directory; let XDG_CACHE_HOME name a folder"):
+        keep_plan(made())
 
 
 # --- whose turn it is --------------------------------------------------------------------------------------------------
