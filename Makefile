@@ -3,7 +3,7 @@
 #   make demo        a populated sandbox: preview, up, preview again
 #   make test        everything, as CI runs it
 #   make test-unit   the fast tests alone
-#   make check       format, lint, types, layers, generated parts
+#   make check       format, lint, types, layers, generated parts, and whether every test can be collected
 #   make bench       measurements (see bench/)
 #   make mutants     mutation run over pruner/analysis
 
@@ -16,13 +16,15 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 TOOLS ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/pruner
-export KUBE_APISERVER = $(shell cat $(TOOLS)/kube-apiserver.path 2>/dev/null)
-export PRUNER_ANSIBLE = $(shell cat $(TOOLS)/ansible.path 2>/dev/null)
-export TEKTON_CRDS = $(shell cat $(TOOLS)/tekton.path 2>/dev/null)
-pulumi_path = $(CURDIR)/$(BIN):$(shell cat $(TOOLS)/pulumi.path 2>/dev/null)
+export KUBE_APISERVER = $(shell cat "$(TOOLS)/kube-apiserver.path" 2>/dev/null)
+export PRUNER_ANSIBLE = $(shell cat "$(TOOLS)/ansible.path" 2>/dev/null)
+export TEKTON_CRDS = $(shell cat "$(TOOLS)/tekton.path" 2>/dev/null)
+pulumi_path = $(CURDIR)/$(BIN):$(shell cat "$(TOOLS)/pulumi.path" 2>/dev/null)
 pytest = PATH="$(pulumi_path):$$PATH" $(BIN)/python -m pytest
 
 $(VENV)/.stamp: requirements.txt policies/requirements.txt requirements-dev.txt
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("%s is Python %d.%d" % ((sys.executable,) + sys.version_info[:2]))' || \
+	  { echo "pruner needs Python 3.11 or newer; name one: make PYTHON=/path/to/python3.11" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	touch $@
@@ -30,16 +32,16 @@ $(VENV)/.stamp: requirements.txt policies/requirements.txt requirements-dev.txt
 setup: $(VENV)/.stamp
 
 setup-pulumi:
-	@mkdir -p $(TOOLS)
-	@tools/get_pulumi $(TOOLS) | tail -1 > $(TOOLS)/pulumi.path
+	@mkdir -p "$(TOOLS)"
+	@tools/get_pulumi "$(TOOLS)" | tail -1 > "$(TOOLS)/pulumi.path"
 
 setup-integration:
-	@mkdir -p $(TOOLS)
+	@mkdir -p "$(TOOLS)"
 	@tools/get_debian
 	@tools/get_chromium
-	@{ tools/get_kube_apiserver $(TOOLS) || [ -z "$${CI:-}" ]; } | tail -1 > $(TOOLS)/kube-apiserver.path
-	@{ tools/get_tekton || [ -z "$${CI:-}" ]; } | tail -1 > $(TOOLS)/tekton.path
-	@{ tools/get_ansible $(TOOLS) || [ -z "$${CI:-}" ]; } | tail -1 > $(TOOLS)/ansible.path
+	@{ tools/get_kube_apiserver "$(TOOLS)" || [ -z "$${CI:-}" ]; } | tail -1 > "$(TOOLS)/kube-apiserver.path"
+	@{ tools/get_tekton || [ -z "$${CI:-}" ]; } | tail -1 > "$(TOOLS)/tekton.path"
+	@{ tools/get_ansible "$(TOOLS)" || [ -z "$${CI:-}" ]; } | tail -1 > "$(TOOLS)/ansible.path"
 
 demo: setup setup-pulumi
 	@PATH="$(pulumi_path):$$PATH" $(BIN)/python -m tools.demo
@@ -53,22 +55,31 @@ check: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python tools/generate.py --check
+	@found=$$($(BIN)/python -m pytest --collect-only --quiet tests 2>&1) || { echo "$$found" | sed -n '/ERRORS/,$$p'; exit 1; }
 
-test: setup check setup-pulumi setup-integration
-	$(MAKE) --no-print-directory test-unit
+# What ends soon when something is wrong comes first: checks and unit tests before the set-up of the rest, which takes minutes on a new
+# machine. The rest is a make of its own, so that the paths that set-up has written are read.
+.PHONY: test-unit-covered test-rest
+test: check
+	$(MAKE) --no-print-directory test-unit-covered
+	$(MAKE) --no-print-directory setup-pulumi setup-integration
+	$(MAKE) --no-print-directory test-rest
+
+spread = --numprocesses 2 --dist worksteal --cov
+
+test-unit-covered:
 	rm -f .coverage .coverage.*
-	$(MAKE) --no-print-directory test-all
+	$(BIN)/python -m pytest $(spread) --cov-report= tests/unit
 
-# A make of its own, so that the paths that set-up has written are read.
-.PHONY: test-all
-test-all:
-	$(pytest) --numprocesses 2 --dist worksteal --cov --cov-report=term:skip-covered tests
+test-rest:
+	$(pytest) $(spread) --cov-append --cov-report=term:skip-covered --ignore=tests/unit tests
 
 mutants: setup
-	$(BIN)/python tools/mutants.py $(TOOLS)/mutants
+	$(BIN)/python tools/mutants.py "$(TOOLS)/mutants"
 
 bench: setup setup-pulumi
 	PATH="$(pulumi_path):$$PATH" $(BIN)/python -m bench
 
 clean:
-	rm -rf $(VENV) .demo artefacts .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .demo artefacts .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -35,7 +35,8 @@ def exponent(points: Iterable[tuple[float, float]]) -> float:
     """The slope of the straight line through the points, both axes logarithmic: 1 is linear."""
     logs = [(math.log(x), math.log(y)) for x, y in points]
     mean_x, mean_y = (sum(values) / len(logs) for values in zip(*logs, strict=True))
-    return sum((x - mean_x) * (y - mean_y) for x, y in logs) / sum((x - mean_x) ** 2 for x, _ in logs)
+    slope: float = sum((x - mean_x) * (y - mean_y) for x, y in logs) / sum((x - mean_x) ** 2 for x, _ in logs)
+    return slope
 
 
 def growth(plans: list[Json], figure: str, *, of: int = 0) -> float:

@@ -20,6 +20,9 @@ from typing import Any
 
 PAGE = 500
 
+Request = tuple[str, str, bytes | None]
+"""Method, address and body."""
+
 
 def cpu() -> float:
     used = resource.getrusage(resource.RUSAGE_SELF)
@@ -128,7 +131,7 @@ def bare(url: str, token: str) -> None:
     streams = f"{url}/apis/image.openshift.io/v1/imagestreams"
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
 
-    async def prepare() -> list[list[tuple[str, str, bytes | None]]]:
+    async def prepare() -> list[list[Request]]:
         async with Api(connect(settings), workers=settings.workers) as api:
             made = (await make_plan(api, settings)).plan
         async with aiohttp.ClientSession(headers=headers) as session, session.get(streams) as answer:
@@ -138,7 +141,8 @@ def bare(url: str, token: str) -> None:
             }
         assert made.registry is not None
         registry = made.registry.url
-        updates, links = [], []
+        updates: list[Request] = []
+        links: list[Request] = []
         for change in made.streams:
             going = {(item.tag, item.revision) for item in change.revisions}
             body = msgspec.json.encode(without_items(found[change.namespace, change.name], going))
@@ -146,8 +150,10 @@ def bare(url: str, token: str) -> None:
             updates.append(("PUT", path, body))
             for kind, digests in (("blobs", change.layer_links), ("manifests", change.manifest_links)):
                 links += [("DELETE", f"{registry}/v2/{change.stream}/{kind}/{digest}", None) for digest in digests]
-        blobs = [("DELETE", f"{registry}/admin/blobs/{blob.digest}", None) for blob in made.blobs]
-        images = [("DELETE", f"{url}/apis/image.openshift.io/v1/images/{image.name}", None) for image in made.images]
+        blobs: list[Request] = [("DELETE", f"{registry}/admin/blobs/{blob.digest}", None) for blob in made.blobs]
+        images: list[Request] = [
+            ("DELETE", f"{url}/apis/image.openshift.io/v1/images/{image.name}", None) for image in made.images
+        ]
         return [updates, links, blobs, images]
 
     steps = asyncio.run(prepare())
@@ -165,8 +171,13 @@ def bare(url: str, token: str) -> None:
 
                 await asyncio.gather(*(worker() for _ in range(settings.workers)))
 
-    measured(lambda: asyncio.run(send()) or {"deletions": sum(map(len, steps))})
+    def work() -> dict[str, Any]:
+        asyncio.run(send())
+        return {"deletions": sum(map(len, steps))}
+
+    measured(work)
 
 
 if __name__ == "__main__":
-    {"floor": floor, "plan": plan, "apply": apply, "bare": bare}[sys.argv[1]](*sys.argv[2:])
+    commands: dict[str, Callable[..., None]] = {"floor": floor, "plan": plan, "apply": apply, "bare": bare}
+    commands[sys.argv[1]](*sys.argv[2:])

@@ -35,7 +35,7 @@ def watched(command: list[str], project: Project) -> tuple[float, int]:
     ) as process:
         said: list[bytes] = []
         assert process.stdout
-        reader = threading.Thread(target=lambda out=process.stdout: said.append(out.read()))  # type: ignore[misc]
+        reader = threading.Thread(target=lambda out=process.stdout: said.append(out.read()))
         reader.start()
         while process.poll() is None:
             most = max(most, memory_of(process.pid))

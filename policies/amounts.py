@@ -30,10 +30,10 @@ def max_bytes(facts: Facts, options: Options) -> Iterator[str]:
     limit, by_namespace = in_bytes(options, "limit"), in_bytes(options, "per_namespace")
     if limit is None and by_namespace is None:
         return
-    shares = _shares(facts)
-    freed = _freed(shares)
+    whole = _shares(facts)
+    freed = _freed(whole)
     if limit is not None and freed > limit:
-        yield f"would free {size(freed)}{_together(shares)}, and {size(limit)} are allowed: {names(_deleted(shares))}"
+        yield f"would free {size(freed)}{_together(whole)}, and {size(limit)} are allowed: {names(_deleted(whole))}"
     yield from _unknown_sizes(facts, options)
     shares = _of_cluster(facts)
     sums: defaultdict[str, int] = defaultdict(int)

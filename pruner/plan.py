@@ -77,7 +77,10 @@ class StreamChange(msgspec.Struct, frozen=True, tag="image stream", tag_field="l
 
 
 class PrunedImage(msgspec.Struct, frozen=True, tag="image", tag_field="line"):
-    """An Image that goes. `blobs` are those of its blobs that go with it; the others are needed by images that stay."""
+    """An Image that goes. `blobs` are those of its blobs that go with it; `shared` others are needed by images that stay.
+
+    `members` is the number of images in a manifest list or an OCI index, 0 for every other image.
+    """
 
     name: str
     uid: str
@@ -86,6 +89,8 @@ class PrunedImage(msgspec.Struct, frozen=True, tag="image", tag_field="line"):
     reference: str
     reason: Decision
     blobs: tuple[str, ...] = ()
+    shared: int = 0
+    members: int = 0
 
 
 class PrunedBlob(msgspec.Struct, frozen=True, gc=False, tag="blob", tag_field="line"):

@@ -1,14 +1,16 @@
 """
-Clusters for tests of every layer that needs one. The demo cluster is made once in a session; each test gets a copy of it, with a process of
-its own, so that no test sees what another did.
+Clusters and Pulumi projects for tests of every layer that needs one. The demo cluster is made once in a session; each test gets a copy of
+it, with a process of its own, so that no test sees what another did.
 """
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+from tests.pulumi_project import Project, pulumi_path
 from tests.servers import RunningSandbox, copied, populated_folder, running_sandbox
 
 StartSandbox = Callable[..., RunningSandbox]
@@ -43,3 +45,13 @@ def sandbox_with(tmp_path: Path) -> Iterator[StartSandbox]:
             return running.enter_context(running_sandbox(tmp_path / "cluster-with", *arguments))
 
         yield start
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """A project that knows no cluster yet."""
+    if pulumi_path() is None:
+        if os.environ.get("CI"):
+            pytest.fail("pulumi is not on PATH; run `make setup-pulumi`")
+        pytest.skip("pulumi is not on PATH; run `make test`, which gets it")
+    return Project.make(tmp_path / "project")

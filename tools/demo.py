@@ -57,7 +57,7 @@ def show(ready: dict[str, str]) -> int:
     pulumi("preview", "--diff")
     before = disk(ready["api"])
     say("pulumi up: that goes")
-    pulumi("up", "--yes", "--skip-preview", "--suppress-outputs")
+    pulumi("up", "--yes", "--skip-preview")
     after, promised = disk(ready["api"]), promised_bytes()
     shutil.copy(REPORT, FOLDER / "pruned.jsonl")
     render = ["report", str(FOLDER / "pruned.jsonl"), "--format", "html", "--output", str(FOLDER / "report.html")]

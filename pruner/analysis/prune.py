@@ -91,7 +91,7 @@ def _analyse(
         rules=_described(rules),
         registry=registry,
         streams=_changes(histories, links, rules, approval),
-        images=_pruned_images(family, images, blobs),
+        images=_pruned_images(family, images, blobs, deletes_blobs=deletes_blobs),
         blobs=tuple(blobs[digest] for digest in sorted(blobs)),
         notes=(*usage.warnings, *(f"protect: {problem}" for problem in idle)),
     )
@@ -157,14 +157,25 @@ _name_of_tag = attrgetter("tag")
 
 
 def _pruned_images(
-    family: Family, images: dict[str, Decision], blobs: dict[str, PrunedBlob]
+    family: Family, images: dict[str, Decision], blobs: dict[str, PrunedBlob], *, deletes_blobs: bool
 ) -> tuple[PrunedImage, ...]:
     pruned = []
     for name in sorted(name for name, decision in images.items() if not decision.kept):
         image = family.images[name]
-        going = tuple(sorted(blobs.keys() & _blobs_of(image)))
+        whole = _blobs_of(image)
+        going = tuple(sorted(blobs.keys() & whole))
         pruned.append(
-            PrunedImage(name, image.uid, image.resource_version, image.created, image.reference, images[name], going)
+            PrunedImage(
+                name,
+                image.uid,
+                image.resource_version,
+                image.created,
+                image.reference,
+                images[name],
+                going,
+                len(whole) - len(going) if deletes_blobs else 0,
+                len(image.members),
+            )
         )
     return tuple(pruned)
 

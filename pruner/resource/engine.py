@@ -1,8 +1,8 @@
 """Speaking to Pulumi's engine from inside the provider: progress on the status line, warnings under Diagnostics, clean failures.
 
 The SDK hands a dynamic provider none of these. The engine's address is the provider process's first argument; the call that is being
-served has a gRPC context, which is found on the stack. Outside of an engine, as in tests of the provider, nothing is said and failures are
-raised as they are.
+served, with the resource's URN in its request and with its gRPC context, is found on the stack. Outside of an engine, as in tests of the
+provider, nothing is said and failures are raised as they are.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NamedTuple, NoReturn
 
 import grpc
 from google.rpc import status_pb2
@@ -26,9 +26,11 @@ _BETWEEN: Final = 0.2
 
 
 class EngineLog:
-    """The engine's log."""
+    """The engine's log, for messages about the resource whose call is being served."""
 
     def __init__(self) -> None:
+        call = _serving()
+        self._urn = call.request.urn if call is not None else ""
         address = sys.argv[1] if len(sys.argv) > 1 and _is_provider_process() else None
         self._stub = engine_pb2_grpc.EngineStub(grpc.insecure_channel(address)) if address else None
         self._last = 0.0
@@ -49,7 +51,7 @@ class EngineLog:
     def _say(self, severity: Any, message: str, *, ephemeral: bool = False) -> None:
         if self._stub is None:
             return
-        request = engine_pb2.LogRequest(severity=severity, message=message, ephemeral=ephemeral)
+        request = engine_pb2.LogRequest(severity=severity, message=message, urn=self._urn, ephemeral=ephemeral)
         try:
             self._stub.Log(request, timeout=5)
         except grpc.RpcError:
@@ -67,8 +69,8 @@ def fail(message: str, *, resource_id: str | None = None, outputs: Mapping[str, 
 
     With an id and outputs the resource is kept in the state as one whose last step failed: the next up goes on with it.
     """
-    context = _serving()
-    if context is None:
+    call = _serving()
+    if call is None:
         raise RuntimeError(message)
     # What is raised on purpose is said once, by the engine.
     logging.getLogger("grpc._server").setLevel(logging.CRITICAL)
@@ -77,8 +79,8 @@ def fail(message: str, *, resource_id: str | None = None, outputs: Mapping[str, 
         properties = asyncio.run(rpc.serialize_properties(dict(outputs or {}), {}))
         failed = provider_pb2.ErrorResourceInitFailed(id=resource_id, properties=properties, reasons=[message])
         status.details.add().Pack(failed)
-    context.set_trailing_metadata((("grpc-status-details-bin", status.SerializeToString()),))
-    context.abort(grpc.StatusCode.UNKNOWN, message)
+    call.context.set_trailing_metadata((("grpc-status-details-bin", status.SerializeToString()),))
+    call.context.abort(grpc.StatusCode.UNKNOWN, message)
     raise AssertionError("abort does not return")
 
 
@@ -104,15 +106,20 @@ def wish_to_stop() -> Callable[[], bool]:
     servicer = getattr(main, "DynamicResourceProviderServicer", None)
     if servicer is not None:
         servicer.Cancel.__code__ = _cancel.__code__
-    context, thread = _serving(), threading.main_thread()
-    return lambda: cancelled.is_set() or not thread.is_alive() or (context is not None and not context.is_active())
+    call, thread = _serving(), threading.main_thread()
+    return lambda: cancelled.is_set() or not thread.is_alive() or (call is not None and not call.context.is_active())
 
 
-def _serving() -> Any:
-    """The gRPC context of the call that is being served; None outside of one."""
+class _Call(NamedTuple):
+    request: Any
+    context: Any
+
+
+def _serving() -> _Call | None:
+    """The call that is being served; None outside of one."""
     frame = inspect.currentframe()
     while frame is not None:
         if frame.f_code.co_name in {"Create", "Update", "Read", "Check"} and "context" in frame.f_locals:
-            return frame.f_locals["context"]
+            return _Call(frame.f_locals["request"], frame.f_locals["context"])
         frame = frame.f_back
     return None

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Coroutine, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -35,9 +35,12 @@ from pruner.errors import Problem, PrunerError, SettingsError
 from pruner.plan import PrunePlan
 from pruner.planning import make_plan
 from pruner.report.jsonl import encode_report, encode_result
+from pruner.report.model import Outcome
+from pruner.report.wording import outcome_line
 from pruner.resource import engine
-from pruner.resource.rendering import rendered
+from pruner.resource.rendering import LISTED, in_words, rendered
 from pruner.resource.store import forget_plan, keep_plan, kept_plan, write_whole
+from pruner.resource.turns import turn
 from pruner.settings import BY_NAME, SECRETS, Settings, read
 
 T = TypeVar("T")
@@ -103,7 +106,7 @@ class PrunedImagesProvider(ResourceProvider):
                 result = Result()
             else:
                 plan = kept_plan(fingerprint)
-                result = _run(_carry_out(settings, plan, engine.wish_to_stop()))
+                result = _carry_out(settings, plan)
                 _report(settings, plan, result)
                 forget_plan(fingerprint)
         except (PrunerError, OSError) as error:
@@ -165,15 +168,24 @@ async def _plan(settings: Settings) -> Analysis:
         analysis = await make_plan(api, settings, progress=log.progress)
     for note in analysis.plan.notes:
         log.warn(note)
+    if not analysis.plan.empty:
+        log.info(f"to delete: {in_words(analysis.plan)}; see preview --diff")
     if settings.report:
         write_whole(Path(settings.report), encode_report(analysis))
     return analysis
 
 
-async def _carry_out(settings: Settings, plan: PrunePlan, stop: Callable[[], bool]) -> Result:
-    log = engine.EngineLog()
-    async with Api(connect(settings), workers=settings.workers) as api:
-        return await apply_plan(api, plan, settings, progress=log.progress, warn=log.warn, wish_to_stop=stop)
+def _carry_out(settings: Settings, plan: PrunePlan) -> Result:
+    log, stop = engine.EngineLog(), engine.wish_to_stop()
+
+    async def carry_out() -> Result:
+        async with Api(connect(settings), workers=settings.workers) as api:
+            return await apply_plan(api, plan, settings, progress=log.progress, warn=log.warn, wish_to_stop=stop)
+
+    with turn(plan.cluster, progress=log.progress, wish_to_stop=stop):
+        result = _run(carry_out())
+    log.info(outcome_line(Outcome(result.summary, frozenset(), tuple(result.skipped), tuple(result.failures))))
+    return result
 
 
 def _report(settings: Settings, plan: PrunePlan, result: Result) -> None:
@@ -192,6 +204,10 @@ def _outputs(result: Result) -> dict[str, Any]:
     for name in ("deleted_images", "updated_image_streams"):
         if len(whole[name]) > WHOLE:
             whole[name] = [_name(found["metadata"]) for found in whole[name]]
+    for name in ("skipped", "failures"):
+        more = len(whole[name]) - LISTED
+        if more > 0:
+            whole[name][LISTED:] = [{"what": f"{more} more", "why": "the report has them all"}]
     return {name: whole[name] for name in OUTPUTS}
 
 

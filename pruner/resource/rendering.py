@@ -79,7 +79,16 @@ def _revision(item: PrunedRevision) -> str:
 
 def _image(image: PrunedImage, blobs: dict[str, PrunedBlob]) -> str:
     size = sum(blobs[digest].size or 0 for digest in image.blobs if digest in blobs)
-    return f"{image.created:%Y-%m-%dT%H:%M:%SZ}, {_count(len(image.blobs), 'blob')}, {_size(size)}: {image.reason}"
+    parts = [f"{image.created:%Y-%m-%dT%H:%M:%SZ}"]
+    repository = image.reference.partition("@")[0].partition("/")[2]
+    if repository:
+        parts.append(f"from {repository}")
+    if image.members:
+        parts.append(f"a list of {_count(image.members, 'manifest')}")
+    parts += [_count(len(image.blobs), "blob"), _size(size)]
+    if image.shared:
+        parts.append(f"shares {_count(image.shared, 'blob')} that {'stays' if image.shared == 1 else 'stay'}")
+    return f"{', '.join(parts)}: {image.reason}"
 
 
 def _size(size: int | None) -> str:

@@ -1,7 +1,7 @@
 """Where a whole plan is kept between `check`, which makes it, and `create` or `update`, which carry it out in another process.
 
 The inputs hold the plan's fingerprint; the file is found by it, and is that plan or is refused. It lies in the user's cache folder and
-goes when it has been carried out; what previews leave behind goes after a week.
+goes when it has been carried out, by every resource that was to carry it out; what previews leave behind goes after a week.
 """
 
 from __future__ import annotations
@@ -9,17 +9,21 @@ from __future__ import annotations
 import os
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
 from pruner.analysis import Analysis
-from pruner.errors import UnsafePlanError
+from pruner.errors import PrunerError, UnsafePlanError
 from pruner.plan import PrunePlan, decode
 from pruner.report.jsonl import encode_report
 
 _KEPT: Final = 7 * 24 * 3600
 """Seconds after which a plan that nobody has carried out is removed."""
+
+_waiting: Final[Counter[str]] = Counter()
+"""Resources of this program that have planned the same and are still to carry it out, by fingerprint."""
 
 
 def folder() -> Path:
@@ -34,9 +38,18 @@ def _path(fingerprint: str) -> Path:
 
 
 def keep_plan(analysis: Analysis) -> Path:
-    """Write the plan, and after it what keeps the rest, which policies ask for; gives the file's path."""
-    path = _path(analysis.plan.fingerprint)
-    write_whole(path, encode_report(analysis))
+    """Write the plan, and after it what keeps the rest, which policies ask for; gives the file's path.
+
+    Raises PrunerError where nothing can be written.
+    """
+    try:
+        path = _path(analysis.plan.fingerprint)
+        write_whole(path, encode_report(analysis))
+    except OSError as error:
+        raise PrunerError(
+            f"the plan cannot be kept for up: {error.filename}: {error.strerror}; let XDG_CACHE_HOME name a folder that can be written"
+        ) from None
+    _waiting[analysis.plan.fingerprint] += 1
     long_ago = time.time() - _KEPT
     for other in path.parent.glob("sha256-*.jsonl"):
         if other.stat().st_mtime < long_ago:
@@ -60,7 +73,10 @@ def kept_plan(fingerprint: str) -> PrunePlan:
 
 
 def forget_plan(fingerprint: str) -> None:
-    _path(fingerprint).unlink(missing_ok=True)
+    """Remove the plan, unless another resource of this program is still to carry it out."""
+    _waiting[fingerprint] -= 1
+    if _waiting[fingerprint] <= 0:
+        _path(fingerprint).unlink(missing_ok=True)
 
 
 def write_whole(path: Path, lines: Iterable[bytes]) -> None:

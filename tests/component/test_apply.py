@@ -194,7 +194,7 @@ def test_a_wish_to_stop_is_heard_and_the_next_run_goes_on(sandbox: RunningSandbo
     settings = settings_for(sandbox, workers=1)
 
     def stop_after_some_deletions() -> bool:
-        return sum(entry["method"] == "DELETE" for entry in sandbox.requests()) > 20
+        return len(sandbox.requests(method="DELETE")) > 20
 
     async def stopped() -> Result:
         return await applied(settings, await planned(settings), stop_after_some_deletions)

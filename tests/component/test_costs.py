@@ -7,6 +7,7 @@ import gc
 import sys
 import tracemalloc
 from collections.abc import Iterator
+from datetime import datetime
 from types import FrameType
 from typing import Any
 
@@ -82,7 +83,8 @@ def cluster(images: int) -> Snapshot:
     sizes: dict[str, int] = {}
     wires = (msgspec.json.decode(body, type=ImageOnTheWire) for body in lists["images"])
     found = tuple(compact(wires, sizes))
-    known, times = {image.name: image.name for image in found}, {}
+    known = {image.name: image.name for image in found}
+    times: dict[datetime | None, datetime | None] = {}
     return Snapshot(
         cluster="generated",
         as_of=NOW,

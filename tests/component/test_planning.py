@@ -6,6 +6,7 @@ import asyncio
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -141,26 +142,23 @@ def test_max_deletions_may_be_a_share(sandbox: RunningSandbox) -> None:
     assert not plan(settings_for(sandbox, max_deletions="100%")).empty
 
 
-def fill(sandbox: RunningSandbox, *, stream: bool) -> None:
+def fill(sandbox: RunningSandbox) -> None:
     async def push() -> None:
         async with sandbox.builder() as cluster:
-            digest = await cluster.push("team/app:latest", layers=[noise("a", 2000)], age_days=9)
-            if not stream:
-                await cluster.delete("imagestreams", "team/app")
-            assert digest
+            await cluster.push("team/app:latest", layers=[noise("a", 2000)], age_days=9)
 
     asyncio.run(push())
 
 
 def test_a_cluster_without_any_workload_is_refused_unless_it_is_said_to_be_so(empty_sandbox: RunningSandbox) -> None:
-    fill(empty_sandbox, stream=True)
+    fill(empty_sandbox)
     with pytest.raises(UnsafePlanError, match="no workload at all"):
         plan(settings_for(empty_sandbox))
     assert plan(settings_for(empty_sandbox, allow_empty_cluster=True)).empty
 
 
 def test_images_without_any_image_stream_are_refused_unless_it_is_said_to_be_so(empty_sandbox: RunningSandbox) -> None:
-    fill(empty_sandbox, stream=True)
+    fill(empty_sandbox)
     empty_sandbox.call("DELETE", "/apis/image.openshift.io/v1/namespaces/team/imagestreams/app")
     with pytest.raises(UnsafePlanError, match="1 images and no image stream"):
         plan(settings_for(empty_sandbox))
@@ -171,7 +169,7 @@ def test_images_without_any_image_stream_are_refused_unless_it_is_said_to_be_so(
 # --- approval -----------------------------------------------------------------------------------------------------------
 
 
-def write_plan(sandbox: RunningSandbox, path: Path, **given: object) -> Path:
+def write_plan(sandbox: RunningSandbox, path: Path, **given: Any) -> Path:
     path.write_bytes(b"".join(encode(plan(settings_for(sandbox, **given)))))
     return path
 

@@ -133,7 +133,7 @@ def clusters_it_understands(draw: st.DrawFn) -> Snapshot:
 def test_on_what_it_understands_the_module_decides_as_we_do(
     module: Module, found: Snapshot, minutes: int, namespace: str | None, all_images: bool, over_size: bool
 ) -> None:
-    asked = {"namespace": namespace, "all_images": all_images, "prune_over_size_limit": over_size}
+    asked: dict[str, Any] = {"namespace": namespace, "all_images": all_images, "prune_over_size_limit": over_size}
     theirs = module.ask(found, keep_younger_than=minutes, **asked)
     assert decided(theirs) == ours(found, minutes=minutes, revisions=None if over_size else 0, **asked)
 

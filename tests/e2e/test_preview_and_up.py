@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from typing import Any
 
 from tests.pulumi_project import Project
@@ -78,9 +79,21 @@ def test_what_is_new_later_on_is_shown_as_plain_additions(demo: Project, sandbox
     assert all(line.lstrip().startswith("+") for line in lines), output
 
 
-def test_a_saved_plan_is_carried_out(demo: Project, sandbox: RunningSandbox) -> None:
+def test_preview_and_up_say_in_a_line_how_much_goes(demo: Project) -> None:
+    much = "13 revisions of 7 image streams, 17 images, 47 blobs: 732.6 kB (732641 bytes)"
+    assert f"to delete: {much}" in demo.succeed("preview")
+    assert "13 revisions, 17 images and 47 blobs deleted: 732.6 kB freed" in demo.succeed(
+        "up", "--yes", "--skip-preview"
+    )
+
+
+def test_a_saved_plan_is_carried_out_where_nothing_of_the_preview_is_left(
+    demo: Project, sandbox: RunningSandbox
+) -> None:
     plan = shown_plan(demo, "--save-plan", "plan.json")
     images = set(sandbox.images())
+    # Another job of a pipeline, on another machine: it has the saved plan, and no plan that was kept.
+    shutil.rmtree(demo.folder / ".cache")
     demo.succeed("up", "--yes", "--skip-preview", "--plan", "plan.json")
     assert images - set(sandbox.images()) == set(plan["images"])
 
@@ -92,6 +105,23 @@ def test_a_saved_plan_is_refused_when_the_cluster_has_changed(demo: Project, san
     output = demo.fail("up", "--yes", "--skip-preview", "--plan", "plan.json")
     assert "violates plan" in output
     assert set(sandbox.images()) == before
+
+
+def test_two_resources_of_one_program_prune_parts_of_one_cluster_in_turn(
+    project: Project, sandbox: RunningSandbox
+) -> None:
+    program = (
+        "from pruner import PrunedImages\n"
+        f"cluster = dict(host={sandbox.api_url!r}, api_key={sandbox.tokens['admin']!r})\n"
+        "PrunedImages('shop', namespace='shop', **cluster)\n"
+        "PrunedImages('data', namespace='data', **cluster)\n"
+    )
+    (project.folder / "__main__.py").write_text(program, encoding="utf-8")
+    # Long enough for the engine to begin with the other one.
+    sandbox.add_fault({"delay": 1}, method="PUT", path="/status")
+    output = project.succeed("up", "--yes", "--skip-preview")
+    assert "+ 3 created" in output
+    assert "3 unchanged" in project.succeed("preview", "--expect-no-changes")
 
 
 def test_destroy_forgets_and_deletes_nothing(demo: Project, sandbox: RunningSandbox) -> None:

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from pruner.apply import apply_plan
+from pruner.cluster.rights import REGISTRY_NAMESPACE
 from pruner.errors import PrunerError
 from pruner.planning import make_plan
 from pruner.resource.schedule import (
-    REGISTRY_NAMESPACE,
     Schedule,
     cluster_rules,
     fleet_job_objects,

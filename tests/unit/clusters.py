@@ -215,7 +215,7 @@ def settings(draw: st.DrawFn, **fixed: object) -> Rules:
     }
     if draw(st.booleans()):
         asked["protect"] = (draw(st.sampled_from(["shop/web", "base/*:v1", IMAGES[0], "sha256:*0"])),)
-    return rules(**{**asked, **fixed})  # type: ignore[arg-type]
+    return rules(**{**asked, **fixed})
 
 
 @st.composite

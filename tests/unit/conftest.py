@@ -25,7 +25,12 @@ def event_loops(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     loops = [asyncio.new_event_loop()]
     asyncio.set_event_loop(loops[0])
     make = asyncio.new_event_loop
-    monkeypatch.setattr(asyncio, "new_event_loop", lambda: loops.append(make()) or loops[-1])
+
+    def recorded() -> asyncio.AbstractEventLoop:
+        loops.append(make())
+        return loops[-1]
+
+    monkeypatch.setattr(asyncio, "new_event_loop", recorded)
     yield
     asyncio.set_event_loop(None)
     for loop in loops:

@@ -120,7 +120,9 @@ def test_names_of_stacks_are_such_as_the_engine_takes(text: str) -> None:
 def running(script: str, folder: Path, limit: float, stop: threading.Event | None = None) -> Command:
     """A command that runs this program of Python instead of the CLI."""
     program = folder / "pulumi"
-    program.write_text(f"#!{sys.executable}\n{script}", encoding="utf-8")
+    # A path with a space in it can't stand after #!, so a shell hands this file on, as pip's own scripts have it.
+    start = f"#!/bin/sh\n'''exec' '{sys.executable}' \"$0\" \"$@\"\n' '''\n"
+    program.write_text(start + script, encoding="utf-8")
     program.chmod(0o700)
     found = PulumiCommand.__new__(PulumiCommand)
     found.command, found.version = str(program), None

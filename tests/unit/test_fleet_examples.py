@@ -38,8 +38,8 @@ class Recording(mocks.Mocks):
         self.made[args.name] = args.inputs
         return f"{args.name}-id", dict(args.inputs)
 
-    def call(self, _args: mocks.MockCallArgs) -> dict[str, Any]:
-        return {}
+    def call(self, _args: mocks.MockCallArgs) -> tuple[dict[str, Any], None]:
+        return {}, None
 
 
 def test_cluster_and_pruning_in_one_stack(event_loops: None) -> None:

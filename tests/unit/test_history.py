@@ -530,7 +530,7 @@ def test_an_approval_of_another_revision_is_none(approved: tuple[str, str, str, 
     found = analysed(
         *IMAGES,
         image_stream("shop/web", latest=[A]),
-        approval=Approval(revisions=frozenset({approved})),  # type: ignore[arg-type]
+        approval=Approval(revisions=frozenset({approved})),
     )
     assert kept_by(revision(found, "shop/web:latest")) == "approval"
 

@@ -46,7 +46,8 @@ CONFIG = digest("config")
 def decoded(kind: Any, found: object) -> Any:
     """What the decoder of a list's pages gives for this object."""
     body = msgspec.json.encode({"kind": "List", "metadata": {"resourceVersion": "7"}, "items": [found]})
-    (only,) = msgspec.json.Decoder(Page[kind]).decode(body).items or ()
+    items: list[Any] = msgspec.json.Decoder(Page[kind]).decode(body).items or []
+    (only,) = items
     return only
 
 

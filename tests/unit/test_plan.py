@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import msgspec
 import pytest
@@ -37,7 +38,7 @@ OBJECTS = [
 REGISTRY = Registry("https://registry.example.com", found="setting")
 
 
-def plan(**other: object) -> PrunePlan:
+def plan(**other: Any) -> PrunePlan:
     found = analysed(*OBJECTS, registry=REGISTRY, blob_sizes={L1: 10}, protect=("no/thing",)).plan
     return msgspec.structs.replace(found, **{"notes": ("a note",), **other})
 
@@ -111,7 +112,7 @@ def test_the_fingerprint_covers_all_that_would_be_deleted() -> None:
     whole = plan()
     (stream,) = whole.streams
     first, second = stream.revisions
-    changes = [
+    changes: list[dict[str, Any]] = [
         {"cluster": "other"},
         {"registry": None},
         {"registry": Registry("https://other")},

@@ -57,7 +57,11 @@ def test_no_used_image_and_none_of_its_blobs_is_deleted_P1(cluster: Cluster, rul
         for tag in stream.histories
         if tag.items
     }
-    used |= {current[use.stream, use.tag] for use in cluster.uses if use.tag and (use.stream, use.tag) in current}
+    used |= {
+        current[use.stream, use.tag]
+        for use in cluster.uses
+        if use.stream and use.tag and (use.stream, use.tag) in current
+    }
     used |= {name for name in images if used & members(images, name)}
     needed = {below for name in used & images.keys() for below in members(images, name)}
     assert not needed & {image.name for image in plan.images}

@@ -45,8 +45,8 @@ class Recording(mocks.Mocks):
         self.made[kind] = args.inputs
         return f"{args.name}-id", dict(args.inputs)
 
-    def call(self, _args: mocks.MockCallArgs) -> dict[str, Any]:
-        return {}
+    def call(self, _args: mocks.MockCallArgs) -> tuple[dict[str, Any], None]:
+        return {}, None
 
 
 @pytest.fixture

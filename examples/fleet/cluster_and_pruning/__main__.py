@@ -9,6 +9,8 @@ The registry gets a route under a name that is known, and pruning reaches it the
 the cluster, in place of OpenShift's own ImagePruner.
 """
 
+from typing import Any
+
 import pulumi
 from pulumi_kubernetes.apiextensions import CustomResource, CustomResourcePatch
 
@@ -34,9 +36,12 @@ limits = CustomResource(
     spec={"limits": [{"type": "openshift.io/Image", "max": {"storage": "1Gi"}}]},
 )
 
+# The fields of a kind that Pulumi does not know are found when the program runs, and by no type checker.
+spec: pulumi.Output[dict[str, Any]] = registry.spec  # type: ignore[attr-defined]
+
 pruned = PrunedImages(
     "pruned",
-    registry_url=pulumi.Output.concat("https://", registry.spec.apply(lambda spec: spec["routes"][0]["hostname"])),
+    registry_url=pulumi.Output.concat("https://", spec.apply(lambda found: found["routes"][0]["hostname"])),
     keep_younger_than=1440,
     opts=pulumi.ResourceOptions(depends_on=[registry, limits]),
 )
