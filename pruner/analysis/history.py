@@ -233,7 +233,7 @@ class HistoryRules:
         return self._let_go(item, revision, limits)
 
     def _alike(self, decisions: list[Decision]) -> tuple[Decision, ...]:
-        """The decisions on a tag; one tuple with those of the tag before it of as many items, where they are the same, as they mostly are."""
+        """The decisions on a tag: where they are those of the last tag of as many items, as they mostly are, the same tuple."""
         found = tuple(decisions)
         before = self._before.get(len(found))
         if before == found:
