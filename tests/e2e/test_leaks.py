@@ -131,8 +131,8 @@ def run_everything(project: Project, cluster: RunningSandbox, environment: dict[
         return done.code
 
     with watched_arguments() as arguments:
-        assert run("preview", "preview", "--diff", "--json") == 0, why(written["log of preview"])
-        assert run("saved plan", "preview", "--save-plan", str(plan)) == 0, why(written["log of saved plan"])
+        saving = ("--save-plan", str(plan))
+        assert run("preview", "preview", "--diff", "--json", *saving) == 0, why(written["log of preview"])
         cluster.add_fault({"status": 403}, method="DELETE")
         assert run("failing up", "up", "--yes", "--skip-preview", "--diff") != 0
         written["state after a failing up"] = json.dumps(project.state()).encode()
