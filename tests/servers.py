@@ -23,6 +23,8 @@ ROOT = Path(__file__).parent.parent
 READY_SECONDS = 30
 STOP_SECONDS = 10
 IMAGE_API = "/apis/image.openshift.io/v1"
+POPULATED = "populated"
+"""The file of a populated folder that says when that was."""
 
 Json = dict[str, Any]
 Server = Literal["api", "registry"]
@@ -173,6 +175,10 @@ class RunningSandbox:
     def advance_clock(self, seconds: float) -> None:
         self._control("PUT", "clock", {"advance": seconds})
 
+    def clock(self) -> str:
+        now: str = self._control("GET", "clock").json()["now"]
+        return now
+
     def release_clock(self) -> None:
         self._control("DELETE", "clock")
 
@@ -228,6 +234,9 @@ def running_sandbox(
     """
     A sandbox on a folder, for as long as the context lasts. Further arguments are those of the command line, such as
     `"--without-group", "apps.openshift.io"`. AssertionError with what it said when it does not start.
+
+    The clock of a populated folder's copy goes on from when that was populated: what is young there is young however long the tests
+    have been running.
     """
     command = [sys.executable, "-m", "sandbox", "--data", str(data), "--populate", populate, "--with-parent"]
     with subprocess.Popen(
@@ -236,6 +245,8 @@ def running_sandbox(
         running: RunningSandbox | None = None
         try:
             running = RunningSandbox(process, data, _ready(process))
+            if (data / POPULATED).is_file():
+                running.set_clock((data / POPULATED).read_text(), frozen=False)
             yield running
         finally:
             if process.poll() is None:
@@ -257,8 +268,9 @@ def _ready(process: subprocess.Popen[bytes]) -> Json:
 
 def populated_folder(folder: Path) -> Path:
     """Fills a new folder with the demo cluster, and leaves it for copying."""
-    with running_sandbox(folder, populate="demo"):
-        pass
+    with running_sandbox(folder, populate="demo") as sandbox:
+        now = sandbox.clock()
+    (folder / POPULATED).write_text(now)
     return folder
 
 
