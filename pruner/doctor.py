@@ -23,10 +23,11 @@ from pruner.cli import settings_options
 from pruner.cluster.api import Api, decoder_of_pages
 from pruner.cluster.connection import connect
 from pruner.cluster.identity import Identity, whoami
+from pruner.cluster.leftovers import REGISTRY_NAMESPACE
 from pruner.cluster.objects import Image, ImageOnTheWire, ImageStream, Registry, Snapshot
 from pruner.cluster.registry import find_registry
 from pruner.cluster.resources import CLUSTER_VERSIONS, IMAGE_STREAMS, IMAGES
-from pruner.cluster.rights import REGISTRY_NAMESPACE, Purpose, Right, rights, rules
+from pruner.cluster.rights import Purpose, Right, rights, rules
 from pruner.cluster.snapshot import compact
 from pruner.errors import ForbiddenError, NotFoundError, PrunerError
 from pruner.settings import Settings

@@ -54,7 +54,7 @@ class Age(msgspec.Struct, forbid_unknown_fields=True):
 
 @dataclass(frozen=True, slots=True)
 class Control:
-    """The endpoints; `state` describes the sandbox and `save` writes it down."""
+    """The endpoints; `state` describes the sandbox, `save` writes it down and `load` takes what is written down."""
 
     store: Store
     catalogue: Catalogue
@@ -63,6 +63,7 @@ class Control:
     around: Surroundings
     state: Callable[[], Json]
     save: Callable[[], None]
+    load: Callable[[], None]
 
     def application(self) -> Starlette:
         routes = [
@@ -73,6 +74,7 @@ class Control:
             Route("/sandbox/faults", self.post_fault, methods=["POST"]),
             Route("/sandbox/faults", self.delete_faults, methods=["DELETE"]),
             Route("/sandbox/faults/{id:int}", self.delete_faults, methods=["DELETE"]),
+            Route("/sandbox/faults/{id:int}/fired", self.get_fired, methods=["GET"]),
             Route("/sandbox/clock", self.get_clock, methods=["GET"]),
             Route("/sandbox/clock", self.put_clock, methods=["PUT"]),
             Route("/sandbox/clock", self.delete_clock, methods=["DELETE"]),
@@ -81,6 +83,7 @@ class Control:
             Route("/sandbox/age", self.post_age, methods=["POST"]),
             Route("/sandbox/users", self.post_user, methods=["POST"]),
             Route("/sandbox/save", self.post_save, methods=["POST"]),
+            Route("/sandbox/load", self.post_load, methods=["POST"]),
         ]
         mistakes = (ValueError, msgspec.DecodeError, msgspec.ValidationError, StatusError)
         return Starlette(routes=routes, exception_handlers=dict.fromkeys(mistakes, _mistaken))
@@ -105,6 +108,10 @@ class Control:
     async def delete_faults(self, request: Request) -> Response:
         self.around.faults.remove(request.path_params.get("id"))
         return Response(status_code=204)
+
+    async def get_fired(self, request: Request) -> Response:
+        """Answers when the rule has fired, or was removed before."""
+        return json_response({"fired": await self.around.faults.fired(request.path_params["id"])})
 
     async def get_clock(self, _request: Request) -> Response:
         return json_response({"now": self.around.clock.timestamp()})
@@ -150,6 +157,14 @@ class Control:
 
     async def post_save(self, _request: Request) -> Response:
         self.save()
+        return Response(status_code=204)
+
+    async def post_load(self, _request: Request) -> Response:
+        """The folder is another one by now: begins anew with it, without faults, requests, and an altered clock."""
+        self.around.faults.remove()
+        self.around.journal.clear()
+        self.around.clock.release()
+        self.load()
         return Response(status_code=204)
 
 

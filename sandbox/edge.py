@@ -6,7 +6,7 @@ lets faults happen where a client would see them, on the connection itself.
 import asyncio
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,11 +69,15 @@ class Edge:
             return
         entry = self.around.journal.begin(self.server, scope["method"], path)
         noted = self._noting(entry, scope, self._dated(send))
-        action = self.around.faults.action(self.server, scope["method"], path)
-        if action is None:
+        chosen = self.around.faults.choose(self.server, scope["method"], path)
+        if chosen is None:
             await self.inner(scope, receive, noted)
+        elif chosen.rule.action.hold:
+            released = await _held(self.around.faults.removed(chosen.id), receive)
+            if released is not None:
+                await self.inner(scope, released, noted)
         else:
-            await self._trouble(action, scope, receive, noted)
+            await self._trouble(chosen.rule.action, scope, receive, noted)
 
     def _dated(self, send: Send) -> Send:
         async def dated(message: Message) -> None:
@@ -143,6 +147,27 @@ async def _gone(receive: Receive) -> None:
     """Returns when the client has gone."""
     while (await receive())["type"] != "http.disconnect":
         pass
+
+
+async def _held(release: Coroutine[Any, Any, None], receive: Receive) -> Receive | None:
+    """Waits for the release, and returns what gives the request's messages after it; None when the client has gone."""
+    kept: list[Message] = []
+    released = asyncio.ensure_future(release)
+    while not released.done():
+        message = asyncio.ensure_future(receive())
+        await asyncio.wait([released, message], return_when=asyncio.FIRST_COMPLETED)
+        if message.done():
+            kept.append(message.result())
+        else:
+            message.cancel()
+        if kept and kept[-1]["type"] == "http.disconnect":
+            released.cancel()
+            return None
+
+    async def receive_kept() -> Message:
+        return kept.pop(0) if kept else await receive()
+
+    return receive_kept
 
 
 async def _until(event: asyncio.Event, seconds: float) -> None:

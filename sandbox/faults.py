@@ -4,6 +4,7 @@ connection, half an answer, or the end of the whole sandbox. Rules count, so tha
 a test and never the second.
 """
 
+import asyncio
 import re
 from itertools import count
 from typing import Any, Literal
@@ -35,7 +36,8 @@ class Match(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Action(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
     What happens. `delay` (seconds) comes first and may go with any other. `status` answers with `headers` and `body`
-    (text, or JSON), by default as the server would word it. `hang` never answers. `drop` resets the connection before
+    (text, or JSON), by default as the server would word it. `hang` never answers. `hold` does nothing until the rule is
+    removed, then the request is handled as if nothing had been; not when its client has gone by then. `drop` resets the connection before
     the request is handled, or after it, when only the answer is lost. `truncate` sends so many bytes of the answer's
     body. `kill` ends the sandbox, before or after.
     """
@@ -45,6 +47,7 @@ class Action(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     headers: dict[str, str] = {}
     body: Any = None
     hang: bool = False
+    hold: bool = False
     drop: When | None = None
     truncate: int | None = None
     kill: When | None = None
@@ -87,6 +90,7 @@ class Faults:
     def __init__(self) -> None:
         self.rules: list[Counted] = []
         self._ids = count(1)
+        self._news = asyncio.Event()
 
     def add(self, rule: Rule) -> int:
         counted = Counted(next(self._ids), rule)
@@ -96,9 +100,28 @@ class Faults:
     def remove(self, identity: int | None = None) -> None:
         """Removes one rule, or all."""
         self.rules = [counted for counted in self.rules if identity is not None and counted.id != identity]
+        self._tell()
 
-    def action(self, server: str, method: str, path: str) -> Action | None:
-        """What happens to this request; None leaves it alone."""
+    def find(self, identity: int) -> Counted | None:
+        return next((counted for counted in self.rules if counted.id == identity), None)
+
+    async def fired(self, identity: int) -> bool:
+        """Returns when the rule has fired, with True, or when it is removed before."""
+        while (counted := self.find(identity)) is not None and not counted.fired:
+            await self._news.wait()
+        return counted is not None
+
+    async def removed(self, identity: int) -> None:
+        """Returns when the rule is removed."""
+        while self.find(identity) is not None:
+            await self._news.wait()
+
+    def _tell(self) -> None:
+        self._news.set()
+        self._news = asyncio.Event()
+
+    def choose(self, server: str, method: str, path: str) -> Counted | None:
+        """The rule that says what happens to this request; None leaves it alone."""
         chosen: Counted | None = None
         for counted in self.rules:
             if counted.rule.match.covers(server, method, path):
@@ -108,4 +131,5 @@ class Faults:
         if chosen is None:
             return None
         chosen.fired += 1
-        return chosen.rule.action
+        self._tell()
+        return chosen

@@ -167,13 +167,13 @@ class Sandbox:
     async def start(self) -> None:
         self.options.folder.mkdir(parents=True, exist_ok=True)
         if self.objects_file.is_file():
-            self._load()
+            self.load()
         else:
             self._found()
         self._write_kubeconfig()
         around = Surroundings(self.clock, self.journal, Faults(), self.stopping, self.kill)
         control = Control(
-            self.store, self.catalogue, self.options.users, self.blobs, around, self.state, self.save
+            self.store, self.catalogue, self.options.users, self.blobs, around, self.state, self.save, self.load
         ).application()
         api = Api(self.store, self.catalogue, self.options.users, self.streams, self.stopping)
         registry = Registry(self.blobs, self.streams, self.options.users, self.options.registry)
@@ -205,11 +205,12 @@ class Sandbox:
         draft.write_bytes(msgspec.json.encode(saved))
         draft.replace(self.objects_file)
 
-    def _load(self) -> None:
-        """Reads the saved objects; what named the registry's old address names the new one."""
+    def load(self) -> None:
+        """Reads the saved objects in place of those there are; what named the registry's old address names the new one."""
         raw = self.objects_file.read_bytes()
         old = msgspec.json.decode(raw, type=SavedHost).registry_host
         saved = msgspec.json.decode(raw.replace(old.encode(), self.registry_host.encode()), type=Saved)
+        self.store.clear()
         for resource in self.catalogue:
             self.store.load(resource, saved.objects.get(resource.key, []))
         self.store.version = self.store.oldest_event = saved.version

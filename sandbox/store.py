@@ -264,6 +264,12 @@ class Store:
             self._log("DELETED", Stored(resource, {**current.content, "metadata": metadata}))
         return current
 
+    def clear(self) -> None:
+        """Forgets everything."""
+        self.snapshots.expire()
+        for everything in (self._shelves, self._sorted, self._events):
+            everything.clear()
+
     def load(self, resource: Resource, contents: Iterable[Json]) -> None:
         """Puts saved objects back as they were."""
         for content in contents:

@@ -69,6 +69,11 @@ def blob_file(sandbox: RunningSandbox, digest: str) -> Path:
     return registry_root(sandbox) / "blobs" / algorithm / encoded[:2] / encoded / "data"
 
 
+def link_file(sandbox: RunningSandbox, repository: str, digest: str, *, is_manifest: bool) -> Path:
+    kind = "_manifests/revisions" if is_manifest else "_layers"
+    return registry_root(sandbox) / "repositories" / repository / kind / digest.replace(":", "/") / "link"
+
+
 def blobs_of(image: dict[str, Any]) -> Iterator[str]:
     """What has to be on disk for an Image of the API to be pulled whole."""
     yield image["metadata"]["name"]
@@ -111,21 +116,16 @@ def with_members(digests: set[str], images: dict[str, Any]) -> set[str]:
 
 
 def missing_of(sandbox: RunningSandbox, repository: str, image: dict[str, Any]) -> Iterator[str]:
-    root = registry_root(sandbox) / "repositories" / repository
     manifest = image["metadata"]["name"]
     for digest in blobs_of(image):
         if not blob_file(sandbox, digest).is_file():
             yield f"blob {digest}"
-        kind = "_manifests/revisions" if digest == manifest else "_layers"
-        if not (root / kind / digest.replace(":", "/") / "link").is_file():
+        if not link_file(sandbox, repository, digest, is_manifest=digest == manifest).is_file():
             yield f"link {digest}"
 
 
-def end_state(sandbox: RunningSandbox, without: str = "nothing") -> str:
-    """All that a run changes, as a text to compare: images, histories of tags, blobs and links on disk.
-
-    Files whose path contains `without` are left out.
-    """
+def end_state(sandbox: RunningSandbox) -> str:
+    """All that a run changes, as a text to compare: images, histories of tags, blobs and links on disk."""
     root = registry_root(sandbox)
     histories = {
         f"{stream['metadata']['namespace']}/{stream['metadata']['name']}": {
@@ -134,16 +134,7 @@ def end_state(sandbox: RunningSandbox, without: str = "nothing") -> str:
         for stream in sandbox.items("/apis/image.openshift.io/v1/imagestreams")
     }
     found = (path for path in root.rglob("*") if path.is_file() and "_uploads" not in path.parts)
-    files = sorted(str(path.relative_to(root)) for path in found if without not in str(path))
+    files = sorted(str(path.relative_to(root)) for path in found)
     return json.dumps(
         {"images": sorted(sandbox.images()), "histories": histories, "files": files}, indent=1, sort_keys=True
     )
-
-
-def absent_digest(plan: PrunePlan) -> str:
-    """The encoded digest of the plan's item whose Image object is absent.
-
-    Once a run has removed the item and is ended before the link, nothing in the cluster tells of the link any more.
-    """
-    reasons = ((item.image, item.reason.rule) for change in plan.streams for item in change.revisions)
-    return next(image for image, rule in reasons if rule == "R19").partition(":")[2]

@@ -5,16 +5,18 @@ to know about its cluster besides what the cluster's own API says (requests, dis
 
 import http.client
 import json
+import os
 import select
 import shutil
 import ssl
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 from urllib.parse import quote, urlsplit
 
 from sandbox.builder import Builder
@@ -23,6 +25,7 @@ ROOT = Path(__file__).parent.parent
 READY_SECONDS = 30
 STOP_SECONDS = 10
 IMAGE_API = "/apis/image.openshift.io/v1"
+OBJECTS_FILE, REGISTRY_FOLDER = "objects.json", "docker"
 POPULATED = "populated"
 """The file of a populated folder that says when that was."""
 
@@ -161,7 +164,17 @@ class RunningSandbox:
         found: list[Json] = json.loads(self._control("GET", "faults").body)
         return found
 
+    def has_fired(self, rule: int) -> bool:
+        """Waits until a rule has fired, and returns True, or until it is removed."""
+        fired: bool = self._control("GET", f"faults/{rule}/fired").json()["fired"]
+        return fired
+
+    def remove_fault(self, rule: int) -> None:
+        """Removes one rule; requests that it holds go on."""
+        self._control("DELETE", f"faults/{rule}")
+
     def clear_faults(self) -> None:
+        """Removes all rules; requests that are held go on."""
         self._control("DELETE", "faults")
 
     def disk(self) -> Json:
@@ -197,6 +210,19 @@ class RunningSandbox:
         token = self.tokens.setdefault(name, f"sandbox-{name}-token")
         self._control("POST", "users", {"name": name, "token": token, "groups": groups or [], "rules": rules})
         return token
+
+    def restore(self, source: Path) -> None:
+        """Begins anew with a copy of a saved folder, without faults and requests, as a sandbox would that is started on it."""
+        wanted, found = files_in(source / REGISTRY_FOLDER), files_in(self.folder / REGISTRY_FOLDER)
+        # What a file of the registry is called says what is in it, so that only names need to be compared.
+        for extra in found - wanted:
+            (self.folder / REGISTRY_FOLDER / extra).unlink()
+        for missing in wanted - found:
+            target = self.folder / REGISTRY_FOLDER / missing
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.hardlink_to(source / REGISTRY_FOLDER / missing)
+        shutil.copy2(source / OBJECTS_FILE, self.folder / OBJECTS_FILE)
+        self._control("POST", "load")
 
     def save(self) -> None:
         """Writes the objects into the folder."""
@@ -239,12 +265,16 @@ def running_sandbox(
     have been running.
     """
     command = [sys.executable, "-m", "sandbox", "--data", str(data), "--populate", populate, "--with-parent"]
-    with subprocess.Popen(
-        [*command, *arguments], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as process:
+    # A file takes any number of complaints; a pipe that nobody reads would stop the sandbox in the middle of one.
+    with (
+        tempfile.TemporaryFile() as said,
+        subprocess.Popen(
+            [*command, *arguments], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said
+        ) as process,
+    ):
         running: RunningSandbox | None = None
         try:
-            running = RunningSandbox(process, data, _ready(process))
+            running = RunningSandbox(process, data, _ready(process, said))
             if (data / POPULATED).is_file():
                 running.set_clock((data / POPULATED).read_text(), frozen=False)
             yield running
@@ -254,14 +284,15 @@ def running_sandbox(
             process.wait(STOP_SECONDS)
 
 
-def _ready(process: subprocess.Popen[bytes]) -> Json:
+def _ready(process: subprocess.Popen[bytes], said: IO[bytes]) -> Json:
     assert process.stdout is not None
-    assert process.stderr is not None
     select.select([process.stdout], [], [], READY_SECONDS)
     line = process.stdout.readline() if select.select([process.stdout], [], [], 0)[0] else b""
     if not line:
         process.kill()
-        raise AssertionError(f"the sandbox did not start: {process.stderr.read().decode()}")
+        process.wait()
+        said.seek(0)
+        raise AssertionError(f"the sandbox did not start: {said.read().decode()}")
     state: Json = json.loads(line)
     return state
 
@@ -274,14 +305,17 @@ def populated_folder(folder: Path) -> Path:
     return folder
 
 
+def files_in(folder: Path) -> set[str]:
+    """The files in a folder, by their paths in it."""
+    return {
+        os.path.relpath(os.path.join(within, name), folder) for within, _, names in os.walk(folder) for name in names
+    }
+
+
 def copied(source: Path, target: Path) -> Path:
-    """A copy of a saved folder. Blobs are linked, not copied: nothing ever writes into one that is there."""
-    shutil.copytree(source, target, copy_function=_link_blobs)
+    """A copy of a saved folder. The registry's files are linked, not copied: what is written into one is what is there."""
+    target.mkdir(parents=True)
+    if (source / REGISTRY_FOLDER).is_dir():
+        shutil.copytree(source / REGISTRY_FOLDER, target / REGISTRY_FOLDER, copy_function=os.link)
+    shutil.copy2(source / OBJECTS_FILE, target / OBJECTS_FILE)
     return target
-
-
-def _link_blobs(source: str, target: str) -> None:
-    if source.endswith("/data"):
-        Path(target).hardlink_to(source)
-    else:
-        shutil.copy2(source, target)

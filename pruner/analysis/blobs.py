@@ -27,7 +27,7 @@ def doomed_blobs(family: Family, decisions: Mapping[str, Decision], sizes: Mappi
     What is no digest is none: whoever may make an Image writes there what they like, and a path of the registry's API would be made of it.
     """
     going = [family.images[name] for name, decision in decisions.items() if not decision.kept]
-    doomed = set(filter(is_digest, {image.name for image in going}.union(_layers_and_configs(going))))
+    doomed = set(filter(is_digest, {image.name for image in going}.union(layers_and_configs(going))))
     if not doomed:
         return {}
     for name, decision in decisions.items():
@@ -49,7 +49,7 @@ def doomed_blobs(family: Family, decisions: Mapping[str, Decision], sizes: Mappi
     }
 
 
-def _layers_and_configs(images: Iterable[Image]) -> set[str]:
+def layers_and_configs(images: Iterable[Image]) -> set[str]:
     """What is linked in a repository as blobs of these images."""
     blobs: set[str] = set()
     for image in images:
@@ -69,6 +69,7 @@ class Links:
         histories: Collection[StreamHistory],
         usage: Usage,
         image_rules: ImageRules,
+        unlinked: Mapping[str, Iterable[str]],
     ) -> None:
         self.family = family
         self._image_rules = image_rules
@@ -83,6 +84,9 @@ class Links:
                 if repository is not None:
                     # An interrupted run may have left links there.
                     self._left_behind[repository].add(name)
+        self._told = {repository: frozenset(names) for repository, names in self._left_behind.items()}
+        for stream, digests in unlinked.items():
+            self._left_behind[stream].update(digests)
         changing = self._left_behind.keys() | {history.stream.name for history in histories if history.pruned()}
         named = family.with_members(set().union(*(history.remaining() for history in histories)))
         for name, decision in decisions.items() if changing else ():
@@ -116,8 +120,12 @@ class Links:
         return self.family.with_members({*history.pruned(), *removed, *self.left_behind(history.stream.name)})
 
     def left_behind(self, stream: str) -> set[str]:
-        """Images that go and were pushed to this repository: an interrupted run may have left links to them."""
+        """Images whose links an interrupted run may have left here: those that go and were pushed here, and those it has noted."""
         return self._left_behind.get(stream, set())
+
+    def untold(self, stream: str, digests: Iterable[str]) -> set[str]:
+        """Those of the digests of which nothing would tell that their links were left here, once no item names them."""
+        return set(digests) - self._told.get(stream, frozenset())
 
     def of(self, history: StreamHistory, removed: Iterable[str] = ()) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Layer links and manifest links that go, each sorted (R25)."""
@@ -130,7 +138,7 @@ class Links:
         return tuple(sorted(filter(is_digest, layers))), tuple(sorted(filter(is_digest, going - staying)))
 
     def _blobs(self, digests: Iterable[str]) -> set[str]:
-        return _layers_and_configs(filter(None, map(self.family.images.get, digests)))
+        return layers_and_configs(filter(None, map(self.family.images.get, digests)))
 
 
 def pushed_to(location: str) -> str | None:

@@ -84,7 +84,7 @@ def _analyse(
     blobs = doomed_blobs(family, images, snapshot.blob_sizes) if deletes_blobs else {}
     if approval is not None and not approval.blobs.issuperset(blobs):
         blobs = _keep_unapproved(approval, images, blobs, family, snapshot)
-    links = Links(family, images, histories, usage, image_rules)
+    links = Links(family, images, histories, usage, image_rules, snapshot.unlinked)
     plan = PrunePlan(
         cluster=snapshot.cluster,
         as_of=snapshot.as_of,

@@ -8,13 +8,15 @@ is what goes: first revisions and links, stream by stream; then, after another l
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from contextlib import AsyncExitStack
-from typing import Final
+import traceback
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from typing import Final, TypeVar
 
 import msgspec
 
 from pruner.analysis import Analysis, analyse
+from pruner.apply.guard import Guard, StaleViewError
 from pruner.apply.image_streams import StreamPruner
 from pruner.apply.images import ImagePruner
 from pruner.apply.lease import RunLease
@@ -25,14 +27,16 @@ from pruner.cluster.api import Api
 from pruner.cluster.objects import Snapshot
 from pruner.cluster.registry import RegistryClient
 from pruner.cluster.snapshot import Progress, silent, take_snapshot
-from pruner.errors import ForbiddenError, PrunerError, UnsafePlanError
-from pruner.plan import Approval, PrunedImage, PrunePlan
+from pruner.errors import ClusterError, ForbiddenError, PrunerError, UnsafePlanError
+from pruner.plan import Approval, PrunedImage, PrunePlan, StreamChange
 from pruner.planning import check_view, missing_permissions
 from pruner.settings import Settings, rules
 
-BATCH: Final = 200
-"""Images after which the cluster is read again where it cannot be watched."""
-_REST: Final = "the rest of the plan"
+GOOD_FOR: Final = 10.0
+"""Seconds for which a look is good where the cluster cannot be watched; as many as it took, where that was longer."""
+
+IDLE: Final = 3
+"""Looks in a row that were good for nothing, after which the run gives up."""
 
 
 async def apply_plan(
@@ -50,7 +54,7 @@ async def apply_plan(
     whatever reading the cluster raises; in all these cases before anything is changed.
     """
     pace = Pace(settings.workers, wish_to_stop)
-    run = _Run(api, plan, settings, progress, pace)
+    run = _Run(api, plan, settings, progress, warn, pace)
     await run.check_permissions()
     async with AsyncExitStack() as stack:
         registry = None
@@ -60,21 +64,31 @@ async def apply_plan(
             )
             await registry.ping()
             await registry.check_credentials()
-        await stack.enter_async_context(RunLease(api, warn, pace.stop))
-        await run.prune(registry)
+        lease = await stack.enter_async_context(RunLease(api, warn, pace.stop))
+        await run.prune(registry, lease)
     return run.result
 
 
+class _Look(msgspec.Struct, frozen=True):
+    """The cluster as it is by now: what may go of what is approved, and an eye on what comes up."""
+
+    analysis: Analysis
+    guard: Guard
+
+
 class _Run:
-    def __init__(self, api: Api, plan: PrunePlan, settings: Settings, progress: Progress, pace: Pace) -> None:
+    def __init__(
+        self, api: Api, plan: PrunePlan, settings: Settings, progress: Progress, warn: Progress, pace: Pace
+    ) -> None:
         self.api = api
         self.plan = plan
         self.settings = settings
         self.progress = progress
+        self.warn = warn
         self.pace = pace
         self.approval = Approval.of(plan)
         self.result = Result()
-        self.tried: set[str] = set()
+        self.done: set[str] = set()
 
     async def check_permissions(self) -> None:
         """Raise ForbiddenError before anything is changed, where the API server says that it would refuse."""
@@ -82,8 +96,82 @@ class _Run:
         if missing:
             raise ForbiddenError(f"{self.api.server}: {'; '.join(missing)}; nothing was changed")
 
-    async def look(self, approval: Approval) -> tuple[Snapshot, Analysis]:
-        """What the cluster has, and what may go by now of what is approved."""
+    async def prune(self, registry: RegistryClient | None, lease: RunLease) -> None:
+        """Streams, then images. What goes wrong once something may have been changed is a failure of the result."""
+        streams = StreamPruner(self.api, registry, self.approval, self.result, lease)
+        async with self._looking(self.approval, lease) as first:
+            self._note_skipped_revisions(first.analysis)
+            self._note_skipped_images(first.analysis, self.approval)
+            with self._stopping_at_faults():
+                finished = await self._prune_streams(first, streams, lease)
+            images = bool(first.analysis.plan.images)
+        with self._stopping_at_faults():
+            await self._prune_other_streams(streams, lease, finished=finished)
+            if images:
+                await self._prune_all_images(streams, registry, lease)
+        if self.pace.stopping:
+            self.result.failed(
+                "the rest of the plan", UnsafePlanError(f"not done: {self.pace.stopped}; run up again to go on")
+            )
+
+    @contextmanager
+    def _stopping_at_faults(self) -> Iterator[None]:
+        """By now something may have been changed, so what was done must be told, whatever ends the run."""
+        try:
+            yield
+        except PrunerError as error:
+            self.pace.stop(str(error))
+        except ExceptionGroup as group:
+            self.warn("".join(traceback.format_exception(group)))
+            self.pace.stop(f"a defect, {group.exceptions[0]!r}")
+
+    async def _prune_other_streams(self, streams: StreamPruner, lease: RunLease, *, finished: bool) -> None:
+        """The rest of the streams, where the first look was not good for all of them."""
+        turns = self._while_it_gets_on()
+        while not finished and next(turns):
+            approval = msgspec.structs.replace(self.approval, dropped=frozenset(streams.dropped))
+            async with self._looking(approval, lease) as look:
+                finished = await self._prune_streams(look, streams, lease)
+
+    async def _prune_all_images(self, streams: StreamPruner, registry: RegistryClient | None, lease: RunLease) -> None:
+        turns, finished = self._while_it_gets_on(), False
+        while not finished and next(turns):
+            # No revision may go any more: a stream whose update failed counts with the items that the server has (R28). What was left
+            # alone, for whatever reason, stays with all of its blobs.
+            images = frozenset(
+                it for it in self.approval.images if it[0] not in streams.held and it[0] not in self.done
+            )
+            approval = msgspec.structs.replace(
+                self.approval, revisions=frozenset(), images=images, dropped=frozenset(streams.dropped)
+            )
+            async with self._looking(approval, lease) as look:
+                self._note_skipped_images(look.analysis, approval)
+                finished = await self._prune_images(look, registry)
+
+    def _while_it_gets_on(self) -> Iterator[bool]:
+        """True, as long as the run is not to stop. Raises ClusterError when some looks in a row were good for nothing."""
+        idle = 0
+        while not self.pace.stopping:
+            before = len(self.done)
+            yield True
+            idle = idle + 1 if len(self.done) == before else 0
+            if idle == IDLE:
+                raise ClusterError(f"{self.api.server}: what is seen of it is never fresh enough to delete by it")
+        yield False
+
+    @asynccontextmanager
+    async def _looking(self, approval: Approval, lease: RunLease) -> AsyncIterator[_Look]:
+        """Read the cluster, and keep an eye on it from then on: also while it is being analysed."""
+        clock = asyncio.get_running_loop().time
+        begun = clock()
+        snapshot = await self._snapshot(lease)
+        async with Watcher(self.api, self.settings, snapshot, max(GOOD_FOR, clock() - begun)) as watcher:
+            analysis = await asyncio.to_thread(analyse, snapshot, rules(self.settings), approval, self.plan.registry)
+            guard = Guard(watcher, self.pace)
+            watcher.know(analysis.family, analysis.history_rules.also_used)
+            yield _Look(analysis, guard)
+
+    async def _snapshot(self, lease: RunLease) -> Snapshot:
         snapshot = await take_snapshot(
             self.api,
             references=self.settings.references,
@@ -96,71 +184,67 @@ class _Run:
                 f"the plan is of cluster {self.plan.cluster}, and {self.api.server} is {snapshot.cluster}"
             )
         check_view(snapshot, self.settings)
-        return snapshot, await asyncio.to_thread(analyse, snapshot, rules(self.settings), approval, self.plan.registry)
+        unlinked = {stream: frozenset(digests) for stream, digests in lease.unlinked.items()}
+        return msgspec.structs.replace(snapshot, unlinked=unlinked if lease.held else {**snapshot.unlinked, **unlinked})
 
-    async def prune(self, registry: RegistryClient | None) -> None:
-        snapshot, first = await self.look(self.approval)
-        self._note_skipped(first)
-        async with Watcher(self.api, self.settings, snapshot, first.family, first.history_rules.also_used):
-            streams = await self._prune_streams(first, registry)
-        # No revision may go any more: a stream whose update failed counts with the items that the server has (R28).
-        images = frozenset((name, uid) for name, uid in self.approval.images if name not in streams.held)
-        approval = msgspec.structs.replace(
-            self.approval, revisions=frozenset(), images=images, dropped=frozenset(streams.dropped)
-        )
-        try:
-            while first.plan.images and not self.pace.stopping:
-                snapshot, look = await self.look(approval)
-                if not await self._prune_images(snapshot, look, registry):
-                    break
-        except PrunerError as error:
-            # Streams have been changed by now: a result that tells of them must not be lost.
-            self.result.failed(_REST, error)
-        if self.pace.stopping:
-            self.result.failed(_REST, UnsafePlanError(f"not done: {self.pace.stopped}; run up again to go on"))
-
-    async def _prune_streams(self, analysis: Analysis, registry: RegistryClient | None) -> StreamPruner:
-        """Update the streams and delete their links."""
-        streams = StreamPruner(
-            self.api, registry, analysis.history_rules, analysis.links, self.approval, self.result, self.pace
-        )
-        changes = analysis.plan.streams
+    async def _prune_streams(self, look: _Look, streams: StreamPruner, lease: RunLease) -> bool:
+        """Update the streams and delete their links, for as long as the look is good; whether all are done."""
+        analysis, guard = look.analysis, look.guard
+        changes = [change for change in analysis.plan.streams if change.stream not in self.done]
         self.progress(f"updating {len(changes)} image streams")
-        await self.pace.run_all(streams.prune, changes)
-        return streams
 
-    async def _prune_images(self, snapshot: Snapshot, analysis: Analysis, registry: RegistryClient | None) -> bool:
-        """Delete images for as long as what is known of the cluster is fresh; whether some are left for another look."""
-        plan = analysis.plan
-        waiting = [image for image in plan.images if image.name not in self.tried]
+        async def prune(change: StreamChange) -> None:
+            if await guard.watcher.sees():
+                await streams.prune(change, analysis.history_rules, analysis.links, guard)
+                self.done.add(change.stream)
+
+        await self.pace.run_all(_until_stale(prune), changes)
+        if streams.registry is not None:
+            _forget_what_is_needed(lease, analysis)
+            await self._look_for_losses(guard.watcher, streams.registry)
+        return all(change.stream in self.done for change in changes)
+
+    async def _prune_images(self, look: _Look, registry: RegistryClient | None) -> bool:
+        """Delete images for as long as the look is good; whether all are done."""
+        plan, guard = look.analysis.plan, look.guard
         deletes_blobs = registry if plan.registry is not None and plan.registry.deletes_blobs else None
         # The plan was measured; its sizes are those that were promised.
         measured = {blob.digest: blob for blob in self.plan.blobs}
         blobs = {blob.digest: measured.get(blob.digest, blob) for blob in plan.blobs}
-        async with Watcher(self.api, self.settings, snapshot, analysis.family, lambda _: None) as watcher:
-            watcher.guard(plan.images)
-            images = ImagePruner(self.api, deletes_blobs, blobs, self.result, self.pace, watcher)
-            done = 0
+        images = ImagePruner(self.api, deletes_blobs, blobs, self.result, guard)
 
-            async def prune(image: PrunedImage) -> None:
-                nonlocal done
-                if watcher.blind is not None and done >= BATCH:
-                    return
-                done += 1
-                self.tried.add(image.name)
+        async def prune(image: PrunedImage) -> None:
+            if await guard.watcher.sees():
                 await images.prune(image)
-                self.progress(f"deleting images: {len(self.tried)} of {len(self.plan.images)}")
+                self.done.add(image.name)
+                self.progress(f"deleting images: {len(self.result.deleted_images)} of {len(self.plan.images)}")
 
-            await self.pace.run_all(prune, waiting)
-        return any(image.name not in self.tried for image in waiting)
+        await self.pace.run_all(_until_stale(prune), plan.images)
+        if registry is not None:
+            await self._look_for_losses(guard.watcher, registry)
+        return all(image.name in self.done for image in plan.images)
 
-    def _note_skipped(self, analysis: Analysis) -> None:
-        """What the plan names and what is kept by now, with the reason."""
+    async def _look_for_losses(self, watcher: Watcher, registry: RegistryClient) -> None:
+        """A deletion in flight cannot be called back. Whether something needed what it has taken by then, is seen and said."""
+        links = {(repository, digest): kind for repository, kind, digest in self.result.deleted_links}
+        blobs = {blob.digest: blob.kind for blob in self.plan.blobs if blob.digest in self.result.deleted_blobs}
+        for repository, digest, user in watcher.needed_links():
+            kind = links.get((repository, digest)) or blobs.get(digest)
+            if kind is not None and await registry.lacks(repository, digest, manifest=kind == "manifest"):
+                why = f"it was deleted before it could be known that {user} needs it; push that image again"
+                self.result.failed(f"{digest} of {repository}", ClusterError(why))
+
+    def _note_skipped_images(self, analysis: Analysis, approval: Approval) -> None:
+        """Images that were to go and are kept by now, with the reason."""
         going = {image.name for image in analysis.plan.images}
-        for image in self.plan.images:
-            if image.name not in going:
-                decision = analysis.images.get(image.name)
-                self.result.left_alone(f"image {image.name}", str(decision) if decision else "it is gone")
+        for name, _ in sorted(approval.images):
+            if name not in going and name not in self.done:
+                self.done.add(name)
+                decision = analysis.images.get(name)
+                self.result.left_alone(f"image {name}", str(decision) if decision else "it is gone")
+
+    def _note_skipped_revisions(self, analysis: Analysis) -> None:
+        """Revisions that were to go and are kept by now, with the reason."""
         left = Approval.of(analysis.plan).revisions
         decisions = {
             (history.stream.name, tag.tag, item.image): decision
@@ -172,3 +256,26 @@ class _Run:
             stream, tag, digest, _ = revision
             decision = decisions.get((stream, tag, digest))
             self.result.left_alone(f"revision {stream}:{tag} {digest}", str(decision) if decision else "it is gone")
+
+
+T = TypeVar("T")
+
+
+def _until_stale(work: Callable[[T], Awaitable[None]]) -> Callable[[T], Awaitable[None]]:
+    """The work, where a piece that the look is not good for any more is left for the next one."""
+
+    async def piece(what: T) -> None:
+        try:
+            await work(what)
+        except StaleViewError:
+            return
+
+    return piece
+
+
+def _forget_what_is_needed(lease: RunLease, analysis: Analysis) -> None:
+    """Of what an earlier run has left: streams that are gone have no links to delete, and what is named again is not left."""
+    remaining = {history.stream.name: history.remaining() for history in analysis.histories}
+    for stream, digests in list(lease.unlinked.items()):
+        if stream not in remaining or not digests - analysis.family.with_members(remaining[stream]):
+            lease.unlinked_all(stream)

@@ -1,7 +1,8 @@
 """Image streams: one status update each, and then the links of its repository (DECISIONS R28).
 
 What is written is the object that the server has, without the items that go; everything else in it stays as it was (R20). When it has
-changed since it was analysed it is decided anew, and never overwritten.
+changed since it was analysed it is decided anew, and never overwritten. Before the update it is noted which links will be left without
+anything that tells of them, so that the next run can finish this one.
 """
 
 from __future__ import annotations
@@ -14,14 +15,16 @@ import msgspec
 from pruner.analysis.blobs import Links
 from pruner.analysis.family import Family
 from pruner.analysis.history import HistoryRules, StreamHistory
-from pruner.apply.pace import Pace
+from pruner.apply.guard import Guard, NeededError
+from pruner.apply.lease import RunLease
 from pruner.apply.result import Result
 from pruner.cluster.api import Api
+from pruner.cluster.http import Before
 from pruner.cluster.objects import ImageOnTheWire, ImageStream
 from pruner.cluster.registry import RegistryClient
 from pruner.cluster.resources import IMAGE_STREAMS, IMAGES
 from pruner.cluster.snapshot import compact
-from pruner.errors import ClusterError, ConflictError, NotFoundError, RegistryError
+from pruner.errors import ClusterError, ConflictError, NotFoundError, PrunerError, RegistryError
 from pruner.plan import Approval, StreamChange
 
 CONFLICTS: Final = 10
@@ -38,38 +41,40 @@ class StreamPruner:
         self,
         api: Api,
         registry: RegistryClient | None,
-        rules: HistoryRules,
-        links: Links,
         approval: Approval,
         result: Result,
-        pace: Pace,
+        lease: RunLease,
     ) -> None:
         self.api = api
         self.registry = registry
-        self.rules = rules
-        self.links = links
         self.approval = approval
         self.result = result
-        self.pace = pace
+        self.lease = lease
         self.dropped: set[str] = set()
         self.held: set[str] = set()
 
-    async def prune(self, change: StreamChange) -> None:
-        """Update one stream and delete its links. A failure is noted in the result; the stream then counts as it is."""
+    async def prune(self, change: StreamChange, rules: HistoryRules, links: Links, guard: Guard) -> None:
+        """Update one stream and delete its links. A failure is noted in the result; the stream then counts as it is.
+
+        Raises StaleViewError where the cluster has to be looked at again before this can be finished.
+        """
         tried: set[str] = set()
         try:
-            updated = await self._update(change, tried)
-        except ClusterError as error:
+            updated = await self._update(change, tried, rules, links, guard)
+            if updated is None:
+                # The stream is another one by now, or gone: what it needs of the repository is not known.
+                self.held |= links.family.with_members(links.left_behind(change.stream))
+            elif self.registry is not None:
+                await self._delete_links(*updated, self.registry, links, guard)
+        except PrunerError as error:
             # Links are left, perhaps of an update whose answer was lost, and only the images know of them.
-            self.held |= self.links.family.with_members(tried | self.links.left_behind(change.stream))
+            self.held |= links.family.with_members(tried | links.left_behind(change.stream))
             self.result.failed(f"image stream {change.stream}", error)
-            self.pace.failed()
-            return
-        self.pace.succeeded()
-        if updated is not None and self.registry is not None:
-            await self._delete_links(*updated)
+            guard.pace.failed()
 
-    async def _update(self, change: StreamChange, tried: set[str]) -> tuple[StreamHistory, set[str]] | None:
+    async def _update(
+        self, change: StreamChange, tried: set[str], rules: HistoryRules, links: Links, guard: Guard
+    ) -> tuple[StreamHistory, set[str]] | None:
         """The history as it is decided last, and the digests that the update removed; None when the stream is gone.
 
         `tried` is filled with the digests that an update was to remove.
@@ -80,19 +85,23 @@ class StreamPruner:
             except NotFoundError:
                 self.result.left_alone(f"image stream {change.stream}", "it is gone")
                 return None
-            stream = msgspec.convert(raw, ImageStream)
+            stream = self._stream_in(raw)
             if stream.metadata.uid != change.uid:
                 self.result.left_alone(f"image stream {change.stream}", "it was deleted and made again")
                 return None
-            history = await self._with_absences_checked(self.rules.decide(stream))
+            decided = rules.decide(stream)
+            history = await self._with_absences_checked(decided, rules)
             going = {(tag.tag, revision) for tag in history.tags for revision, _, _ in tag.pruned()}
             if not going:
                 # An update whose answer was lost has been made all the same: the items that it was to remove are gone.
                 removed = tried - history.remaining()
                 if removed:
-                    self._updated(raw, removed, len(removed))
+                    self._updated(raw, removed, len(removed), guard)
+                self._note_spared(change, history)
                 return history, removed
             tried |= history.pruned()
+            if self.registry is not None:
+                await self.lease.about_to_unlink(stream.name, tried, links.untold(stream.name, tried))
             try:
                 answer = await self.api.update(
                     IMAGE_STREAMS,
@@ -100,37 +109,54 @@ class StreamPruner:
                     namespace=change.namespace,
                     name=change.name,
                     subresource="status",
+                    before=guard.unless(_decided_otherwise(stream, decided, rules)),
                 )
-            except ConflictError:
+            except (ConflictError, NeededError):
                 continue
             except NotFoundError:
                 self.result.left_alone(f"image stream {change.stream}", "it is gone")
                 return None
-            self._updated(answer.json(), history.pruned(), len(going))
+            guard.pace.succeeded()
+            self._updated(answer, history.pruned(), len(going), guard)
+            self._note_spared(change, history)
             return history, history.pruned()
         raise ConflictError(
             f"{self.api.server}: it was changed {CONFLICTS} times while it was to be updated; the next run tries again"
         )
 
-    def _updated(self, stream: dict[str, Any], digests: set[str], revisions: int) -> None:
+    def _stream_in(self, raw: dict[str, Any]) -> ImageStream:
+        try:
+            return msgspec.convert(raw, ImageStream)
+        except msgspec.ValidationError as error:
+            raise ClusterError(f"{self.api.server}: what it gives is no image stream: {error}") from None
+
+    def _updated(self, stream: dict[str, Any], digests: set[str], revisions: int, guard: Guard) -> None:
         self.result.updated_image_streams.append(stream)
         self.result.removed_revisions += revisions
         self.dropped |= digests
+        guard.watcher.updated(self._stream_in(stream))
 
-    async def _with_absences_checked(self, history: StreamHistory) -> StreamHistory:
+    def _note_spared(self, change: StreamChange, history: StreamHistory) -> None:
+        """Revisions that were to go and stay by the latest decision, with its reason."""
+        kept = {
+            (tag.tag, item.image): decision
+            for tag in history.tags
+            for item, decision in zip(tag.items, tag.decisions, strict=True)
+            if decision.kept
+        }
+        for revision in change.revisions:
+            decision = kept.get((revision.tag, revision.image))
+            if decision is not None:
+                self.result.left_alone(f"revision {change.stream}:{revision.tag} {revision.image}", str(decision))
+
+    async def _with_absences_checked(self, history: StreamHistory, rules: HistoryRules) -> StreamHistory:
         """R19: an item whose Image was not in the list goes only when a GET of that Image answers 404."""
         present = set()
         for tag in history.tags:
             for _, item, reason in tag.pruned():
                 if reason.rule == "R19" and await self._exists(item.image):
                     present.add(item.image)
-        if not present:
-            return history
-        for digest in sorted(present):
-            self.result.left_alone(
-                f"revision {digest} of {history.stream.name}", "its Image object is there by now (R19)"
-            )
-        return self.rules.sparing(history, present)
+        return rules.sparing(history, present) if present else history
 
     async def _exists(self, digest: str) -> bool:
         try:
@@ -139,48 +165,66 @@ class StreamPruner:
             return False
         return True
 
-    async def _delete_links(self, history: StreamHistory, removed: set[str]) -> None:
-        """Delete the links that go. Where one cannot be deleted the images are held: only they know of it."""
-        assert self.registry is not None  # noqa: S101 - asked by the caller
+    async def _delete_links(
+        self, history: StreamHistory, removed: set[str], registry: RegistryClient, links: Links, guard: Guard
+    ) -> None:
+        """Delete the links that go. Where one stays that should go the images are held: only they know of it."""
         name = history.stream.name
-        links = await self._links_of(history)
+        links = await self._links_with_new_images(links, history)
         layers, manifests = links.of(history, removed)
+        left = False
         for kind, digests, delete in (
-            ("layer", layers, self.registry.delete_layer_link),
-            ("manifest", manifests, self.registry.delete_manifest_link),
+            ("layer", layers, registry.delete_layer_link),
+            ("manifest", manifests, registry.delete_manifest_link),
         ):
             for digest in digests:
-                if (name, kind, digest) not in self.approval.links:
-                    continue
-                if self.pace.stopping or not await self._delete_link(kind, name, digest, delete):
-                    self.held |= links.going(history, removed)
+                approved = (name, kind, digest) in self.approval.links
+                left |= not approved or not await self._delete_link(kind, name, digest, delete, guard)
+        if left:
+            self.held |= links.going(history, removed)
+        else:
+            self.lease.unlinked_all(name)
 
     async def _delete_link(
-        self, kind: str, name: str, digest: str, delete: Callable[[str, str], Awaitable[None]]
+        self,
+        kind: str,
+        name: str,
+        digest: str,
+        delete: Callable[[str, str, Before], Awaitable[None]],
+        guard: Guard,
     ) -> bool:
+        """Whether it is gone."""
         try:
-            await delete(name, digest)
+            await delete(name, digest, guard.unless(lambda: guard.watcher.needs_link(name, digest)))
+        except NeededError as needed:
+            self.result.left_alone(f"{kind} link {digest} of {name}", str(needed))
+            return False
         except RegistryError as error:
             self.result.failed(f"{kind} link {digest} of {name}", error)
-            self.pace.failed()
+            guard.pace.failed()
             return False
         self.result.deleted_links.append((name, kind, digest))
-        self.pace.succeeded()
+        guard.pace.succeeded()
         return True
 
-    async def _links_of(self, history: StreamHistory) -> Links:
+    async def _links_with_new_images(self, links: Links, history: StreamHistory) -> Links:
         """The links' rules, with the images that this stream names by now and the analysis has not seen."""
-        family = self.links.family
+        family = links.family
         unseen = history.remaining() - family.images.keys()
         if not unseen:
-            return self.links
+            return links
         found = []
         for digest in sorted(unseen):
             try:
                 found.append(await self.api.get(IMAGES, ImageOnTheWire, name=digest))
             except NotFoundError:
                 continue
-        return self.links.with_family(Family([*family.images.values(), *compact(found, {})]))
+        return links.with_family(Family([*family.images.values(), *compact(found, {})]))
+
+
+def _decided_otherwise(stream: ImageStream, decided: StreamHistory, rules: HistoryRules) -> Callable[[], str | None]:
+    """Whether what has come up since would have the stream decided otherwise."""
+    return lambda: None if rules.decide(stream) == decided else f"{stream.name} is used otherwise by now"
 
 
 def without_items(stream: dict[str, Any], going: set[tuple[str, int]]) -> dict[str, Any]:

@@ -10,10 +10,10 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any, Final
 
-from pruner.apply.pace import Pace
+from pruner.apply.guard import Guard, NeededError, WithdrawnError
 from pruner.apply.result import Result
-from pruner.apply.watch import Watcher
 from pruner.cluster.api import Api
+from pruner.cluster.http import Before
 from pruner.cluster.registry import RegistryClient
 from pruner.cluster.resources import IMAGES
 from pruner.errors import ClusterError, ConflictError, NotFoundError, RegistryError
@@ -31,49 +31,55 @@ class ImagePruner:
         registry: RegistryClient | None,
         blobs: Mapping[str, PrunedBlob],
         result: Result,
-        pace: Pace,
-        watcher: Watcher,
+        guard: Guard,
     ) -> None:
         self.api = api
         self.registry = registry
         self.blobs = blobs
         self.result = result
-        self.pace = pace
-        self.watcher = watcher
-        self._deletions: dict[str, asyncio.Task[RegistryError | None]] = {}
+        self.guard = guard
+        self.watcher = guard.watcher
+        self._deletions: dict[str, asyncio.Task[RegistryError | WithdrawnError | None]] = {}
 
     async def prune(self, image: PrunedImage) -> None:
-        """Delete one image. A failure is noted in the result."""
+        """Delete one image. A failure is noted in the result.
+
+        Raises StaleViewError where the cluster has to be looked at again before this can be finished.
+        """
+        unused = self.guard.unless(lambda: self.watcher.new_use(image))
         try:
             whole = await self.api.get(IMAGES, dict, name=image.name)
-            use = self._changed(image, whole) or self.watcher.new_use(image)
-            if use is not None:
-                self._leave(image, use)
+            await unused()
+            if self._has_changed(image, whole):
+                self._leave(image, CHANGED)
             elif await self._delete_blobs(image):
-                await self._delete_object(image)
+                await self._delete_object(image, unused)
                 self.result.deleted_images.append(whole)
-                self.pace.succeeded()
+                self.guard.pace.succeeded()
+        except NeededError as needed:
+            self._leave(image, str(needed))
         except NotFoundError:
             self.result.left_alone(f"image {image.name}", "it is gone")
         except ConflictError:
             self._leave(image, CHANGED)
         except ClusterError as error:
             self.result.failed(f"image {image.name}", error)
-            self.pace.failed()
+            self.guard.pace.failed()
 
     def _leave(self, image: PrunedImage, why: str) -> None:
         self.watcher.spare(image)
         self.result.left_alone(f"image {image.name}", why)
 
     @staticmethod
-    def _changed(image: PrunedImage, whole: dict[str, Any]) -> str | None:
-        meta = whole["metadata"]
-        same = (meta.get("uid"), meta.get("resourceVersion")) == (image.uid, image.resource_version)
-        return None if same else CHANGED
+    def _has_changed(image: PrunedImage, whole: dict[str, Any]) -> bool:
+        meta = whole.get("metadata") or {}
+        return (meta.get("uid"), meta.get("resourceVersion")) != (image.uid, image.resource_version)
 
-    async def _delete_object(self, image: PrunedImage) -> None:
+    async def _delete_object(self, image: PrunedImage, unused: Before) -> None:
         try:
-            await self.api.delete(IMAGES, name=image.name, uid=image.uid, resource_version=image.resource_version)
+            await self.api.delete(
+                IMAGES, name=image.name, uid=image.uid, resource_version=image.resource_version, before=unused
+            )
         except NotFoundError:
             # A deletion that was repeated since its answer was lost: it is gone.
             return
@@ -84,25 +90,30 @@ class ImagePruner:
             return True
         wanted = [digest for digest in image.blobs if digest in self.blobs]
         errors = [error for error in await asyncio.gather(*map(self._delete_blob, wanted)) if error is not None]
+        for withdrawn in errors:
+            if isinstance(withdrawn, WithdrawnError):
+                raise withdrawn
         if errors:
             self.result.failed(
                 f"image {image.name}", ClusterError(f"kept, since {len(errors)} of its blobs could not be deleted")
             )
         return not errors
 
-    async def _delete_blob(self, digest: str) -> RegistryError | None:
+    async def _delete_blob(self, digest: str) -> RegistryError | WithdrawnError | None:
         if digest not in self._deletions:
             self._deletions[digest] = asyncio.ensure_future(self._delete_blob_once(digest))
         return await self._deletions[digest]
 
-    async def _delete_blob_once(self, digest: str) -> RegistryError | None:
+    async def _delete_blob_once(self, digest: str) -> RegistryError | WithdrawnError | None:
         assert self.registry is not None  # noqa: S101 - asked by the caller
         try:
-            await self.registry.delete_blob(digest)
+            await self.registry.delete_blob(digest, self.guard.unless(lambda: self.watcher.needs_blob(digest)))
+        except WithdrawnError as withdrawn:
+            return withdrawn
         except RegistryError as error:
             self.result.failed(f"blob {digest}", error)
-            self.pace.failed()
+            self.guard.pace.failed()
             return error
-        self.pace.succeeded()
+        self.guard.pace.succeeded()
         self.result.deleted_blobs[digest] = self.blobs[digest].size
         return None

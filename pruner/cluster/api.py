@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+import aiohttp
 import msgspec
 
 from pruner.cluster.connection import Connection
-from pruner.cluster.http import BUSY, Answer, Timeouts, Wire, WireError, describe_body, json_headers, query
+from pruner.cluster.http import BUSY, Answer, Before, Timeouts, Wire, WireError, describe_body, json_headers, query
 from pruner.cluster.oauth import token_by_challenge
 from pruner.cluster.objects import ListMeta, Page
 from pruner.cluster.resources import Resource
@@ -33,6 +35,9 @@ T = TypeVar("T")
 
 PAGE: int = 500
 """Objects asked for at once, as `oc` does."""
+
+_GRACE = 5.0
+"""Seconds after which a watch is taken to be dead that should have been ended by the server."""
 
 
 class _Status(msgspec.Struct):
@@ -66,15 +71,20 @@ class _EventObject(msgspec.Struct, frozen=True):
     message: str = ""
 
 
-class WatchEvent(msgspec.Struct, frozen=True):
-    """An event of a watch: ADDED, MODIFIED, DELETED or BOOKMARK, and the object as bytes of JSON."""
-
+class _Event(msgspec.Struct, frozen=True):
     type: str
     object: msgspec.Raw
 
-    @property
-    def about(self) -> _EventObject:
-        return msgspec.json.decode(self.object, type=_EventObject)
+
+class WatchEvent(msgspec.Struct, frozen=True):
+    """An event of a watch: ADDED, MODIFIED, DELETED or BOOKMARK, and the object as bytes of JSON.
+
+    `version` is the resource version that it brings the watcher to.
+    """
+
+    type: str
+    object: msgspec.Raw
+    version: str
 
 
 class Api:
@@ -181,26 +191,42 @@ class Api:
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise self._not_understood(answer, resource.path(), error) from None
 
-    async def watch(self, resource: Resource, resource_version: str) -> AsyncIterator[WatchEvent]:
-        """The events of a kind in all namespaces since a resource version, until the server ends the watch.
+    @asynccontextmanager
+    async def watch(
+        self, resource: Resource, resource_version: str, *, seconds: int
+    ) -> AsyncIterator[AsyncIterator[WatchEvent]]:
+        """The events of a kind in all namespaces since a resource version, for so many seconds; entered when the server has agreed.
 
-        Raises ExpiredError when the version is too old (410), ClusterError when it is refused or the connection fails.
+        That the server ends it in time shows that it was there until then. Raises ExpiredError when the version is too old (410),
+        ClusterError when it is refused, or the connection fails or is silent for longer than it should be.
         """
-        parameters = {"watch": "true", "resourceVersion": resource_version, "allowWatchBookmarks": "true"}
+        parameters: dict[str, str | int] = {
+            "watch": "true",
+            "resourceVersion": resource_version,
+            "allowWatchBookmarks": "true",
+            "timeoutSeconds": seconds,
+        }
         url = self.server + resource.path() + query(parameters)
+        silence = seconds + min(self.timeouts.read, _GRACE)
         try:
-            async with self._wire.stream(url, await self._headers()) as answer:
+            async with self._wire.stream(url, await self._headers(), silence=silence) as answer:
                 if answer.status != 200:
                     raise self._error(await self._wire.whole(answer), "watch", resource, resource.path())
-                async for line in self._wire.lines(answer):
-                    event = msgspec.json.decode(line, type=WatchEvent)
-                    if event.type == "ERROR":
-                        failed = event.about
-                        kind = ExpiredError if failed.code == 410 else ClusterError
-                        raise kind(f"{self.server}: watch {resource.name}: {failed.message}")
-                    yield event
-        except (WireError, msgspec.DecodeError) as error:
-            raise ClusterError(f"{self.server}: watch {resource.name}: {error}") from None
+                yield self._events(resource, answer)
+        except WireError as error:
+            raise ClusterError(f"watch {resource.name}: {error}") from None
+
+    async def _events(self, resource: Resource, answer: aiohttp.ClientResponse) -> AsyncIterator[WatchEvent]:
+        async for line in self._wire.lines(answer):
+            try:
+                event = msgspec.json.decode(line, type=_Event)
+                about = msgspec.json.decode(event.object, type=_EventObject)
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                raise ClusterError(f"{self.server}: watch {resource.name}: {error}") from None
+            if event.type == "ERROR":
+                kind = ExpiredError if about.code == 410 else ClusterError
+                raise kind(f"{self.server}: watch {resource.name}: {about.message}")
+            yield WatchEvent(event.type, event.object, about.metadata.resource_version)
 
     async def get(self, resource: Resource, kind: type[T], *, namespace: str = "", name: str = "") -> T:
         """One object. Raises NotFoundError."""
@@ -227,8 +253,7 @@ class Api:
             "spec": {"resourceAttributes": {name: value for name, value in attributes.items() if value}},
         }
         reviews = Resource("authorization.k8s.io", "v1", "selfsubjectaccessreviews")
-        answer = await self.create(reviews, body)
-        return self._decode(answer, _Review, reviews.path()).status.allowed
+        return msgspec.convert(await self.create(reviews, body), _Review).status.allowed
 
     async def read_path(self, path: str, kind: type[T]) -> T:
         """Whatever stands at a path, such as `/version`. Raises ClusterError."""
@@ -238,26 +263,45 @@ class Api:
 
     # --- writing ------------------------------------------------------------------------------------------------------
 
-    async def create(self, resource: Resource, body: object, *, namespace: str = "") -> Answer:
-        return await self._write("POST", resource.path(namespace), "create", resource, body)
+    async def create(self, resource: Resource, body: object, *, namespace: str = "") -> dict[str, Any]:
+        """Create an object, and give it as it is. Raises ConflictError when there is one, perhaps by an answer that was lost."""
+        path = resource.path(namespace)
+        return self._decode(await self._write("POST", path, "create", resource, body), dict, path)
 
     async def update(
-        self, resource: Resource, body: object, *, namespace: str = "", name: str = "", subresource: str = ""
-    ) -> Answer:
-        """Replace an object, or its status. Raises ConflictError when its resourceVersion is another one by now."""
+        self,
+        resource: Resource,
+        body: object,
+        *,
+        namespace: str = "",
+        name: str = "",
+        subresource: str = "",
+        before: Before | None = None,
+    ) -> dict[str, Any]:
+        """Replace an object, or its status, and give it as it is.
+
+        Raises ConflictError when its resourceVersion is another one by now, perhaps by an answer that was lost.
+        """
         path = resource.path(namespace, name, subresource)
         shown = (
             msgspec.structs.replace(resource, plural=f"{resource.plural}/{subresource}") if subresource else resource
         )
-        return await self._write("PUT", path, "update", shown, body)
+        return self._decode(await self._write("PUT", path, "update", shown, body, before), dict, path)
 
     async def delete(
-        self, resource: Resource, *, namespace: str = "", name: str, uid: str, resource_version: str | None = None
+        self,
+        resource: Resource,
+        *,
+        namespace: str = "",
+        name: str,
+        uid: str,
+        resource_version: str | None = None,
+        before: Before | None = None,
     ) -> None:
         """Delete this very object. Raises NotFoundError, and ConflictError when it is another one by now."""
         preconditions = {"uid": uid, **({"resourceVersion": resource_version} if resource_version else {})}
         body = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": preconditions}
-        await self._write("DELETE", resource.path(namespace, name), "delete", resource, body)
+        await self._write("DELETE", resource.path(namespace, name), "delete", resource, body, before)
 
     # --- underneath ---------------------------------------------------------------------------------------------------
 
@@ -273,28 +317,30 @@ class Api:
         self._check(answer, verb, resource, path)
         return answer
 
-    async def _write(self, method: str, path: str, verb: str, resource: Resource, body: object) -> Answer:
+    async def _write(
+        self, method: str, path: str, verb: str, resource: Resource, body: object, before: Before | None = None
+    ) -> Answer:
         encoded = body if isinstance(body, bytes) else msgspec.json.encode(body)
-        answer = await self._answer(method, path, encoded)
+        answer = await self._answer(method, path, encoded, before)
         self._check(answer, verb, resource, path)
         return answer
 
-    async def _answer(self, method: str, path: str, body: bytes | None = None) -> Answer:
+    async def _answer(self, method: str, path: str, body: bytes | None = None, before: Before | None = None) -> Answer:
         """The answer to a request, which is made anew where its credentials are refused and there are others by then."""
-        answer, generation = await self._try(method, path, body)
+        answer, generation = await self._try(method, path, body, before)
         if answer.status == 401 and await self._has_others(generation):
-            answer, generation = await self._try(method, path, body)
+            answer, generation = await self._try(method, path, body, before)
             if answer.status == 401:
                 # New ones are refused too: to get others for every request would help nobody.
                 self._hopeless = generation
         return answer
 
-    async def _try(self, method: str, path: str, body: bytes | None) -> tuple[Answer, int]:
+    async def _try(self, method: str, path: str, body: bytes | None, before: Before | None) -> tuple[Answer, int]:
         """The answer, and the generation of the credentials that the request had."""
         headers = await self._headers([("Content-Type", "application/json")] if body is not None else ())
         generation = self.connection.generation
         try:
-            answer = await self._wire.repeat(method, self.server + path, headers=headers, body=body)
+            answer = await self._wire.repeat(method, self.server + path, headers=headers, body=body, before=before)
         except WireError as error:
             raise ClusterError(str(error)) from None
         self.clock = answer.date or self.clock

@@ -12,7 +12,7 @@ import email.utils
 import errno
 import os
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -42,6 +42,10 @@ _LARGE: Final = 64 * 1024
 """Bytes, compressed, from which on it is worth a thread to decompress."""
 
 CorruptGzipError: type[Exception] = isal_zlib.error  # type: ignore[assignment] # its stub has an instance here
+
+
+Before = Callable[[], Awaitable[None]]
+"""Awaited when a request has its place, right before it is sent, and before every repetition; what it raises withdraws the request."""
 
 
 class WireError(Exception):
@@ -217,16 +221,22 @@ class Wire:
         return options
 
     async def send(
-        self, method: str, url: str, *, headers: Iterable[tuple[str, str]] = (), body: bytes | None = None
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Iterable[tuple[str, str]] = (),
+        body: bytes | None = None,
+        before: Before | None = None,
     ) -> Answer:
-        """Make one request. Raises WireError when there is no answer, or not a whole one."""
+        """Make one request. Raises WireError when there is no answer, or not a whole one, and whatever `before` raises."""
         options, all_headers = self.request_options(url), self._with_proxys(headers, url)
         try:
-            async with (
-                self.bound,
-                self.session.request(method, url, headers=all_headers, data=body, **options) as response,
-            ):
-                answer = await self.whole(response)
+            async with self.bound:
+                if before is not None:
+                    await before()
+                async with self.session.request(method, url, headers=all_headers, data=body, **options) as response:
+                    answer = await self.whole(response)
                 self.bound.learn(answer.status)
         except (aiohttp.ClientError, TimeoutError, OSError, ssl.SSLError) as error:
             raise WireError(self._explain(error, url)) from error
@@ -256,13 +266,20 @@ class Wire:
         return explain(error, url, self._trust)
 
     @asynccontextmanager
-    async def stream(self, url: str, headers: Iterable[tuple[str, str]]) -> AsyncIterator[aiohttp.ClientResponse]:
-        """A GET whose answer is read while it comes in. Raises WireError, also from inside the context."""
+    async def stream(
+        self, url: str, headers: Iterable[tuple[str, str]], *, silence: float
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """A GET whose answer is read while it comes in; after `silence` seconds without a byte the connection is taken to be dead.
+
+        Raises WireError, also from inside the context.
+        """
         # Events are read as they come in, each at once: they are not asked for compressed.
         plain = self._with_proxys([*headers, ("Accept-Encoding", "identity")], url)
-        forever = self.timeouts.of(read=None)
+        options, timeout = self.request_options(url), self.timeouts.of(read=silence)
         try:
-            async with self.session.get(url, headers=plain, timeout=forever, **self.request_options(url)) as response:
+            async with asyncio.timeout(min(self.timeouts.connect, self.timeouts.read)):
+                response = await self.session.get(url, headers=plain, timeout=timeout, **options)
+            async with response:
                 yield response
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise WireError(self._explain(error, url)) from error
@@ -305,15 +322,16 @@ class Wire:
         headers: Iterable[tuple[str, str]] = (),
         body: bytes | None = None,
         attempts: int = ATTEMPTS,
+        before: Before | None = None,
     ) -> Answer:
         """Make a request that may be repeated, again while the server is busy or the connection fails.
 
-        Gives the last answer, whatever its status. Raises WireError when there is none.
+        Gives the last answer, whatever its status. Raises WireError when there is none, and whatever `before` raises.
         """
         kept = list(headers)
         first: Answer | WireError
         try:
-            first = await self.send(method, url, headers=kept, body=body)
+            first = await self.send(method, url, headers=kept, body=body, before=before)
         except WireError as error:
             first = error
         if not (_may_pass(first) if isinstance(first, WireError) else first.status in BUSY):
@@ -325,7 +343,7 @@ class Wire:
 
         async def attempt() -> Answer:
             """The first time what has happened already."""
-            outcome = known.pop() if known else await self.send(method, url, headers=kept, body=body)
+            outcome = known.pop() if known else await self.send(method, url, headers=kept, body=body, before=before)
             if isinstance(outcome, WireError):
                 raise outcome
             return outcome

@@ -54,7 +54,7 @@ async def whoami(api: Api) -> Identity:
         user = await api.get(USERS, _User, name="~")
         return Identity(user.metadata.name, user.groups or ())
     try:
-        info = msgspec.json.decode(answer.body, type=_Review).status.user_info
-    except msgspec.DecodeError as error:
+        info = msgspec.convert(answer, _Review).status.user_info
+    except msgspec.ValidationError as error:
         raise ClusterError(f"{api.server}: its SelfSubjectReview cannot be read: {error}") from None
     return Identity(info.username, info.groups or ())

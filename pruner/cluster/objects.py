@@ -344,7 +344,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
 
     `cluster` identifies it; `as_of` is the time that ages are measured against (UTC); `blob_sizes` are bytes by digest,
     as far as the API knows them; `absent` names the kinds that the cluster does not serve; `idle_paths` the paths of `extra_referrers`
-    at which no object has anything; `resource_versions` say for each kind from where a watch would go on.
+    at which no object has anything; `resource_versions` say for each kind from where a watch would go on; `unlinked` are digests, by
+    image stream, that an interrupted run has removed and whose links may be left.
     """
 
     cluster: str
@@ -357,3 +358,4 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     absent: tuple[str, ...] = ()
     idle_paths: tuple[str, ...] = ()
     resource_versions: dict[str, str] = {}
+    unlinked: dict[str, frozenset[str]] = {}

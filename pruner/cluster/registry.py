@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from pruner.cluster.connection import Connection, basic, tls_context
-from pruner.cluster.http import BUSY, Answer, Timeouts, Wire, WireError, describe_body, query, server_of
+from pruner.cluster.http import Answer, Before, Timeouts, Wire, WireError, describe_body, query, server_of
 from pruner.cluster.objects import ImageStream, ImageStreamStatus, Registry, Snapshot, moment
 from pruner.errors import Problem, RegistryError, SettingsError
 from pruner.settings import Settings
@@ -131,21 +131,26 @@ class RegistryClient:
         length = answer.headers.get("Content-Length", "")
         return int(length) if answer.status == 200 and length.isdecimal() else None
 
+    async def lacks(self, repository: str, digest: str, *, manifest: bool) -> bool:
+        """Whether a manifest, or a layer, cannot be had from a repository; False too where that may not be asked."""
+        path = f"/v2/{repository}/{'manifests' if manifest else 'blobs'}/{digest}"
+        return (await self._send("HEAD", path, repository, accept=_MANIFEST_TYPES if manifest else "*/*")).status == 404
+
     # --- deleting -----------------------------------------------------------------------------------------------------
 
-    async def delete_layer_link(self, repository: str, digest: str) -> None:
-        await self._delete(f"/v2/{repository}/blobs/{digest}", repository, f"layer link {digest} of {repository}")
+    async def delete_layer_link(self, repository: str, digest: str, before: Before | None = None) -> None:
+        what = f"layer link {digest} of {repository}"
+        await self._delete(f"/v2/{repository}/blobs/{digest}", repository, what, before)
 
-    async def delete_manifest_link(self, repository: str, digest: str) -> None:
-        await self._delete(
-            f"/v2/{repository}/manifests/{digest}", repository, f"manifest link {digest} of {repository}"
-        )
+    async def delete_manifest_link(self, repository: str, digest: str, before: Before | None = None) -> None:
+        what = f"manifest link {digest} of {repository}"
+        await self._delete(f"/v2/{repository}/manifests/{digest}", repository, what, before)
 
-    async def delete_blob(self, digest: str) -> None:
-        await self._delete(f"/admin/blobs/{digest}", "", f"blob {digest}")
+    async def delete_blob(self, digest: str, before: Before | None = None) -> None:
+        await self._delete(f"/admin/blobs/{digest}", "", f"blob {digest}", before)
 
-    async def _delete(self, path: str, repository: str, what: str) -> None:
-        answer = await self._send("DELETE", path, repository)
+    async def _delete(self, path: str, repository: str, what: str, before: Before | None) -> None:
+        answer = await self._send("DELETE", path, repository, before=before)
         if answer.status in GONE:
             return
         if answer.status == 401:
@@ -161,24 +166,34 @@ class RegistryClient:
 
     # --- underneath ---------------------------------------------------------------------------------------------------
 
-    async def _send(self, method: str, path: str, repository: str, *, accept: str = "application/json") -> Answer:
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        repository: str,
+        *,
+        accept: str = "application/json",
+        before: Before | None = None,
+    ) -> Answer:
         """One request, with a second attempt after the registry has said how it wants to be authenticated.
 
         All that is sent may be repeated: deleting what is gone is a success.
         """
-        answer, used = await self._try(method, path, repository, accept)
+        answer, used = await self._try(method, path, repository, accept, before)
         if answer.status == 401 and await self._authenticate(answer, repository, used):
-            answer, _ = await self._try(method, path, repository, accept)
+            answer, _ = await self._try(method, path, repository, accept, before)
         return answer
 
-    async def _try(self, method: str, path: str, repository: str, accept: str) -> tuple[Answer, str | None]:
+    async def _try(
+        self, method: str, path: str, repository: str, accept: str, before: Before | None
+    ) -> tuple[Answer, str | None]:
         """The answer, and the Authorization that the request had."""
         headers = [("Accept", accept)]
         authorization = self._authorization(repository)
         if authorization is not None:
             headers.append(("Authorization", authorization))
         try:
-            return await self._wire.repeat(method, self.url + path, headers=headers), authorization
+            return await self._wire.repeat(method, self.url + path, headers=headers, before=before), authorization
         except WireError as error:
             raise RegistryError(f"registry {error}") from None
 
@@ -241,11 +256,6 @@ class RegistryClient:
             "delete images.image.openshift.io cluster-wide, or set prune_registry to false",
             401,
         )
-
-
-def is_passing(error: RegistryError) -> bool:
-    """Whether a failed deletion may succeed later on: trouble inside the registry's own check is 400."""
-    return error.status is None or error.status == 400 or error.status in BUSY
 
 
 def _origin(url: str) -> tuple[str, str | None, int | None]:

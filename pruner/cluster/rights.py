@@ -7,21 +7,17 @@ ServiceAccount gets these and no others. A test on a real kube-apiserver takes a
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import msgspec
 
+from pruner.cluster.leftovers import LEASE, REGISTRY_NAMESPACE
 from pruner.cluster.resources import CLUSTER_VERSIONS, IMAGE_STREAMS, IMAGES, LEASES, LIMIT_RANGES, NAMESPACES, Resource
 from pruner.cluster.snapshot import kinds_of
 from pruner.settings import PodSource, References
 
 Purpose = Literal["preview", "up", "advised"]
 """What fails without a right; `advised` is what a run goes on without, and says so."""
-
-LEASE: Final = "pruner"
-"""Of the lease that keeps runs apart."""
-REGISTRY_NAMESPACE: Final = "openshift-image-registry"
-"""Where that lease is."""
 
 
 class Right(msgspec.Struct, frozen=True):

@@ -18,6 +18,7 @@ import msgspec
 from kubernetes.utils.quantity import parse_quantity
 
 from pruner.cluster.api import Api, decoder_of_pages
+from pruner.cluster.leftovers import find_unlinked
 from pruner.cluster.memory import no_search_for_cycles
 from pruner.cluster.objects import (
     WITH_CONFIG,
@@ -101,6 +102,7 @@ async def _take_snapshot(
             f"{api.server}: serves no {IMAGES.group}/{IMAGES.version}, so there is nothing to prune; is it an OpenShift cluster?"
         )
     now = _now(api, as_of)
+    unlinked = await find_unlinked(api)
     images, sizes = await reading.images()
     streams = await reading.streams(images)
     kinds = kinds_of(references)
@@ -127,6 +129,7 @@ async def _take_snapshot(
         absent=tuple(sorted(reading.absent)),
         idle_paths=tuple(sorted(reading.idle_paths)),
         resource_versions=reading.versions,
+        unlinked=unlinked,
     )
 
 
@@ -207,6 +210,7 @@ class _Reading:
             return []
         for _ in range(RESTARTS):
             found: list[U] = []
+            self.versions.pop(resource.name, None)
             try:
                 await self._gather(resource, decoder, lambda items, found=found: found.extend(kept(items)))  # type: ignore[misc]
             except ExpiredError:

@@ -21,7 +21,8 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 from pulumi_kubernetes.apiextensions import CustomResourcePatch
 
-from pruner.cluster.rights import REGISTRY_NAMESPACE, Right, rights, rules
+from pruner.cluster.leftovers import REGISTRY_NAMESPACE
+from pruner.cluster.rights import Right, rights, rules
 from pruner.errors import Problem, SettingsError
 from pruner.settings import ALIASES, BY_NAME
 

@@ -556,7 +556,8 @@ async def test_watch_through_a_proxy_of_plain_http_has_its_password(
     settings = read({**given, "proxy_headers": {"proxy_basic_auth": PROXY_USER}})
     async with Api(connect(settings)) as api:
         version = (await anext(api.pages(IMAGES, decoder_of_pages(dict)))).metadata.resource_version
-        assert await nothing_within(0.5, api.watch(IMAGES, version))
+        async with api.watch(IMAGES, version, seconds=60) as events:
+            assert await nothing_within(0.5, events)
 
 
 async def nothing_within(seconds: float, events: AsyncIterator[Any]) -> bool:

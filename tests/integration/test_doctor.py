@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from pruner.cli import main
-from pruner.cluster.rights import REGISTRY_NAMESPACE
+from pruner.cluster.leftovers import REGISTRY_NAMESPACE
 from pruner.resource.schedule import cluster_rules, lease_rules
 from tests.integration.kubernetes_api import RBAC, Kubernetes
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from pruner.apply import apply_plan
-from pruner.cluster.rights import REGISTRY_NAMESPACE
+from pruner.cluster.leftovers import REGISTRY_NAMESPACE
 from pruner.errors import PrunerError
 from pruner.planning import make_plan
 from pruner.resource.schedule import (

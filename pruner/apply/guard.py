@@ -1,0 +1,46 @@
+"""Asked just before a deletion is sent, and before it is sent again: whether it should still be.
+
+A request may have to wait, for its turn or because the server asks for patience, and the cluster goes on meanwhile. So the last word is
+spoken when it has its turn. A deletion that should not be any more is withdrawn: by `NeededError` where something needs what would go, by
+`StaleViewError` where the cluster has to be looked at again first, or the run is to stop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pruner.apply.pace import Pace
+from pruner.apply.watch import Watcher
+from pruner.cluster.http import Before
+
+
+class WithdrawnError(Exception):
+    """A deletion that was not sent."""
+
+
+class NeededError(WithdrawnError):
+    """It is needed by now; `str()` says by whom."""
+
+
+class StaleViewError(WithdrawnError):
+    """What is known of the cluster is not fresh enough to delete by it, or the run is to stop."""
+
+
+class Guard:
+    """The last word on deletions."""
+
+    def __init__(self, watcher: Watcher, pace: Pace) -> None:
+        self.watcher = watcher
+        self.pace = pace
+
+    def unless(self, needed: Callable[[], str | None]) -> Before:
+        """What to await before a request that must not be sent when something is `needed`."""
+
+        async def check() -> None:
+            if self.pace.stopping or not await self.watcher.sees():
+                raise StaleViewError
+            why = needed()
+            if why is not None:
+                raise NeededError(why)
+
+        return check

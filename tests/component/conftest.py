@@ -1,0 +1,44 @@
+"""Clusters that are filled once, and what an undisturbed run leaves of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests.pruning import broken_images, end_state, prune, settings_for
+from tests.servers import copied, running_sandbox
+from tests.small_clusters import saved, settings_of
+
+
+class Saved(NamedTuple):
+    """A cluster's folder, for copying; what is not whole in it from the beginning; and its end state after an undisturbed run.
+
+    A stream that only names an image of another one links nothing.
+    """
+
+    folder: Path
+    broken: frozenset[str]
+    end: str
+
+
+SavedCluster = Callable[[str], Saved]
+
+
+@pytest.fixture(scope="session")
+def saved_cluster(tmp_path_factory: pytest.TempPathFactory) -> SavedCluster:
+    """Gives the cluster of a name (tests.small_clusters)."""
+
+    @cache
+    def give(name: str) -> Saved:
+        within = tmp_path_factory.mktemp(name.replace(" ", "-"))
+        folder = saved(name, within / "saved")
+        with running_sandbox(copied(folder, within / "undisturbed")) as sandbox:
+            broken = frozenset(broken_images(sandbox))
+            prune(settings_for(sandbox, **settings_of(name)))
+            return Saved(folder, broken, end_state(sandbox))
+
+    return give
