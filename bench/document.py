@@ -75,6 +75,7 @@ def text(results: Json) -> str:
         "issue 8's orientation gives (78 MB in 3.4 to 4.1 s). *compressed*: pages in gzip, as API servers send them to clients that "
         "accept it.",
         plan_table(plans),
+        throughput(plans),
         "![wall time](bench-wall.svg) ![peak memory](bench-memory.svg)",
         f"Fitted exponents of the plan, unpaced: wall time {grows(plans, 'wall')}; CPU time {grows(plans, 'cpu')}; "
         f"peak memory {grows(plans, 'memory')}.",
@@ -145,6 +146,16 @@ def apply_table(found: Json) -> str:
         counted = (f"{took['deletions']:,}", f"{took['wall']:.2f}", f"{took['cpu']:.2f}", f"{took['requests']:,}")
         rows.append((names[who], *counted, f"{rate(took):.0f}", f"{rate(took) / rate(found['bare']):.2f}"))
     return table(head, rows)
+
+
+def throughput(plans: list[Json]) -> str:
+    """What the ratio on loopback means: how fast a server would have to be for the plan to be what takes long."""
+    largest = max(plans, key=lambda each: int(each["images"]))
+    took = largest["raw"]["plan"]
+    rate = took["bytes"] / took["wall"] / 1e6
+    return (
+        f"Unpaced, the plan of {largest['images']:,} images takes in {rate:.0f} MB/s, from the wire to the decisions."
+    )
 
 
 def workers_table(found: Iterable[Json]) -> str:

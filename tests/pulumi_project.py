@@ -19,6 +19,22 @@ def pulumi_path() -> str | None:
     return shutil.which("pulumi")
 
 
+def environment_in(folder: Path) -> dict[str, str]:
+    """Only what the CLI and a program need: nothing of whoever runs the tests decides about a cluster. All is kept in the folder."""
+    kept = {name: os.environ[name] for name in ("PATH", "TMPDIR", "COVERAGE_PROCESS_START") if name in os.environ}
+    return {
+        **kept,
+        "PATH": f"{Path(sys.executable).parent}:{kept.get('PATH', '')}",
+        "HOME": str(folder),
+        "PULUMI_BACKEND_URL": f"file://{folder / 'state'}",
+        "PULUMI_CONFIG_PASSPHRASE": "test",
+        "PULUMI_HOME": str(folder / "home"),
+        "PULUMI_SKIP_UPDATE_CHECK": "true",
+        "PYTHONPATH": str(ROOT),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+
+
 @dataclass(frozen=True, slots=True)
 class Run:
     """What a run of the CLI has given back."""
@@ -51,19 +67,7 @@ class Project:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Only what the CLI and the program need: nothing of whoever runs the tests decides about a cluster."""
-        kept = {name: os.environ[name] for name in ("PATH", "TMPDIR", "COVERAGE_PROCESS_START") if name in os.environ}
-        return {
-            **kept,
-            "PATH": f"{Path(sys.executable).parent}:{kept.get('PATH', '')}",
-            "HOME": str(self.folder),
-            "PULUMI_BACKEND_URL": f"file://{self.folder / 'state'}",
-            "PULUMI_CONFIG_PASSPHRASE": "test",
-            "PULUMI_HOME": str(self.folder / "home"),
-            "PULUMI_SKIP_UPDATE_CHECK": "true",
-            "PYTHONPATH": str(ROOT),
-            "PYTHONDONTWRITEBYTECODE": "1",
-        }
+        return environment_in(self.folder)
 
     def run(self, *arguments: str, environment: dict[str, str] | None = None) -> Run:
         """Run the CLI; standard output and errors together, as one reads them in a pipeline's log."""

@@ -20,7 +20,7 @@ import pytest
 
 from pruner.resource.schedule import WORK, Schedule, schedule_objects
 from tests.integration.processes import pause
-from tests.pulumi_project import pulumi_path
+from tests.pulumi_project import environment_in, pulumi_path
 from tests.servers import ROOT, RunningSandbox, copied, running_sandbox
 
 NAMES = ("bremen", "kiel", "ulm")
@@ -72,16 +72,8 @@ class FleetOfSandboxes:
 
     @property
     def environment(self) -> dict[str, str]:
-        kept = {name: os.environ[name] for name in ("PATH", "TMPDIR", "COVERAGE_PROCESS_START") if name in os.environ}
         return {
-            **kept,
-            "PATH": f"{Path(sys.executable).parent}:{kept.get('PATH', '')}",
-            "HOME": str(self.folder),
-            "PULUMI_BACKEND_URL": f"file://{self.folder / 'state'}",
-            "PULUMI_CONFIG_PASSPHRASE": "test",
-            "PULUMI_HOME": str(self.folder / "home"),
-            "PYTHONPATH": str(ROOT),
-            "PYTHONDONTWRITEBYTECODE": "1",
+            **environment_in(self.folder),
             # Of no cluster in the fleet: each has its own.
             "K8S_AUTH_API_KEY": "somebody-elses-token",
             "AGENT": "fleet-of-tests",
