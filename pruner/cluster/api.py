@@ -170,6 +170,8 @@ class Api:
             while ahead is not None:
                 answer, token = await ahead
                 ahead = asyncio.create_task(self._page(resource, token)) if token else None
+                # Let it be sent: nothing else has its turn while a page is decoded and used.
+                await asyncio.sleep(0)
                 try:
                     page = decoder.decode(answer.body)
                 except (msgspec.DecodeError, UnicodeDecodeError) as error:
