@@ -57,7 +57,16 @@ def measure(folder: Path, images: int, ansible: str | None, *, latency: bool) ->
     """By who deletes: seconds, deletions, and requests that the two servers had."""
     origin = filled(folder / "origin", images)
     whos = ("bare", "apply", *(("module",) if ansible else ()))
-    return {who: deleted_by(who, origin, folder / who, ansible, latency=LATENCY if latency else 0) for who in whos}
+    if latency:
+        return {who: deleted_by(who, origin, folder / who, ansible, latency=LATENCY) for who in whos}
+    # The best of three: what disturbs a measurement only ever makes it longer.
+    return {
+        who: min(
+            (deleted_by(who, origin, folder / f"{who}-{time}", ansible, latency=0) for time in range(3)),
+            key=lambda took: float(took["wall"]),
+        )
+        for who in whos
+    }
 
 
 def by_workers(folder: Path, images: int) -> list[Json]:

@@ -107,13 +107,13 @@ def apply(url: str, token: str, workers: str = "") -> None:
 
     made = asyncio.run(run(lambda api: make_plan(api, settings))).plan
 
-    def prune() -> dict[str, Any]:
-        result = asyncio.run(run(lambda api: apply_plan(api, made, settings)))
+    async def prune(api: Api) -> dict[str, Any]:
+        result = await apply_plan(api, made, settings)
         assert not result.failures, result.failures
         done = len(result.updated_image_streams) + len(result.deleted_links)
         return {"deletions": done + len(result.deleted_blobs) + len(result.deleted_images)}
 
-    measured(prune)
+    measured(lambda: asyncio.run(run(prune)))
 
 
 def bare(url: str, token: str) -> None:

@@ -4,6 +4,7 @@ it, with a process of its own, so that no test sees what another did.
 """
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,6 +15,27 @@ from tests.pulumi_project import Project, pulumi_path
 from tests.servers import RunningSandbox, copied, populated_folder, running_sandbox
 
 StartSandbox = Callable[..., RunningSandbox]
+Tried = Callable[[int, str], None]
+
+
+@pytest.fixture
+def tried(record_property: Callable[[str, object], None]) -> Tried:
+    """Tells how many cases a test has tried, and of what: `tried(16, "writes at which the run was killed")`."""
+    return lambda cases, of_what: record_property("tried", (cases, of_what))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the cases that single tests have tried, which no count of tests shows."""
+    sums: Counter[str] = Counter()
+    for report in terminalreporter.getreports("passed"):
+        for name, value in report.user_properties:
+            if name == "tried":
+                cases, of_what = value
+                sums[of_what] += cases
+    if sums:
+        terminalreporter.section("tried")
+    for of_what, cases in sorted(sums.items()):
+        terminalreporter.line(f"{cases:>6} {of_what}")
 
 
 @pytest.fixture(scope="session")

@@ -223,6 +223,12 @@ class RunningSandbox:
             target.hardlink_to(source / REGISTRY_FOLDER / missing)
         shutil.copy2(source / OBJECTS_FILE, self.folder / OBJECTS_FILE)
         self._control("POST", "load")
+        self.go_on_from(source)
+
+    def go_on_from(self, folder: Path) -> None:
+        """Sets the clock to when this folder was populated, where it was."""
+        if (folder / POPULATED).is_file():
+            self.set_clock((folder / POPULATED).read_text(), frozen=False)
 
     def save(self) -> None:
         """Writes the objects into the folder."""
@@ -275,8 +281,7 @@ def running_sandbox(
         running: RunningSandbox | None = None
         try:
             running = RunningSandbox(process, data, _ready(process, said))
-            if (data / POPULATED).is_file():
-                running.set_clock((data / POPULATED).read_text(), frozen=False)
+            running.go_on_from(data)
             yield running
         finally:
             if process.poll() is None:
@@ -318,4 +323,6 @@ def copied(source: Path, target: Path) -> Path:
     if (source / REGISTRY_FOLDER).is_dir():
         shutil.copytree(source / REGISTRY_FOLDER, target / REGISTRY_FOLDER, copy_function=os.link)
     shutil.copy2(source / OBJECTS_FILE, target / OBJECTS_FILE)
+    if (source / POPULATED).is_file():
+        shutil.copy2(source / POPULATED, target / POPULATED)
     return target

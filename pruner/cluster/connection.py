@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import ipaddress
+import re
 import ssl
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -23,6 +24,8 @@ from kubernetes.config.config_exception import ConfigException
 from pruner.cluster import kubeconfig
 from pruner.errors import ClusterError, Problem, SettingsError
 from pruner.settings import BY_NAME, Settings, UnfitError
+
+_CONTROL = re.compile(r"[\x00-\x1f]")
 
 
 class Proxy:
@@ -116,7 +119,7 @@ class Connection:
 
     def _configured_authorization(self) -> str | None:
         scheme, _, credentials = str(self._configuration.api_key.get("BearerToken") or "").strip().partition(" ")
-        if any(ord(character) < 32 for character in credentials.strip()):
+        if _CONTROL.search(credentials.strip()):
             message = "its token contains a line break or another control character, which a header cannot carry"
             raise SettingsError([Problem("kubeconfig", message)])
         if credentials:

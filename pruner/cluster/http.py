@@ -12,6 +12,7 @@ import email.utils
 import errno
 import os
 import ssl
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -122,26 +123,37 @@ class Bound:
         self.limit = float(workers)
         self._under_way = 0
         self._spared = 0
-        self._free = asyncio.Condition()
+        self._waiting: deque[asyncio.Future[None]] = deque()
 
     async def __aenter__(self) -> Self:
-        async with self._free:
-            try:
-                await self._free.wait_for(lambda: self._under_way < max(1, int(self.limit)))
-            except asyncio.CancelledError:
-                # It may have been this one that was told of a free place.
-                self._free.notify()
-                raise
-            self._under_way += 1
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        self._let_in()
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if not turn.cancelled():
+                # It was let in already, and does not come any more.
+                self._leave()
+            raise
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        async with self._free:
-            self._under_way -= 1
-            # One place is free by this, and perhaps one more by a bound that has grown; to wake all would cost more than a request.
-            self._free.notify(2)
+        self._leave()
+
+    def _leave(self) -> None:
+        self._under_way -= 1
+        self._let_in()
+
+    def _let_in(self) -> None:
+        """Give free places to those that wait, in the order in which they came."""
+        while self._waiting and self._under_way < max(1, int(self.limit)):
+            turn = self._waiting.popleft()
+            if not turn.cancelled():
+                self._under_way += 1
+                turn.set_result(None)
 
     def learn(self, status: int) -> None:
         if status in (429, 503):

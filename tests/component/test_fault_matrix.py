@@ -17,6 +17,7 @@ import pytest
 from pruner.cluster.http import Timeouts
 from pruner.errors import PrunerError
 from tests.component.conftest import SavedCluster
+from tests.conftest import Tried
 from tests.pruning import applied, broken_images, end_state, plan, prune, settings_for
 from tests.servers import copied, running_sandbox
 from tests.small_clusters import SEEDS, settings_of
@@ -59,7 +60,7 @@ QUICK = Timeouts(connect=2, read=0.5)
 @pytest.mark.parametrize("cluster", ["demo", f"seed {SEEDS[1]}"])
 @pytest.mark.parametrize("request_class", REQUESTS)
 def test_no_fault_loses_anything_and_the_next_run_finishes(
-    request_class: str, cluster: str, saved_cluster: SavedCluster, tmp_path: Path
+    request_class: str, cluster: str, saved_cluster: SavedCluster, tmp_path: Path, tried: Tried
 ) -> None:
     saved = saved_cluster(cluster)
     with running_sandbox(copied(saved.folder, tmp_path / "cluster")) as sandbox:
@@ -84,4 +85,4 @@ def test_no_fault_loses_anything_and_the_next_run_finishes(
             if name == "404" and request_class in GONE_ALREADY:
                 continue
             assert end_state(sandbox) == saved.end, f"{request_class}: {name}, then a run without it"
-    print(f"{cluster}: {request_class}: {len(FAULTS)} faults")
+    tried(len(FAULTS), f"wrong answers on cluster {cluster}, each to all requests of a kind, of {len(REQUESTS)} kinds")

@@ -16,6 +16,7 @@ import pytest
 from pruner.plan import PrunePlan
 from pruner.settings import Settings
 from tests.component.conftest import SavedCluster
+from tests.conftest import Tried
 from tests.pruning import applied, broken_images, end_state, plan, prune, settings_for
 from tests.servers import RunningSandbox, copied, running_sandbox
 from tests.small_clusters import SEEDS, settings_of
@@ -51,7 +52,7 @@ def killed_at(
 
 @pytest.mark.parametrize(("cluster", "part", "parts"), CASES)
 def test_a_run_killed_at_any_write_loses_nothing_and_the_next_one_finishes_it(
-    cluster: str, part: int, parts: int, saved_cluster: SavedCluster, tmp_path: Path
+    cluster: str, part: int, parts: int, saved_cluster: SavedCluster, tmp_path: Path, tried: Tried
 ) -> None:
     saved, cases = saved_cluster(cluster), 0
     with running_sandbox(copied(saved.folder, tmp_path / "cluster")) as sandbox:
@@ -73,4 +74,4 @@ def test_a_run_killed_at_any_write_loses_nothing_and_the_next_one_finishes_it(
             assert end_state(sandbox) == saved.end, f"after the kill at write {write}"
             assert plan(settings).empty, f"after the kill at write {write}"
     assert cases > 5
-    print(f"{cluster}: killed at {cases} writes")
+    tried(cases, f"writes on cluster {cluster} at which the run was killed")

@@ -19,6 +19,7 @@ from pruner.plan import PrunePlan
 from pruner.settings import Settings
 from sandbox.builder import Builder, noise
 from tests.component.conftest import SavedCluster
+from tests.conftest import Tried
 from tests.pruning import applied, blob_file, blobs_of, broken_images, link_file, missing_of, plan, prune, settings_for
 from tests.servers import RunningSandbox, copied, running_sandbox
 from tests.small_clusters import SMALL, settings_of
@@ -70,7 +71,7 @@ def there(sandbox: RunningSandbox, image: dict[str, Any]) -> set[str]:
 
 @pytest.mark.parametrize("way", ["digest", "tag"])
 def test_what_comes_into_use_at_any_write_of_a_run_is_not_deleted_from_then_on(
-    way: str, saved_cluster: SavedCluster, tmp_path: Path
+    way: str, saved_cluster: SavedCluster, tmp_path: Path, tried: Tried
 ) -> None:
     saved, cases = saved_cluster("races"), 0
     with running_sandbox(copied(saved.folder, tmp_path / "cluster")) as sandbox:
@@ -111,12 +112,12 @@ def test_what_comes_into_use_at_any_write_of_a_run_is_not_deleted_from_then_on(
             )
             assert broken_images(sandbox) == [], f"in use before write {write}"
     assert cases > 15
-    print(f"in use by {way} at each of {cases} writes")
+    tried(cases, f"writes at which an image came into use by {way}")
 
 
 @pytest.mark.parametrize("ref", [f"{APP}:pushed", APP, "shop/new:pushed"])
 def test_what_is_pushed_at_any_write_of_a_run_can_be_pulled(
-    ref: str, saved_cluster: SavedCluster, tmp_path: Path
+    ref: str, saved_cluster: SavedCluster, tmp_path: Path, tried: Tried
 ) -> None:
     """It shares layers with images that go: under a tag, by its digest alone, into another repository."""
     saved, cases, told = saved_cluster("races"), 0, 0
@@ -147,9 +148,8 @@ def test_what_is_pushed_at_any_write_of_a_run_can_be_pulled(
             )
             told += len(lost)
     assert cases > 15
-    print(
-        f"{ref} pushed at each of {cases} writes; {told} of them were taking something of it in that moment, and said so"
-    )
+    tried(cases, f"writes at which {ref} was pushed, which shares layers with what goes")
+    tried(told, f"writes that took something of {ref} in the moment in which it was pushed, and said so")
 
 
 def test_twenty_times_the_concurrency_of_oc_loses_nothing(sandbox: RunningSandbox) -> None:

@@ -48,14 +48,12 @@ def test_plan_shows_the_plan_and_changes_nothing(sandbox: RunningSandbox) -> Non
 
 
 def test_plan_writes_a_file_to_approve(sandbox: RunningSandbox, tmp_path: Path) -> None:
-    file = tmp_path / "plan.jsonl"
-    printed = planned(sandbox, "--out", file, "--json", "--as-of", "2026-11-24T00:00:00Z")
+    file, now = tmp_path / "plan.jsonl", sandbox.clock()
+    printed = planned(sandbox, "--out", file, "--json", "--as-of", now)
     assert file.read_text(encoding="utf-8") == printed
     approved = read_plan(str(file))
     assert approved.deletions > 0
-    again = json.loads(
-        planned(sandbox, "--approved-plan", file, "--json", "--as-of", "2026-11-24T00:00:00Z").partition("\n")[0]
-    )
+    again = json.loads(planned(sandbox, "--approved-plan", file, "--json", "--as-of", now).partition("\n")[0])
     assert again["fingerprint"] == approved.fingerprint
 
 

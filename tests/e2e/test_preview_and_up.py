@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from datetime import UTC, datetime
 from typing import Any
 
 from tests.pulumi_project import Project
@@ -128,7 +127,7 @@ def test_two_resources_of_one_program_prune_parts_of_one_cluster_in_turn(
 def test_with_as_of_a_saved_plan_is_not_refused_for_what_has_come_of_age_since(
     demo: Project, sandbox: RunningSandbox
 ) -> None:
-    demo.configure(as_of=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}")
+    demo.configure(as_of=sandbox.clock())
     plan = shown_plan(demo, "--save-plan", "plan.json")
     # By then an image is old enough that was minutes old at preview.
     sandbox.advance_clock(2 * 3600)

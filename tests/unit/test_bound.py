@@ -26,6 +26,28 @@ def test_no_more_than_workers_are_under_way() -> None:
     assert asyncio.run(run()) == 3
 
 
+def test_places_are_given_in_order_and_none_is_lost_by_who_is_cancelled() -> None:
+    async def run() -> list[int]:
+        bound, served = Bound(1), list[int]()
+
+        async def request(number: int) -> None:
+            async with bound:
+                served.append(number)
+
+        await bound.__aenter__()
+        tasks = [asyncio.create_task(request(number)) for number in range(5)]
+        await asyncio.sleep(0)
+        # The first is cancelled when it has been given its place, the third while it waits.
+        tasks[2].cancel()
+        await bound.__aexit__(None, None, None)
+        tasks[0].cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.wait_for(request(5), 1)
+        return served
+
+    assert asyncio.run(run()) == [1, 3, 4, 5]
+
+
 def test_a_busy_server_halves_the_bound_once_for_all_that_is_under_way() -> None:
     async def run() -> Bound:
         bound = Bound(8)
