@@ -18,6 +18,7 @@ from pruner.cluster.connection import Connection
 from pruner.cluster.objects import Registry, Snapshot
 from pruner.cluster.registry import RegistryClient, find_registry
 from pruner.cluster.resources import IMAGE_STREAMS, IMAGES
+from pruner.cluster.rights import Right
 from pruner.cluster.snapshot import Progress, silent, take_snapshot
 from pruner.errors import UnsafePlanError
 from pruner.plan import Approval, PrunedBlob, PrunePlan, decode
@@ -188,14 +189,14 @@ def _repository(analysis: Analysis, digest: str) -> str | None:
 async def missing_permissions(api: Api, plan: PrunePlan) -> list[str]:
     """What of the plan the API server would refuse, by access reviews, which write nothing."""
     missing = []
-    for wanted, verb, resource, subresource in (
-        (any(change.revisions for change in plan.streams), "update", IMAGE_STREAMS, "status"),
-        (bool(plan.images), "delete", IMAGES, ""),
+    for wanted, right in (
+        (any(change.revisions for change in plan.streams), Right("up", "update", IMAGE_STREAMS, "status")),
+        (bool(plan.images), Right("up", "delete", IMAGES)),
     ):
-        if wanted and not await api.allowed(verb, resource, subresource=subresource):
-            what = f"{resource.plural}/{subresource}" if subresource else resource.plural
+        if wanted and not await api.allowed(right.verb, right.resource, subresource=right.subresource):
+            group = right.resource.group
             missing.append(
-                f"no permission to {verb} {what}.{resource.group} (grant verb {verb!r} on resource {what!r} of API group "
-                f"{resource.group!r})"
+                f"no permission to {right.verb} {right.plural}.{group} (grant verb {right.verb!r} on resource {right.plural!r} of "
+                f"API group {group!r})"
             )
     return missing

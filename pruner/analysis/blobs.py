@@ -49,6 +49,11 @@ def doomed_blobs(family: Family, decisions: Mapping[str, Decision], sizes: Mappi
     }
 
 
+def blobs_of(image: Image) -> set[str]:
+    """Its layers, its config and its manifest (R24)."""
+    return {image.name, *layers_and_configs([image])}
+
+
 def layers_and_configs(images: Iterable[Image]) -> set[str]:
     """What is linked in a repository as blobs of these images."""
     blobs: set[str] = set()

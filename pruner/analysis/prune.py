@@ -10,14 +10,14 @@ from operator import attrgetter
 
 import msgspec
 
-from pruner.analysis.blobs import Links, approved_links, doomed_blobs
+from pruner.analysis.blobs import Links, approved_links, blobs_of, doomed_blobs
 from pruner.analysis.family import Family
 from pruner.analysis.history import HistoryRules, StreamHistory
 from pruner.analysis.images import ImageRules, names
 from pruner.analysis.protection import Protection
 from pruner.analysis.usage import Usage, find_usage
 from pruner.cluster.memory import no_search_for_cycles
-from pruner.cluster.objects import Image, Registry, Snapshot, moment
+from pruner.cluster.objects import Registry, Snapshot, moment
 from pruner.errors import Problem, SettingsError
 from pruner.plan import Approval, Decision, PrunedBlob, PrunedImage, PrunedRevision, PrunePlan, StreamChange, keep
 from pruner.settings import Rules
@@ -106,16 +106,12 @@ def _keep_unapproved(
     spared = {
         name
         for name, decision in images.items()
-        if not decision.kept and (name in unapproved or not unapproved.isdisjoint(_blobs_of(family.images[name])))
+        if not decision.kept and (name in unapproved or not unapproved.isdisjoint(blobs_of(family.images[name])))
     }
     for name in family.with_members(spared):
         if name in images and not images[name].kept:
             images[name] = keep("approval", "one of its blobs is not in the approved plan")
     return doomed_blobs(family, images, snapshot.blob_sizes)
-
-
-def _blobs_of(image: Image) -> set[str]:
-    return {*image.layers, image.name, *([image.config] if image.config is not None else [])}
 
 
 def _changes(
@@ -162,7 +158,7 @@ def _pruned_images(
     pruned = []
     for name in sorted(name for name, decision in images.items() if not decision.kept):
         image = family.images[name]
-        whole = _blobs_of(image)
+        whole = blobs_of(image)
         going = tuple(sorted(blobs.keys() & whole))
         pruned.append(
             PrunedImage(

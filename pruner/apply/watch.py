@@ -19,7 +19,7 @@ from typing import Final, Self
 import msgspec
 
 from pruner.analysis import find_usage
-from pruner.analysis.blobs import layers_and_configs, pushed_to
+from pruner.analysis.blobs import blobs_of, layers_and_configs, pushed_to
 from pruner.analysis.family import Family
 from pruner.analysis.usage import Usage, local_lookups
 from pruner.cluster.api import Api, WatchEvent
@@ -216,7 +216,7 @@ class Watcher:
         """The digest is used, with everything in it."""
         self._used.setdefault(digest, user)
         image = self.family.images.get(digest)
-        for blob in (digest, *(_blobs_of(image) if image is not None else ())):
+        for blob in (digest, *(blobs_of(image) if image is not None else ())):
             self._needed.setdefault(blob, user)
 
     def _take_image(self, image: Image) -> None:
@@ -224,14 +224,14 @@ class Watcher:
         if known is not None and known.uid == image.uid:
             # Known to the analysis, or about to be deleted; that it has not changed is seen just before it goes.
             return
-        for blob in _blobs_of(image):
+        for blob in blobs_of(image):
             self._needed.setdefault(blob, f"image {image.name}")
         members = self.family.with_members(image.members)
         for member in members:
             self._use(member, f"index {image.name}")
         repository = pushed_to(image.location) if image.managed else None
         if repository is not None:
-            for blob in {*_blobs_of(image), *self._repository_blobs(members)}:
+            for blob in {*blobs_of(image), *self._repository_blobs(members)}:
                 self._linked[repository].setdefault(blob, f"image {image.name}")
 
     def _take_stream(self, stream: ImageStream) -> None:
@@ -269,10 +269,6 @@ class Watcher:
     def _nothing(self) -> Snapshot:
         """The snapshot without objects."""
         return msgspec.structs.replace(self.snapshot, images=(), referrers=(), streams=())
-
-
-def _blobs_of(image: Image) -> set[str]:
-    return {image.name, *layers_and_configs([image])}
 
 
 def _is_older(version: str, known: str | None) -> bool:

@@ -250,22 +250,8 @@ class _Reading:
 
     async def images(self) -> tuple[list[Image], dict[str, int]]:
         """The images, compact, and the sizes of their blobs."""
-        for _ in range(RESTARTS):
-            images: list[Image] = []
-            sizes: dict[str, int] = {}
-            self.versions.pop(IMAGES.name, None)
-            try:
-                await self._gather(
-                    IMAGES,
-                    _images,
-                    lambda items, images=images, sizes=sizes: images.extend(compact(items, sizes)),  # type: ignore[misc]
-                )
-            except ExpiredError:
-                continue
-            return images, sizes
-        raise ClusterError(
-            f"{self.api.server}: the list of {IMAGES.name} has expired {RESTARTS} times before it was read"
-        )
+        sizes: dict[str, int] = {}
+        return await self.list_all(IMAGES, _images, lambda images: compact(images, sizes)), sizes
 
     async def streams(self, images: Iterable[Image]) -> list[ImageStream]:
         """The image streams, whose items share the digests of the images, and their times, with each other."""
