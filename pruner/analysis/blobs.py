@@ -15,7 +15,7 @@ from typing import Literal
 from pruner.analysis.family import Family
 from pruner.analysis.history import StreamHistory
 from pruner.analysis.images import ImageRules
-from pruner.analysis.pullspec import InvalidPullSpecError, is_digest, parse_pull_spec
+from pruner.analysis.pullspec import InvalidPullSpecError, only_digests, parse_pull_spec
 from pruner.analysis.usage import Usage
 from pruner.cluster.objects import Image
 from pruner.plan import Approval, Decision, PrunedBlob
@@ -27,7 +27,7 @@ def doomed_blobs(family: Family, decisions: Mapping[str, Decision], sizes: Mappi
     What is no digest is none: whoever may make an Image writes there what they like, and a path of the registry's API would be made of it.
     """
     going = [family.images[name] for name, decision in decisions.items() if not decision.kept]
-    doomed = set(filter(is_digest, {image.name for image in going}.union(layers_and_configs(going))))
+    doomed = set(only_digests({image.name for image in going}.union(layers_and_configs(going))))
     if not doomed:
         return {}
     for name, decision in decisions.items():
@@ -43,8 +43,8 @@ def doomed_blobs(family: Family, decisions: Mapping[str, Decision], sizes: Mappi
     )
     return {
         digest: PrunedBlob(digest, kind, sizes.get(digest))
-        for kind, digests in kinds
-        for digest in digests
+        for kind, candidates in kinds
+        for digest in candidates
         if digest in doomed
     }
 
@@ -72,10 +72,12 @@ class Links:
         family: Family,
         decisions: Mapping[str, Decision],
         histories: Collection[StreamHistory],
+        named: Collection[str],
         usage: Usage,
         image_rules: ImageRules,
         unlinked: Mapping[str, Iterable[str]],
     ) -> None:
+        """`named` are the digests that items name which stay, in any stream."""
         self.family = family
         self._image_rules = image_rules
         self._needed_besides: defaultdict[str, set[str]] = defaultdict(set)
@@ -90,26 +92,29 @@ class Links:
                     # An interrupted run may have left links there.
                     self._left_behind[repository].add(name)
         self._told = {repository: frozenset(names) for repository, names in self._left_behind.items()}
-        for stream, digests in unlinked.items():
-            self._left_behind[stream].update(digests)
-        changing = self._left_behind.keys() | {history.stream.name for history in histories if history.pruned()}
-        named = family.with_members(set().union(*(history.remaining() for history in histories)))
+        for stream, noted in unlinked.items():
+            self._left_behind[stream].update(noted)
+        changing = self._left_behind.keys() | {history.stream.name for history in histories if history.changes}
+        reached = family.with_members(named) if family.nested else named
         for name, decision in decisions.items() if changing else ():
-            repository = repository_of(images[name].location) if decision.kept and images[name].managed else None
-            if repository in changing and (name not in named or self._stays_unnamed(name)):
+            image = images[name]
+            repository = repository_of(image.location) if decision.kept and image.managed else None
+            if repository in changing and (name not in reached or self._stays_unnamed(image)):
                 self._needed_besides[repository].add(name)
         for stream, digest in usage.digests:
             self._needed_besides[stream].add(digest)
 
-    def _stays_unnamed(self, name: str) -> bool:
+    def _stays_unnamed(self, image: Image) -> bool:
         """Whether an image, or an index above it, would stay if no stream named it.
 
         Such a one, pushed minutes ago for instance, needs the repository that it was pushed to. Which streams name it besides must not
         count here, or links would go because more revisions are kept elsewhere (P4, P6).
         """
-        images = self.family.images
-        above = self.family.with_indexes([name])
-        return any(self._image_rules.unnamed(images[each]) is not None for each in above if each in images)
+        unnamed, family = self._image_rules.unnamed, self.family
+        if not family.nested:
+            return unnamed(image) is not None
+        above = (family.images.get(each) for each in family.with_indexes([image.name]))
+        return any(unnamed(each) is not None for each in above if each is not None)
 
     def with_family(self, family: Family) -> Links:
         """The same rules, with more images known."""
@@ -128,9 +133,9 @@ class Links:
         """Images whose links an interrupted run may have left here: those that go and were pushed here, and those it has noted."""
         return self._left_behind.get(stream, set())
 
-    def untold(self, stream: str, digests: Iterable[str]) -> set[str]:
-        """Those of the digests of which nothing would tell that their links were left here, once no item names them."""
-        return set(digests) - self._told.get(stream, frozenset())
+    def untold(self, stream: str, removed: Iterable[str]) -> set[str]:
+        """Those of the digests that are `removed` of which nothing would tell that their links were left here, once no item names them."""
+        return set(removed) - self._told.get(stream, frozenset())
 
     def of(self, history: StreamHistory, removed: Iterable[str] = ()) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Layer links and manifest links that go, each sorted (R25)."""
@@ -140,7 +145,7 @@ class Links:
         besides = self._needed_besides.get(history.stream.name, set())
         staying = self.family.with_members(history.remaining() | besides)
         layers = self._blobs(going) - self._blobs(staying)
-        return tuple(sorted(filter(is_digest, layers))), tuple(sorted(filter(is_digest, going - staying)))
+        return tuple(sorted(only_digests(layers))), tuple(sorted(only_digests(going - staying)))
 
     def _blobs(self, digests: Iterable[str]) -> set[str]:
         return layers_and_configs(filter(None, map(self.family.images.get, digests)))

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import copy
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from itertools import compress
 
 import msgspec
 
@@ -22,7 +23,25 @@ from pruner.settings import Rules
 _YOUNG = keep("R14", "the revision is younger than keep_younger_than")
 _ABSENT = prune("R19", "its Image object is absent")
 _REFERENCE = keep("R19", "it names a pull spec and no Image, so none can be absent")
+_NOT_APPROVED = keep("approval", "not in the approved plan")
 _SMALL = keep("R16", "not larger than the limits for images of its namespace")
+
+
+class Verdicts(msgspec.Struct, frozen=True, gc=False):
+    """The decisions on the items of a tag, with what is asked of them again and again: which keep, and the revisions that go.
+
+    Most tags of a cluster have one of a few dozen in common.
+    """
+
+    decisions: tuple[Decision, ...]
+    kept: tuple[bool, ...]
+    going: tuple[int, ...]
+
+    @classmethod
+    def of(cls, decisions: Iterable[Decision]) -> Verdicts:
+        found = tuple(decisions)
+        going = tuple([revision for revision, decision in enumerate(found) if not decision.kept])
+        return cls(found, tuple([decision.kept for decision in found]), going)
 
 
 class TagHistory(msgspec.Struct, frozen=True, gc=False):
@@ -30,15 +49,24 @@ class TagHistory(msgspec.Struct, frozen=True, gc=False):
 
     tag: str
     items: tuple[TagEvent, ...]
-    decisions: tuple[Decision, ...]
+    verdicts: Verdicts
 
-    def remaining(self) -> Iterator[TagEvent]:
-        return (item for item, decision in zip(self.items, self.decisions, strict=True) if decision.kept)
+    @property
+    def decisions(self) -> tuple[Decision, ...]:
+        return self.verdicts.decisions
 
-    def pruned(self) -> Iterator[tuple[int, TagEvent, Decision]]:
+    def remaining(self) -> Iterable[TagEvent]:
+        return compress(self.items, self.verdicts.kept) if self.verdicts.going else self.items
+
+    def pruned(self) -> list[tuple[int, TagEvent, Decision]]:
         """Revision, item and reason of what goes."""
-        pairs = zip(self.items, self.decisions, strict=True)
-        return iter([(revision, *pair) for revision, pair in enumerate(pairs) if not pair[1].kept])
+        items, decisions = self.items, self.verdicts.decisions
+        return [(revision, items[revision], decisions[revision]) for revision in self.verdicts.going]
+
+    @property
+    def emptied(self) -> bool:
+        """Whether its last item goes."""
+        return bool(self.items) and len(self.verdicts.going) == len(self.items)
 
 
 class StreamHistory(msgspec.Struct, frozen=True, gc=False):
@@ -47,22 +75,17 @@ class StreamHistory(msgspec.Struct, frozen=True, gc=False):
     stream: ImageStream
     tags: tuple[TagHistory, ...]
 
+    @property
+    def changes(self) -> bool:
+        """Whether any item goes."""
+        return any(tag.verdicts.going for tag in self.tags)
+
     def remaining(self) -> set[str]:
         """The digests that items name which stay."""
-        return {
-            item.image
-            for tag in self.tags
-            for item, decision in zip(tag.items, tag.decisions, strict=True)
-            if decision.kept
-        }
+        return {item.image for tag in self.tags for item in tag.remaining()}
 
     def pruned(self) -> set[str]:
-        return {
-            item.image
-            for tag in self.tags
-            for item, decision in zip(tag.items, tag.decisions, strict=True)
-            if not decision.kept
-        }
+        return {tag.items[revision].image for tag in self.tags for revision in tag.verdicts.going}
 
 
 class HistoryRules:
@@ -90,8 +113,9 @@ class HistoryRules:
         self.used_digests: defaultdict[str, dict[str, Users]] = defaultdict(dict)
         self._use(usage.digests)
         # Decisions that say the same are one object: half a million revisions share a few dozen.
-        self._shared: dict[tuple[bool, int], Decision] = {}
-        self._before: dict[int, tuple[Decision, ...]] = {}
+        self._among: dict[int, Decision] = {}
+        self._past: dict[int, Decision] = {}
+        self._before: dict[int, Verdicts] = {}
 
     def _use(self, digests: Mapping[tuple[str, str], Users]) -> None:
         """Take in users by stream and digest; with the extended rules, a used member uses its indexes (R12)."""
@@ -109,16 +133,21 @@ class HistoryRules:
         self._use(usage.digests)
 
     def decide(self, stream: ImageStream) -> StreamHistory:
-        whole = self._whole_stream(stream)
+        name, whole = stream.name, self._whole_stream(stream)
         used = self._used_in(stream)
+        limits = self.limits.get(stream.metadata.namespace, ())
         tags = []
         for history in stream.histories:
-            items = tuple(history.items or ())
+            items = history.items or ()
             if whole is not None:
-                decisions: tuple[Decision, ...] = (whole,) * len(items)
+                decisions = [whole] * len(items)
             else:
-                decisions = self._decide_tag(stream, history.tag, items, used)
-            tags.append(TagHistory(history.tag, items, decisions))
+                users = self.usage.tags.get((name, history.tag), ())
+                pattern = self.protection.match_item(name, history.tag)
+                decisions = self._decide(items, 0, users, used, pattern, limits)
+                if self.approval is not None:
+                    decisions = self._approved(name, history.tag, items, decisions, self.approval)
+            tags.append(TagHistory(history.tag, items, self._alike(decisions)))
         return StreamHistory(stream, tuple(tags))
 
     def sparing(self, history: StreamHistory, present: set[str]) -> StreamHistory:
@@ -128,7 +157,7 @@ class HistoryRules:
         def again(tag: TagHistory) -> TagHistory:
             pairs = zip(tag.items, tag.decisions, strict=True)
             spared = (there if not decision.kept and item.image in present else decision for item, decision in pairs)
-            return TagHistory(tag.tag, tag.items, tuple(spared))
+            return TagHistory(tag.tag, tag.items, Verdicts.of(spared))
 
         return StreamHistory(history.stream, tuple(again(tag) for tag in history.tags))
 
@@ -148,12 +177,12 @@ class HistoryRules:
         item = next(history.items[revision] for history in stream.histories if history.tag == tag and history.items)
         users = self.usage.tags.get((stream.name, tag), ())
         used, pattern = self._used_in(stream), self.protection.match_item(stream.name, tag)
+        limits = self.limits.get(stream.metadata.namespace, ())
         rest = copy.copy(self)
-        rest._shared = {}
+        rest._among, rest._past = {}, {}
         said: set[str] = set()
         while True:
-            limits = self.limits.get(stream.metadata.namespace, ())
-            decision = rest._whole_stream(stream) or rest._decide(item, revision, users, used, pattern, limits)
+            decision = rest._whole_stream(stream) or rest._decide([item], revision, users, used, pattern, limits)[0]
             if not decision.kept or decision.why in said:
                 return
             said.add(decision.why)
@@ -185,74 +214,78 @@ class HistoryRules:
             return used
         return {**used, **{index: tuple(sorted({*users, *used.get(index, ())})) for index, users in above.items()}}
 
-    def _decide_tag(
-        self, stream: ImageStream, tag: str, items: tuple[TagEvent, ...], used: Mapping[str, Users]
-    ) -> tuple[Decision, ...]:
-        name = stream.name
-        tag_users = self.usage.tags.get((name, tag))
-        pattern = self.protection.match_item(name, tag)
-        limits = self.limits.get(stream.metadata.namespace, ())
-        decisions = []
-        for revision, item in enumerate(items):
-            decision = self._decide(item, revision, tag_users, used, pattern, limits)
-            if not decision.kept and self.approval is not None:
-                decision = self._by_approval(name, tag, item) or decision
-            decisions.append(decision)
-        return self._alike(decisions)
-
-    def _decide(  # noqa: PLR0911 - a chain of early returns
+    def _decide(
         self,
-        item: TagEvent,
-        revision: int,
-        tag_users: tuple[str, ...] | None,
+        items: Sequence[TagEvent],
+        first: int,
+        tag_users: Users,
         used: Mapping[str, Users],
         pattern: str | None,
-        limits: list[ImageLimit] | tuple[()],
-    ) -> Decision:
-        """The first rule that speaks of an item: this is called half a million times for a large cluster."""
-        if self.young_after is not None and moment(item.created) > self.young_after:
-            return _YOUNG
-        if revision == 0 and tag_users:
-            return keep("R15", "the current revision of a tag that is used by", tag_users)
-        if not item.image:
-            # Of a tag that is a reference only (`oc tag --reference`): without the item it would lead nowhere.
-            return _REFERENCE
-        # What is protected, as a tag or as a digest, stays even when its Image is absent: it is never pruned (R18).
-        if item.image not in self.family.images and pattern is None and not self.protection.match_image(item.image):
-            return _ABSENT
-        count = self.rules.keep_tag_revisions
-        if count is not None and revision < count:
-            return self._shared.get((True, revision)) or self._by_revision(True, revision)
-        if self.rules.prune_over_size_limit and self._exceeded(item, limits) is None:
-            return _SMALL
-        if item.image in used:
-            return keep("R17", "used in this image stream by", used[item.image])
-        matched = pattern or self.protection.match_image(item.image)
-        if matched is not None:
-            return keep("R18", "protected by pattern", (matched,))
-        return self._let_go(item, revision, limits)
+        limits: Sequence[ImageLimit],
+    ) -> list[Decision]:
+        """The first rule that speaks of each of the items, of which the first one is revision `first`.
 
-    def _alike(self, decisions: list[Decision]) -> tuple[Decision, ...]:
-        """The decisions on a tag: where they are those of the last tag of as many items, as they mostly are, the same tuple."""
+        Half a million items of a large cluster go through this loop, so it asks each nothing twice and calls nothing for most.
+        """
+        young_after, images, count = self.young_after, self.family.images, self.rules.keep_tag_revisions
+        newest, over_size_only = -1 if count is None else count, self.rules.prune_over_size_limit
+        protected, among, past = self.protection.match_image, self._among, self._past
+        decisions: list[Decision] = []
+        for revision, item in enumerate(items, first):
+            digest, created = item.image, item.created
+            if (
+                young_after is not None
+                and created is not None
+                and (created if created.tzinfo else moment(created)) > young_after
+            ):
+                decision = _YOUNG
+            elif revision == 0 and tag_users:
+                decision = keep("R15", "the current revision of a tag that is used by", tag_users)
+            elif not digest:
+                # Of a tag that is a reference only (`oc tag --reference`): without the item it would lead nowhere.
+                decision = _REFERENCE
+            # What is protected, as a tag or as a digest, stays even when its Image is absent: it is never pruned (R18).
+            elif digest not in images and pattern is None and not protected(digest):
+                decision = _ABSENT
+            elif revision < newest:
+                decision = among.get(revision) or self._by_revision(True, revision)
+            elif over_size_only and self._exceeded(item, limits) is None:
+                decision = _SMALL
+            elif digest in used:
+                decision = keep("R17", "used in this image stream by", used[digest])
+            elif (matched := pattern or protected(digest)) is not None:
+                decision = keep("R18", "protected by pattern", (matched,))
+            else:
+                decision = (None if over_size_only else past.get(revision)) or self._let_go(item, revision, limits)
+            decisions.append(decision)
+        return decisions
+
+    def _approved(
+        self, stream: str, tag: str, items: Sequence[TagEvent], decisions: list[Decision], approval: Approval
+    ) -> list[Decision]:
+        """The decisions, with what is not in the approved plan kept."""
+        return [
+            decision
+            if decision.kept or (stream, tag, item.image, moment(item.created)) in approval.revisions
+            else _NOT_APPROVED
+            for item, decision in zip(items, decisions, strict=True)
+        ]
+
+    def _alike(self, decisions: list[Decision]) -> Verdicts:
+        """The decisions on a tag: where they are those of the last tag of as many items, as they mostly are, the same object."""
         found = tuple(decisions)
         before = self._before.get(len(found))
-        if before == found:
-            return before
-        self._before[len(found)] = found
-        return found
+        if before is None or before.decisions != found:
+            before = self._before[len(found)] = Verdicts.of(found)
+        return before
 
-    def _exceeded(self, item: TagEvent, limits: list[ImageLimit] | tuple[()]) -> ImageLimit | None:
+    def _exceeded(self, item: TagEvent, limits: Sequence[ImageLimit]) -> ImageLimit | None:
         """The smallest limit that the image is larger than. What has no size exceeds none."""
         image = self.family.images.get(item.image)
         size = image.size if image is not None else None
         return next((limit for limit in limits if size is not None and size > limit.storage), None)
 
-    def _by_approval(self, stream: str, tag: str, item: TagEvent) -> Decision | None:
-        if self.approval is None or (stream, tag, item.image, moment(item.created)) in self.approval.revisions:
-            return None
-        return keep("approval", "not in the approved plan")
-
-    def _let_go(self, item: TagEvent, revision: int, limits: list[ImageLimit] | tuple[()]) -> Decision:
+    def _let_go(self, item: TagEvent, revision: int, limits: Sequence[ImageLimit]) -> Decision:
         if self.rules.prune_over_size_limit:
             limit = self._exceeded(item, limits)
             if limit is not None:
@@ -260,10 +293,11 @@ class HistoryRules:
         return self._by_revision(False, revision)
 
     def _by_revision(self, kept: bool, revision: int) -> Decision:
-        decision = self._shared.get((kept, revision))
+        shared = self._among if kept else self._past
+        decision = shared.get(revision)
         if decision is None:
             count = self.rules.keep_tag_revisions
             among = f"revision {revision} is among the newest {count}"
             past = f"revision {revision} is past the newest {count}, and not used"
-            decision = self._shared[kept, revision] = Decision(kept, "R16", among if kept else past)
+            decision = shared[revision] = Decision(kept, "R16", among if kept else past)
         return decision

@@ -54,12 +54,15 @@ class ImageRules:
         # Images of the same tags, as revisions of one are, share the decision that says so.
         by_names: dict[tuple[str, ...], Decision] = {}
         for image in self.images:
-            decisions[image.name] = (
-                _by_name(named.get(image.name), by_names)
-                or self.unnamed(image)
-                or _by_approval(image, self.approval)
-                or _UNUSED
-            )
+            tags = named.get(image.name)
+            if tags is not None:
+                once = tuple(tags)
+                decision = by_names.get(once)
+                if decision is None:
+                    decision = by_names[once] = keep("R22", "named by", tuple(sorted(set(once))))
+            else:
+                decision = self.unnamed(image) or _by_approval(image, self.approval) or _UNUSED
+            decisions[image.name] = decision
         _keep_members(decisions, self.family)
         return decisions
 
@@ -87,13 +90,13 @@ def names(histories: Iterable[StreamHistory]) -> tuple[dict[str, list[str]], set
     named: defaultdict[str, list[str]] = defaultdict(list)
     dropped: set[str] = set()
     for history in histories:
+        stream = history.stream.name
         for tag in history.tags:
-            name = f"{history.stream.name}:{tag.tag}"
-            for item, decision in zip(tag.items, tag.decisions, strict=True):
-                if decision.kept:
-                    named[item.image].append(name)
-                else:
-                    dropped.add(item.image)
+            name = f"{stream}:{tag.tag}"
+            for item in tag.remaining():
+                named[item.image].append(name)
+        if history.changes:
+            dropped |= history.pruned()
     return named, dropped
 
 
@@ -119,16 +122,6 @@ def _uses(snapshot: Snapshot, usage: Usage, family: Family) -> Iterator[tuple[st
         # The current image itself is kept as one that is named; an index above it may be named by nothing.
         for digest, users in current_uses(stream, usage):
             yield from ((index, users) for index in family.above(digest))
-
-
-def _by_name(names: list[str] | None, shared: dict[tuple[str, ...], Decision]) -> Decision | None:
-    if names is None:
-        return None
-    once = tuple(names)
-    decision = shared.get(once)
-    if decision is None:
-        decision = shared[once] = keep("R22", "named by", tuple(sorted(set(names))))
-    return decision
 
 
 def _by_use(image: Image, used: dict[str, tuple[str, ...]]) -> Decision | None:

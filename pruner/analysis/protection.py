@@ -32,6 +32,8 @@ class Protection:
         return _expression(pattern) + ("" if ":" in pattern else ":.*")
 
     def match_item(self, stream: str, tag: str) -> str | None:
+        if not self._items:
+            return None
         name = f"{stream}:{tag}"
         return next((pattern for pattern, expression in self._items if expression.fullmatch(name)), None)
 

@@ -75,16 +75,17 @@ def _analyse(
     history_rules = HistoryRules(snapshot, rules, usage, family, protection, approval)
     streams = sorted(snapshot.streams, key=lambda stream: (stream.metadata.namespace, stream.metadata.name))
     histories = tuple(history_rules.decide(stream) for stream in streams)
-    named, dropped = names(histories)
+    by_tags, dropped = names(histories)
     image_rules = ImageRules(snapshot, rules, usage, family, dropped, protection, approval)
-    images = image_rules.decide(named)
+    images = image_rules.decide(by_tags)
     # A list for each image that stays, of which the decisions have taken what they say.
-    del named
+    named = frozenset(by_tags)
+    del by_tags
     deletes_blobs = rules.prune_registry and (registry is None or registry.deletes_blobs)
     blobs = doomed_blobs(family, images, snapshot.blob_sizes) if deletes_blobs else {}
     if approval is not None and not approval.blobs.issuperset(blobs):
         blobs = _keep_unapproved(approval, images, blobs, family, snapshot)
-    links = Links(family, images, histories, usage, image_rules, snapshot.unlinked)
+    links = Links(family, images, histories, named, usage, image_rules, snapshot.unlinked)
     plan = PrunePlan(
         cluster=snapshot.cluster,
         as_of=snapshot.as_of,
@@ -133,7 +134,7 @@ def _changes(
         layers = approved_links(approval, history.stream.name, "layer", layers)
         manifests = approved_links(approval, history.stream.name, "manifest", manifests)
         if revisions or layers or manifests:
-            emptied = (tag.tag for tag in history.tags if tag.items and not any(tag.remaining()))
+            emptied = (tag.tag for tag in history.tags if tag.emptied)
             changes.append(
                 StreamChange(
                     meta.namespace,
@@ -158,8 +159,8 @@ def _pruned_images(
     pruned = []
     for name in sorted(name for name, decision in images.items() if not decision.kept):
         image = family.images[name]
-        whole = blobs_of(image)
-        going = tuple(sorted(blobs.keys() & whole))
+        whole = blobs_of(image) if deletes_blobs else set()
+        going = tuple(sorted(filter(blobs.__contains__, whole)))
         pruned.append(
             PrunedImage(
                 name,
@@ -169,7 +170,7 @@ def _pruned_images(
                 image.reference,
                 images[name],
                 going,
-                len(whole) - len(going) if deletes_blobs else 0,
+                len(whole) - len(going),
                 len(image.members),
             )
         )

@@ -9,6 +9,7 @@ lets others be used, so the form of a digest is checked here.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
 import msgspec
@@ -18,12 +19,17 @@ from docker_image.reference import InvalidReference, Reference
 _CACHED = 2048
 """Pull specs that are remembered. Equal ones stand close together: objects are listed by namespace."""
 
+_CACHED_NAMES = 16384
+"""Names that are remembered, which every kind's objects go through again: some 6 MB at most."""
+
 _HEXADECIMAL = {"sha256": 64, "sha384": 96, "sha512": 128, "blake3": 64}
 """Algorithms whose encoding is fixed: lower case hexadecimal digits, so many of them."""
 _DIGEST = re.compile(
     "|".join(f"{algorithm}:[0-9a-f]{{{digits}}}" for algorithm, digits in _HEXADECIMAL.items())
     + rf"|(?!(?:{'|'.join(_HEXADECIMAL)}):)[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[a-zA-Z0-9=_-]+"
 )
+
+_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 
 
 class InvalidPullSpecError(ValueError):
@@ -49,6 +55,11 @@ class PullSpec(msgspec.Struct, frozen=True):
         return self.path if not self.host and "/" not in self.path else None
 
 
+def only_digests(texts: Iterable[str]) -> Iterator[str]:
+    """Those of the texts that are digests by OCI's grammar."""
+    return filter(_DIGEST.fullmatch, texts)
+
+
 def is_digest(text: str) -> bool:
     """Whether this is a digest by OCI's grammar, of a registered algorithm or of another one."""
     return _DIGEST.fullmatch(text) is not None
@@ -65,13 +76,30 @@ def parse_pull_spec(text: str) -> PullSpec:
     named, at, digest = text.partition("@")
     if at and not is_digest(digest):
         raise InvalidPullSpecError(f"{digest!r} is not a digest")
-    host, path, tag = _parse_name(named)
+    host, path, tag = _parse_tagged(named)
     return PullSpec(host, path, tag, digest or None)
 
 
-@lru_cache(maxsize=_CACHED)
+def _parse_tagged(named: str) -> tuple[str, str, str | None]:
+    """Host, path and tag of what stands before the digest.
+
+    An image stream's tags have its name in common, so that is parsed apart from them, once for all. A text that cannot be taken apart
+    so is left to the library, with its tag, to say what is wrong.
+    """
+    name, colon, tag = named.rpartition(":")
+    if colon and _TAG.fullmatch(tag):
+        try:
+            host, path, inner = _parse_name(name)
+        except InvalidPullSpecError:
+            inner = name
+        if inner is None:
+            return host, path, tag
+    return _parse_name(named)
+
+
+@lru_cache(maxsize=_CACHED_NAMES)
 def _parse_name(named: str) -> tuple[str, str, str | None]:
-    """Host, path and tag of what stands before the digest: of an image stream's images the same for all."""
+    """Host, path and tag of a pull spec without a digest."""
     try:
         # The end of the library's pattern lets a line break pass.
         if named != named.strip():

@@ -6,7 +6,6 @@ What a reference means is for `usage` to find out.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from typing import Literal
 
 import msgspec
@@ -25,12 +24,21 @@ Form = Literal["pull spec", "DockerImage", "ImageStreamTag", "ImageStreamImage",
 
 
 class Reference(msgspec.Struct, frozen=True, gc=False):
-    """One use, as it is written. `namespace` is where names without a namespace are looked up."""
+    """One use, as it is written. `namespace` is where names without a namespace are looked up.
+
+    It stands at `place`, where that has several in the one that is `named`.
+    """
 
     form: Form
     text: str
     namespace: str
     place: str
+    named: str | None = None
+
+    @property
+    def where(self) -> str:
+        """The place in words. Only errors ask for it, and there are as many references as containers in a cluster."""
+        return self.place if self.named is None else f"{self.place} {self.named!r}"
 
 
 class _TriggerAnnotation(msgspec.Struct, frozen=True):
@@ -45,28 +53,29 @@ _FORMS: dict[str, Form] = {
 }
 
 
-def references_of(referrer: Referrer, *, extended: bool) -> Iterator[Reference]:
+def references_of(referrer: Referrer, *, extended: bool) -> list[Reference]:
     """All that one object says it uses; with `extended` also what only R10, R11 and R13 count."""
     workload, namespace = referrer.workload, referrer.workload.metadata.namespace
+    found: list[Reference] = []
     if workload.spec is not None:
-        yield from _of_spec(workload.spec, namespace, extended=extended)
+        _add_spec(found, workload.spec, namespace, extended=extended)
     if not extended:
-        return
+        return found
     if workload.data is not None and workload.data.spec is not None:
-        yield from _of_spec(workload.data.spec, namespace, extended=True)
+        _add_spec(found, workload.data.spec, namespace, extended=True)
     if workload.status is not None:
-        yield from _of_status(workload.status, namespace)
+        _add_status(found, workload.status, namespace)
     annotations = workload.metadata.annotations
     if annotations is not None and annotations.triggers:
-        yield from _of_annotation(annotations.triggers, namespace)
-    for path, text in referrer.extra:
-        yield Reference("pull spec", text, namespace, path)
+        _add_annotation(found, annotations.triggers, namespace)
+    found.extend([Reference("pull spec", text, namespace, path) for path, text in referrer.extra])
+    return found
 
 
-def _of_spec(spec: WorkloadSpec, namespace: str, *, extended: bool) -> Iterator[Reference]:
+def _add_spec(found: list[Reference], spec: WorkloadSpec, namespace: str, *, extended: bool) -> None:
     """Of a pod's, a controller's or a build's spec, and of the templates in it."""
-    for containers, place in ((spec.init_containers, "initContainer"), (spec.containers, "container")):
-        yield from _of_containers(containers, place, namespace)
+    _add_containers(found, spec.init_containers, "initContainer", namespace)
+    _add_containers(found, spec.containers, "container", namespace)
     if spec.strategy is not None:
         for source, place in (
             (spec.strategy.source_strategy, "spec.strategy.sourceStrategy.from"),
@@ -74,71 +83,84 @@ def _of_spec(spec: WorkloadSpec, namespace: str, *, extended: bool) -> Iterator[
             (spec.strategy.custom_strategy, "spec.strategy.customStrategy.from"),
         ):
             if source is not None:
-                yield from _of_from(source.from_, namespace, place)
+                _add_from(found, source.from_, namespace, place)
     if extended:
-        yield from _of_extended_spec(spec, namespace)
+        _add_extended_spec(found, spec, namespace)
     for template in (spec.template, spec.job_template):
         if template is not None and template.spec is not None:
-            yield from _of_spec(template.spec, namespace, extended=extended)
+            _add_spec(found, template.spec, namespace, extended=extended)
 
 
-def _of_extended_spec(spec: WorkloadSpec, namespace: str) -> Iterator[Reference]:
-    yield from _of_containers(spec.ephemeral_containers, "ephemeralContainer", namespace)
-    for volume in spec.volumes or ():
-        if volume.image is not None and volume.image.reference:
-            yield Reference("pull spec", volume.image.reference, namespace, f"volume {volume.name!r}")
+def _add_extended_spec(found: list[Reference], spec: WorkloadSpec, namespace: str) -> None:
+    _add_containers(found, spec.ephemeral_containers, "ephemeralContainer", namespace)
+    found.extend(
+        Reference("pull spec", volume.image.reference, namespace, "volume", volume.name)
+        for volume in spec.volumes or ()
+        if volume.image is not None and volume.image.reference
+    )
     for image in (spec.source.images if spec.source else None) or ():
-        yield from _of_from(image.from_, namespace, "spec.source.images")
+        _add_from(found, image.from_, namespace, "spec.source.images")
     for trigger in spec.triggers or ():
         for change in (trigger.image_change_params, trigger.image_change):
             if change is not None:
-                yield from _of_from(change.from_, namespace, "spec.triggers")
+                _add_from(found, change.from_, namespace, "spec.triggers")
 
 
-def _of_containers(containers: Iterable[Container] | None, place: str, namespace: str) -> Iterator[Reference]:
-    for container in containers or ():
+def _add_containers(found: list[Reference], containers: list[Container] | None, place: str, namespace: str) -> None:
+    if containers:
         # A blank image stands for one that a trigger is still to fill in (R4).
-        if container.image and container.image.strip():
-            yield Reference("pull spec", container.image, namespace, f"{place} {container.name!r}")
+        found += [
+            Reference("pull spec", container.image, namespace, place, container.name)
+            for container in containers
+            if container.image and container.image.strip()
+        ]
 
 
-def _of_from(source: ObjectReference | None, namespace: str, place: str) -> Iterator[Reference]:
+def _add_from(
+    found: list[Reference], source: ObjectReference | None, namespace: str, place: str, named: str | None = None
+) -> None:
     if source is not None and source.name:
-        yield Reference(_FORMS.get(source.kind, "unknown"), source.name, source.namespace or namespace, place)
+        form = _FORMS.get(source.kind, "unknown")
+        found.append(Reference(form, source.name, source.namespace or namespace, place, named))
 
 
-def _of_status(status: WorkloadStatus, namespace: str) -> Iterator[Reference]:
+def _add_status(found: list[Reference], status: WorkloadStatus, namespace: str) -> None:
     lists: tuple[list[ContainerStatus] | None, ...] = (
         status.container_statuses,
         status.init_container_statuses,
         status.ephemeral_container_statuses,
     )
     for statuses in lists:
-        for container in statuses or ():
-            if container.image_id:
-                yield Reference("image id", container.image_id, namespace, f"running container {container.name!r}")
+        if statuses:
+            found += [
+                Reference("image id", container.image_id, namespace, "running container", container.name)
+                for container in statuses
+                if container.image_id
+            ]
 
 
-def _of_annotation(annotation: str, namespace: str) -> Iterator[Reference]:
+def _add_annotation(found: list[Reference], annotation: str, namespace: str) -> None:
     place = "annotation image.openshift.io/triggers"
     try:
         triggers = _triggers.decode(annotation)
     except msgspec.DecodeError:
-        yield Reference("unknown", annotation, namespace, place)
+        found.append(Reference("unknown", annotation, namespace, place))
         return
     for trigger in triggers:
-        yield from _of_from(trigger.from_, namespace, place)
+        _add_from(found, trigger.from_, namespace, place)
 
 
-def references_of_stream(stream: ImageStream) -> Iterator[Reference]:
+def references_of_stream(stream: ImageStream) -> list[Reference]:
     """Where the tags of an image stream come from: `spec.tags[].from` (R10)."""
     namespace = stream.metadata.namespace
+    found: list[Reference] = []
     for tag in (stream.spec.tags if stream.spec else None) or ():
         source = tag.from_
         if source is not None and source.kind == "ImageStreamTag" and source.name and ":" not in source.name:
             # A tag alone is one of the same image stream.
             source = ObjectReference(f"{stream.metadata.name}:{source.name}", source.kind, source.namespace)
-        yield from _of_from(source, namespace, f"spec.tags {tag.name!r}")
+        _add_from(found, source, namespace, "spec.tags", tag.name)
+    return found
 
 
 def resolves_names(referrer: Referrer) -> bool:

@@ -115,7 +115,7 @@ class _Collector:
             try:
                 self._add_one(user, reference, referrer)
             except InvalidPullSpecError as error:
-                self.invalid.add(f"{user}, {reference.place}: {reference.text!r}: {error}")
+                self.invalid.add(f"{user}, {reference.where}: {reference.text!r}: {error}")
 
     def _add_one(self, user: str, reference: Reference, referrer: Referrer | None) -> None:
         match reference.form:

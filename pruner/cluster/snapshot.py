@@ -24,6 +24,7 @@ from pruner.cluster.objects import (
     WITH_CONFIG,
     ControllerRevision,
     Image,
+    ImageLayer,
     ImageLimit,
     ImageOnTheWire,
     ImageStream,
@@ -256,9 +257,9 @@ class _Reading:
     async def streams(self, images: Iterable[Image]) -> list[ImageStream]:
         """The image streams, whose items share the digests of the images, and their times, with each other."""
         known = {image.name: image.name for image in images}
-        times: dict[datetime | None, datetime | None] = {}
+        events: dict[str, TagEvent] = {}
         return await self.list_all(
-            IMAGE_STREAMS, _streams, lambda streams: [with_shared(stream, known, times) for stream in streams]
+            IMAGE_STREAMS, _streams, lambda streams: [with_shared(stream, known, events) for stream in streams]
         )
 
     async def limits(self) -> list[ImageLimit]:
@@ -306,21 +307,19 @@ def compact(images: Iterable[ImageOnTheWire], sizes: dict[str, int]) -> Iterable
     intern = sys.intern
     for wire in images:
         meta, metadata = wire.metadata, wire.docker_image_metadata
-        found = wire.docker_image_layers or ()
-        layers = tuple([intern(layer.name) for layer in found if layer.name])
-        sizes.update([(layer.name, layer.size) for layer in found if layer.size is not None])
-        members = tuple([intern(manifest.digest) for manifest in wire.docker_image_manifests or () if manifest.digest])
-        for manifest in wire.docker_image_manifests or ():
-            if manifest.manifest_size is not None:
-                sizes[manifest.digest] = manifest.manifest_size
+        layers, measured = _layers(wire.docker_image_layers, sizes)
+        members: tuple[str, ...] = ()
+        if wire.docker_image_manifests:
+            members = tuple([intern(manifest.digest) for manifest in wire.docker_image_manifests if manifest.digest])
+            for manifest in wire.docker_image_manifests:
+                if manifest.manifest_size is not None:
+                    sizes[manifest.digest] = manifest.manifest_size
         media_type = intern(wire.docker_image_manifest_media_type)
         config = metadata.id if metadata and metadata.id and media_type in WITH_CONFIG else None
         size = metadata.size if metadata and metadata.size else None
-        if config is not None and size is not None:
+        if config is not None and size is not None and size >= measured:
             # The API counts the config and every layer once.
-            rest = size - sum([sizes.get(layer, 0) for layer in set(layers)])
-            if rest >= 0:
-                sizes[config] = rest
+            sizes[config] = size - measured
         yield Image(
             meta.name,
             meta.uid,
@@ -336,28 +335,51 @@ def compact(images: Iterable[ImageOnTheWire], sizes: dict[str, int]) -> Iterable
         )
 
 
+def _layers(found: list[ImageLayer] | None, sizes: dict[str, int]) -> tuple[tuple[str, ...], int]:
+    """The layers of an image in their order, each once, and what they take together (bytes); adds their sizes to `sizes`."""
+    intern = sys.intern
+    measured = {intern(layer.name): layer.size for layer in found or () if layer.name}
+    try:
+        together = sum(measured.values())  # type: ignore[arg-type]
+    except TypeError:
+        # One is not known from here; another image may have told it.
+        sizes.update((name, size) for name, size in measured.items() if size is not None)
+        return tuple(measured), sum(sizes.get(name, 0) for name in measured)
+    sizes.update(measured)  # type: ignore[arg-type]
+    return tuple(measured), together
+
+
 def _location(reference: str, name: str) -> str:
     """`Image.location` of an image with this `dockerImageReference`."""
     return reference.removesuffix(name) if reference.endswith("@" + name) else reference
 
 
-def with_shared(
-    stream: ImageStream, known: Mapping[str, str], times: dict[datetime | None, datetime | None]
-) -> ImageStream:
-    """The stream, with the strings of `known` for equal digests and one object for equal times.
+def with_shared(stream: ImageStream, known: Mapping[str, str], events: dict[str, TagEvent]) -> ImageStream:
+    """The stream, with the strings of `known` for equal digests, and one object for equal items of all streams, kept in `events`.
 
-    A digest that stands in five tags is five texts as it is decoded: of half a million revisions, 80 MB.
+    A digest that stands in five tags is five texts and five times as it is decoded: of half a million revisions, 100 MB.
     """
     status = stream.status
     if status is None or not status.tags:
         return stream
-    share = times.setdefault
+    get = events.get
+
+    def share(item: TagEvent) -> TagEvent:
+        first = get(item.image)
+        shared = TagEvent(known.get(item.image, item.image) if first is None else first.image, item.created)
+        return events.setdefault(shared.image, shared) if first is None else shared
+
     tags = [
         NamedTagEventList(
             sys.intern(history.tag),
-            tuple([TagEvent(known.get(item.image, item.image), share(item.created, item.created)) for item in items])
-            if (items := history.items)
-            else items,
+            tuple(
+                [
+                    first if (first := get(item.image)) is not None and first.created == item.created else share(item)
+                    for item in history.items
+                ]
+            )
+            if history.items
+            else history.items,
         )
         for history in status.tags
     ]

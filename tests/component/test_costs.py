@@ -7,7 +7,6 @@ import gc
 import sys
 import tracemalloc
 from collections.abc import Iterator
-from datetime import datetime
 from types import FrameType
 from typing import Any
 
@@ -18,7 +17,7 @@ from bench.clusters import NOW, Cluster, encoded
 from pruner.analysis import analyse
 from pruner.cluster.api import Api
 from pruner.cluster.connection import connect
-from pruner.cluster.objects import ImageOnTheWire, ImageStream, Referrer, Snapshot, Workload
+from pruner.cluster.objects import ImageOnTheWire, ImageStream, Referrer, Snapshot, TagEvent, Workload
 from pruner.cluster.resources import WORKLOADS
 from pruner.cluster.snapshot import compact, take_snapshot, with_shared
 from pruner.settings import Rules
@@ -84,13 +83,13 @@ def cluster(images: int) -> Snapshot:
     wires = (msgspec.json.decode(body, type=ImageOnTheWire) for body in lists["images"])
     found = tuple(compact(wires, sizes))
     known = {image.name: image.name for image in found}
-    times: dict[datetime | None, datetime | None] = {}
+    events: dict[str, TagEvent] = {}
     return Snapshot(
         cluster="generated",
         as_of=NOW,
         images=found,
         streams=tuple(
-            with_shared(msgspec.json.decode(body, type=ImageStream), known, times) for body in lists["imagestreams"]
+            with_shared(msgspec.json.decode(body, type=ImageStream), known, events) for body in lists["imagestreams"]
         ),
         referrers=tuple(
             Referrer(kind.kind, msgspec.json.decode(body, type=Workload))
@@ -121,7 +120,7 @@ def test_a_snapshot_keeps_few_bytes_for_an_image_with_its_revisions_and_users() 
     finally:
         tracemalloc.stop()
     assert len(kept.images) == 1000
-    assert size / 1000 < 2800
+    assert size / 1000 < 2500
 
 
 @pytest.mark.usefixtures("still")
@@ -160,4 +159,4 @@ def test_an_analysis_makes_twice_as_many_steps_for_twice_the_cluster() -> None:
 
 
 def test_an_analysis_makes_few_steps_for_an_image_with_its_revisions_and_users() -> None:
-    assert steps(400) / 400 < 135
+    assert steps(400) / 400 < 95

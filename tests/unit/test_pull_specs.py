@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
-import pytest
+from collections.abc import Callable
 
-from pruner.analysis.pullspec import InvalidPullSpecError, PullSpec, is_digest, parse_pull_spec
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from pruner.analysis.pullspec import (
+    InvalidPullSpecError,
+    PullSpec,
+    _parse_name,
+    _parse_tagged,
+    is_digest,
+    parse_pull_spec,
+)
 from tests.unit.pull_specs import HEX, INVALID, SHA256, VALID, Meaning
 
 
@@ -107,3 +118,21 @@ def test_long_nonsense_is_refused_at_once_R9(text: str) -> None:
 
 def test_a_value_shows_its_parts() -> None:
     assert parse_pull_spec("host.io/shop/web:v1") == PullSpec("host.io", "shop/web", "v1", None)
+
+
+def parsed(parse: Callable[[str], tuple[str, str, str | None]], text: str) -> tuple[str, str, str | None] | str:
+    try:
+        return parse(text)
+    except InvalidPullSpecError as error:
+        return str(error)
+
+
+@given(
+    st.lists(st.sampled_from(["a", "B", "0", ".", "-", "_", "__", "/", ":", ":5000", "localhost", "\u00e9", " ", "\n"]))
+)
+@example(["a"] * 256 + [":v1"])
+@example(["a:", "b" * 129])
+@example(["a:b", ":c"])
+def test_a_name_parsed_apart_from_its_tag_is_what_the_library_makes_of_both_R6(parts: list[str]) -> None:
+    text = "".join(parts)
+    assert parsed(_parse_tagged, text) == parsed(_parse_name.__wrapped__, text)
