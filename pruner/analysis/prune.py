@@ -16,7 +16,7 @@ from pruner.analysis.history import HistoryRules, StreamHistory
 from pruner.analysis.images import ImageRules, names
 from pruner.analysis.protection import Protection
 from pruner.analysis.usage import Usage, find_usage
-from pruner.cluster.memory import no_search_for_cycles
+from pruner.cluster.interpreter import no_search_for_cycles
 from pruner.cluster.objects import Registry, Snapshot, moment
 from pruner.errors import Problem, SettingsError
 from pruner.plan import Approval, Decision, PrunedBlob, PrunedImage, PrunedRevision, PrunePlan, StreamChange, keep

@@ -8,7 +8,8 @@ the resourceVersion it replaces and a deletion the uid, so that a second one aft
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from datetime import datetime
 from types import TracebackType
@@ -18,7 +19,18 @@ import aiohttp
 import msgspec
 
 from pruner.cluster.connection import Connection
-from pruner.cluster.http import BUSY, Answer, Before, Timeouts, Wire, WireError, describe_body, json_headers, query
+from pruner.cluster.http import (
+    BUSY,
+    Answer,
+    Before,
+    Peek,
+    Timeouts,
+    Wire,
+    WireError,
+    describe_body,
+    json_headers,
+    query,
+)
 from pruner.cluster.oauth import token_by_challenge
 from pruner.cluster.objects import ListMeta, Page
 from pruner.cluster.resources import Resource
@@ -35,6 +47,9 @@ T = TypeVar("T")
 
 PAGE: int = 500
 """Objects asked for at once, as `oc` does."""
+
+AHEAD: int = 3
+"""Pages of a list that are asked for while one is decoded: on their way, being decompressed, and ready."""
 
 _GRACE = 5.0
 """Seconds after which a watch is taken to be dead that should have been ended by the server."""
@@ -163,15 +178,26 @@ class Api:
     async def pages(self, resource: Resource, decoder: msgspec.json.Decoder[Page[T]]) -> AsyncGenerator[Page[T]]:
         """The pages of a list of all namespaces, in order. Raises ExpiredError when its `continue` token does (410).
 
-        The next page is on its way while one is decoded and used. Close what this gives where it is not read to its end.
+        AHEAD more are on their way while one is decoded and used. Close what this gives where it is not read to its end.
         """
-        ahead: asyncio.Task[tuple[Answer, str]] | None = asyncio.create_task(self._page(resource, ""))
+        coming: deque[asyncio.Task[Answer]] = deque()
+        waiting: list[str] = []
+
+        def ask(token: str) -> None:
+            if len(coming) >= AHEAD:
+                waiting.append(token)
+            else:
+                coming.append(asyncio.create_task(self._page(resource, token, ask)))
+
+        ask("")
         try:
-            while ahead is not None:
-                answer, token = await ahead
-                ahead = asyncio.create_task(self._page(resource, token)) if token else None
-                # Let it be sent: nothing else has its turn while a page is decoded and used.
-                await asyncio.sleep(0)
+            while coming:
+                answer = await coming[0]
+                coming.popleft()
+                if waiting:
+                    ask(waiting.pop())
+                    # Let it be sent: nothing else has its turn while a page is decoded and used.
+                    await asyncio.sleep(0)
                 try:
                     page = decoder.decode(answer.body)
                 except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -179,19 +205,39 @@ class Api:
                 del answer
                 yield page
         finally:
-            if ahead is not None:
-                ahead.cancel()
-                await asyncio.gather(ahead, return_exceptions=True)
+            for page_ahead in coming:
+                page_ahead.cancel()
+            await asyncio.gather(*coming, return_exceptions=True)
 
-    async def _page(self, resource: Resource, token: str) -> tuple[Answer, str]:
-        """A page, and the token of the one after it, empty for the last one."""
+    async def _page(self, resource: Resource, token: str, ask: Callable[[str], None]) -> Answer:
+        """A page; `ask` is told the token of the one after it, if there is one, as soon as the first bytes give it.
+
+        Raises ExpiredError when the page had to be asked for anew and is another one then.
+        """
+        told: list[str] = []
+
+        def tell(after: str) -> bool:
+            if not told:
+                told.append(after)
+                if after:
+                    ask(after)
+            return True
+
+        def peek(begun: bytes) -> bool:
+            meta = begun_list_meta(begun)
+            return meta is not None and tell(meta.continue_)
+
         parameters: dict[str, str | int] = {"limit": PAGE, **({"continue": token} if token else {})}
-        answer = await self._read(resource.path() + query(parameters), "list", resource)
+        answer = await self._read(resource.path() + query(parameters), "list", resource, peek=peek)
         assert answer is not None  # noqa: S101 - only None with missing_ok
         try:
-            return answer, list_meta(answer.body).continue_
+            after = list_meta(answer.body).continue_
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise self._not_understood(answer, resource.path(), error) from None
+        tell(after)
+        if told != [after]:
+            raise ExpiredError(f"{self.server}: list {resource.name}: it was broken off, and is another one by now")
+        return answer
 
     @asynccontextmanager
     async def watch(
@@ -311,9 +357,15 @@ class Api:
         return json_headers(await self.connection.authorization(), [*self.connection.headers, *more])
 
     async def _read(
-        self, path: str, verb: str, resource: Resource | None, *, missing_ok: bool = False
+        self,
+        path: str,
+        verb: str,
+        resource: Resource | None,
+        *,
+        missing_ok: bool = False,
+        peek: Peek | None = None,
     ) -> Answer | None:
-        answer = await self._answer("GET", path)
+        answer = await self._answer("GET", path, peek=peek)
         if missing_ok and answer.status == 404:
             return None
         self._check(answer, verb, resource, path)
@@ -327,22 +379,33 @@ class Api:
         self._check(answer, verb, resource, path)
         return answer
 
-    async def _answer(self, method: str, path: str, body: bytes | None = None, before: Before | None = None) -> Answer:
+    async def _answer(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        before: Before | None = None,
+        peek: Peek | None = None,
+    ) -> Answer:
         """The answer to a request, which is made anew where its credentials are refused and there are others by then."""
-        answer, generation = await self._try(method, path, body, before)
+        answer, generation = await self._try(method, path, body, before, peek)
         if answer.status == 401 and await self._has_others(generation):
-            answer, generation = await self._try(method, path, body, before)
+            answer, generation = await self._try(method, path, body, before, peek)
             if answer.status == 401:
                 # New ones are refused too: to get others for every request would help nobody.
                 self._hopeless = generation
         return answer
 
-    async def _try(self, method: str, path: str, body: bytes | None, before: Before | None) -> tuple[Answer, int]:
+    async def _try(
+        self, method: str, path: str, body: bytes | None, before: Before | None, peek: Peek | None
+    ) -> tuple[Answer, int]:
         """The answer, and the generation of the credentials that the request had."""
         headers = await self._headers([("Content-Type", "application/json")] if body is not None else ())
         generation = self.connection.generation
         try:
-            answer = await self._wire.repeat(method, self.server + path, headers=headers, body=body, before=before)
+            answer = await self._wire.repeat(
+                method, self.server + path, headers=headers, body=body, before=before, peek=peek
+            )
         except WireError as error:
             raise ClusterError(str(error)) from None
         self.clock = answer.date or self.clock
@@ -414,17 +477,23 @@ _LONGEST_HEAD = 8192
 
 
 def list_meta(body: bytes) -> ListMeta:
-    """The metadata of a list. API servers write them before the items, where they are found without going through those.
+    """The metadata of a list. Raises msgspec.DecodeError for what is no list."""
+    begun = begun_list_meta(body)
+    return begun if begun is not None else _whole_head.decode(body).metadata
 
-    Raises msgspec.DecodeError for what is no list.
+
+def begun_list_meta(body: bytes) -> ListMeta | None:
+    """The metadata of a list of which this is the beginning; None where they are not in it.
+
+    API servers write them before the items, where they are found without going through those.
     """
     items = body.find(b'"items"', 0, _LONGEST_HEAD)
-    if items > 0:
-        try:
-            return _head.decode(body[:items].rstrip(b", \r\n\t") + b"}").metadata
-        except msgspec.DecodeError:
-            pass
-    return _whole_head.decode(body).metadata
+    if items <= 0:
+        return None
+    try:
+        return _head.decode(body[:items].rstrip(b", \r\n\t") + b"}").metadata
+    except msgspec.DecodeError:
+        return None
 
 
 def decoder_of_pages(kind: type[T]) -> msgspec.json.Decoder[Page[T]]:

@@ -17,6 +17,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 from types import TracebackType
 from typing import Any, Final, Self
 from urllib.parse import urlencode, urlsplit
@@ -42,11 +43,23 @@ _READ_AHEAD: Final = 4 * 1024 * 1024
 _LARGE: Final = 64 * 1024
 """Bytes, compressed, from which on it is worth a thread to decompress."""
 
+_GZIP: Final = 31
+"""zlib's window and format."""
+
+_PEEKED: Final = 64 * 1024
+"""Bytes of an answer after which whoever has not seen enough waits for the whole."""
+
+_DENSEST: Final = 1032
+"""Bytes that one byte of deflate's format can stand for at most."""
+
 CorruptGzipError: type[Exception] = isal_zlib.error  # type: ignore[assignment] # its stub has an instance here
 
 
 Before = Callable[[], Awaitable[None]]
 """Awaited when a request has its place, right before it is sent, and before every repetition; what it raises withdraws the request."""
+
+Peek = Callable[[bytes], bool]
+"""Given what has come so far of an answer's body, decompressed, while the rest is on its way: again with more, until it has seen enough."""
 
 
 class WireError(Exception):
@@ -240,15 +253,19 @@ class Wire:
         headers: Iterable[tuple[str, str]] = (),
         body: bytes | None = None,
         before: Before | None = None,
+        peek: Peek | None = None,
     ) -> Answer:
-        """Make one request. Raises WireError when there is no answer, or not a whole one, and whatever `before` raises."""
+        """Make one request. Raises WireError when there is no answer, or not a whole one, and whatever `before` raises.
+
+        `peek` is shown the beginning of the body of an answer with status 200.
+        """
         options, all_headers = self.request_options(url), self._with_proxys(headers, url)
         try:
             async with self.bound:
                 if before is not None:
                     await before()
                 async with self.session.request(method, url, headers=all_headers, data=body, **options) as response:
-                    answer = await self.whole(response)
+                    answer = await self.whole(response, peek if response.status == 200 else None)
                 self.bound.learn(answer.status)
         except (aiohttp.ClientError, TimeoutError, OSError, ssl.SSLError) as error:
             raise WireError(self._explain(error, url)) from error
@@ -306,24 +323,25 @@ class Wire:
                 if line:
                     yield line
 
-    async def whole(self, response: aiohttp.ClientResponse) -> Answer:
+    async def whole(self, response: aiohttp.ClientResponse, peek: Peek | None = None) -> Answer:
         """All of an answer."""
-        return Answer(response.status, response.headers, await self._body(response))
+        return Answer(response.status, response.headers, await self._body(response, peek))
 
-    async def _body(self, response: aiohttp.ClientResponse) -> bytes:
+    async def _body(self, response: aiohttp.ClientResponse, peek: Peek | None) -> bytes:
         """The whole body, decompressed. Raises aiohttp.ClientPayloadError for one that cannot be."""
-        raw = await response.read()
         encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
-        if encoding == "identity" or not raw:
-            return raw
-        if encoding not in ("gzip", "x-gzip"):
+        compressed = encoding != "identity"
+        if compressed and encoding not in ("gzip", "x-gzip"):
             raise aiohttp.ClientPayloadError(f"Content-Encoding {encoding!r} was not asked for")
+        raw = await (response.read() if peek is None else _read_peeking(response, peek, compressed=compressed))
+        if not compressed or not raw:
+            return raw
         try:
             if len(raw) > _LARGE:
                 # Meanwhile the page before is decoded.
                 return await asyncio.get_running_loop().run_in_executor(self._decompressing, gunzip, raw)
             return gunzip(raw)
-        except (CorruptGzipError, EOFError) as error:
+        except CorruptGzipError as error:
             raise aiohttp.ClientPayloadError(str(error)) from error
 
     async def repeat(
@@ -335,15 +353,17 @@ class Wire:
         body: bytes | None = None,
         attempts: int = ATTEMPTS,
         before: Before | None = None,
+        peek: Peek | None = None,
     ) -> Answer:
         """Make a request that may be repeated, again while the server is busy or the connection fails.
 
         Gives the last answer, whatever its status. Raises WireError when there is none, and whatever `before` raises.
+        What `peek` has been shown may be the beginning of an answer that was broken off, and not of the one that is given.
         """
-        kept = list(headers)
+        once = partial(self.send, method, url, headers=list(headers), body=body, before=before, peek=peek)
         first: Answer | WireError
         try:
-            first = await self.send(method, url, headers=kept, body=body, before=before)
+            first = await once()
         except WireError as error:
             first = error
         if not (_may_pass(first) if isinstance(first, WireError) else first.status in BUSY):
@@ -355,7 +375,7 @@ class Wire:
 
         async def attempt() -> Answer:
             """The first time what has happened already."""
-            outcome = known.pop() if known else await self.send(method, url, headers=kept, body=body, before=before)
+            outcome = known.pop() if known else await once()
             if isinstance(outcome, WireError):
                 raise outcome
             return outcome
@@ -372,13 +392,31 @@ class Wire:
         return answer
 
 
+async def _read_peeking(response: aiohttp.ClientResponse, peek: Peek, *, compressed: bool) -> bytes:
+    """The whole body as it comes, its beginning shown to `peek` meanwhile."""
+    chunks: list[bytes] = []
+    seen = False
+    async for chunk in response.content.iter_any():
+        chunks.append(chunk)
+        if not seen:
+            begun = b"".join(chunks)[:_PEEKED]
+            seen = peek(_begun(begun) if compressed else begun) or len(begun) == _PEEKED
+    return b"".join(chunks)
+
+
+def _begun(raw: bytes) -> bytes:
+    """The beginning of what was compressed, as far as it can be told; what is damaged is found when it is whole."""
+    try:
+        return isal_zlib.decompressobj(wbits=_GZIP).decompress(raw, _PEEKED)
+    except CorruptGzipError:
+        return b""
+
+
 def gunzip(raw: bytes) -> bytes:
-    """Decompress. Raises CorruptGzipError, and EOFError for a truncated text."""
-    whole = isal_zlib.decompressobj(wbits=31)
-    text = whole.decompress(raw)
-    if not whole.eof:
-        raise EOFError("the compressed answer ends too early")
-    return text
+    """Decompress. Raises CorruptGzipError for what is damaged or truncated."""
+    # Its last bytes give the size. In a buffer that need not grow it runs without a stop, and waits for no other thread meanwhile.
+    expected = min(int.from_bytes(raw[-4:], "little"), len(raw) * _DENSEST)
+    return isal_zlib.decompress(raw, wbits=_GZIP, bufsize=max(expected, 1))
 
 
 _jitter = tenacity.wait_random_exponential(multiplier=0.1, max=5)

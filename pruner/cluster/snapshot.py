@@ -18,8 +18,8 @@ import msgspec
 from kubernetes.utils.quantity import parse_quantity
 
 from pruner.cluster.api import Api, decoder_of_pages
+from pruner.cluster.interpreter import keep_freed_memory, no_search_for_cycles, short_turns
 from pruner.cluster.leftovers import find_unlinked
-from pruner.cluster.memory import no_search_for_cycles
 from pruner.cluster.objects import (
     WITH_CONFIG,
     ControllerRevision,
@@ -89,7 +89,8 @@ async def take_snapshot(
 
     Raises ClusterError when anything cannot be read whole, UnsafePlanError for an `as_of` in the future.
     """
-    with no_search_for_cycles():
+    keep_freed_memory()
+    with no_search_for_cycles(), short_turns():
         return await _take_snapshot(api, references, extra_referrers, as_of, progress)
 
 

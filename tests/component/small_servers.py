@@ -8,7 +8,7 @@ import socket
 import ssl
 import struct
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 import uvicorn
@@ -78,6 +78,19 @@ async def hearing(answer: bytes, heard: list[bytes]) -> AsyncIterator[str]:
         writer.close()
 
     async with _started(hear, None) as url:
+        yield url
+
+
+@asynccontextmanager
+async def handling(handle: Callable[[str, asyncio.StreamWriter], Awaitable[None]]) -> AsyncIterator[str]:
+    """The URL of a server that has each request handled, by its path; the connection is closed then."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        await handle(head.decode().split()[1], writer)
+        writer.close()
+
+    async with _started(answer, None) as url:
         yield url
 
 
