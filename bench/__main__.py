@@ -27,6 +27,13 @@ from bench.document import written
 ROOT: Final = Path(__file__).resolve().parent.parent
 PACE: Final = 100_000_000
 """Bytes per second of the paced server; the OpenShift API of the orientation figures gives 20 to 25 million."""
+COMMANDS: Final = {
+    "floor": ("floor",),
+    "plan": ("plan",),
+    "decode": ("floor", "decode"),
+    "registry": ("plan", "registry"),
+}
+"""Who is measured: the command of bench.measured, and what else it is told; those that are told more only unpaced."""
 MODULE_UP_TO: Final = 10_000
 MODULE_SECONDS: Final = 240
 DELETED: Final = 2000
@@ -80,9 +87,11 @@ def plans(images: int, ansible: str | None, folder: Path, *, pulumi: bool) -> Js
         for mode, pace, compressed in (("raw", 0, 0), ("paced", PACE, 0), ("gzip", 0, 1)):
             ask(f"{url}/bench/set?pace={pace}&gzip={compressed}")
             found[mode] = {}
-            for who in ("floor", "plan"):
-                command = [sys.executable, "-m", "bench.measured", who, url]
-                found[mode][who] = best(command, url, 1 if mode == "paced" and images > 10_000 else times)
+            for who, (command, *more) in COMMANDS.items():
+                if more and mode != "raw":
+                    continue
+                line = [sys.executable, "-m", "bench.measured", command, url, *more]
+                found[mode][who] = best(line, url, 1 if mode == "paced" and images > 10_000 else times)
                 say(f"  {mode} {who}: {found[mode][who]}")
         ask(f"{url}/bench/set?pace=0&gzip=0")
         if ansible and images <= MODULE_UP_TO:

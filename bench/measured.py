@@ -1,6 +1,7 @@
 """What is measured, each run in a process of its own: it does one thing against a server and prints what that took as JSON.
 
-    python -m bench.measured floor|plan URL
+    python -m bench.measured floor URL [decode]
+    python -m bench.measured plan URL [registry]
     python -m bench.measured apply|bare URL TOKEN [WORKERS]
 
 Wall and CPU time are those of the work, without the start of the interpreter and imports, which are the same whatever the size;
@@ -41,26 +42,41 @@ def measured(work: Callable[[], dict[str, Any]]) -> None:
 # --- the floor --------------------------------------------------------------------------------------------------------
 
 
-def floor(url: str) -> None:
-    """The same lists, in the same order, fetched by a bare client that looks for the next page's token and for nothing else."""
+def floor(url: str, decode: str = "") -> None:
+    """The same lists, in the same order, fetched by a bare client that looks for the next page's token and for nothing else.
+
+    With `decode` the fields that rules read are decoded as well, and thrown away: the least that anything in Python has to do.
+    """
+    import gc
     import re
 
     import aiohttp
 
+    from pruner.cluster.api import decoder_of_pages
+    from pruner.cluster.objects import ImageOnTheWire, ImageStream, Workload
     from pruner.cluster.resources import CONTROLLER_REVISIONS, IMAGE_STREAMS, IMAGES, LIMIT_RANGES, WORKLOADS
 
     token = re.compile(rb'"continue":"([^"]*)"')
+    decoders: dict[str, Any] = {
+        IMAGES.path(): decoder_of_pages(ImageOnTheWire),
+        IMAGE_STREAMS.path(): decoder_of_pages(ImageStream),
+    }
+    workloads = decoder_of_pages(Workload)
 
     async def pages(session: aiohttp.ClientSession, path: str) -> None:
         after = ""
         while True:
             async with session.get(f"{url}{path}?limit={PAGE}{after}") as answer:
-                found = token.search(await answer.read(), 0, 500)
+                body = await answer.read()
+            if decode:
+                decoders.get(path, workloads).decode(body)
+            found = token.search(body, 0, 500)
             if found is None:
                 return
             after = f"&continue={found[1].decode()}"
 
     async def fetch() -> None:
+        gc.disable()
         async with aiohttp.ClientSession() as session:
             await pages(session, IMAGES.path())
             await pages(session, IMAGE_STREAMS.path())
@@ -73,17 +89,19 @@ def floor(url: str) -> None:
 # --- ours -------------------------------------------------------------------------------------------------------------
 
 
-def plan(url: str) -> None:
+def plan(url: str, registry: str = "") -> None:
+    """A plan; with `registry` one of its blobs and links as well."""
     from pruner.cluster.api import Api
     from pruner.cluster.connection import connect
     from pruner.planning import make_plan
     from pruner.settings import read
 
     async def make() -> dict[str, Any]:
-        settings = read({"host": url, "api_key": "bench", "prune_registry": False}, environ={})
+        to_registry = {"registry_url": url} if registry else {"prune_registry": False}
+        settings = read({"host": url, "api_key": "bench", **to_registry}, environ={})
         async with Api(connect(settings), workers=settings.workers) as api:
             made = (await make_plan(api, settings)).plan
-        return {"images": len(made.images), "revisions": made.summary.revisions}
+        return {"images": len(made.images), "revisions": made.summary.revisions, "blobs": len(made.blobs)}
 
     measured(lambda: asyncio.run(make()))
 

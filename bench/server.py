@@ -146,6 +146,8 @@ class World:
                     for plural in plurals
                 ],
             }
+        # A registry stands at the same address: it is there, and takes whatever token it is given.
+        found["/"] = found["/v2/"] = {}
         found["/apis"] = {"kind": "APIGroupList", "apiVersion": "v1", "groups": groups}
         return found
 
@@ -155,6 +157,8 @@ class World:
         path = unquote(parts.path)
         if path in self.documents:
             return 200, [self.documents[path]], False
+        if path.startswith("/admin/blobs/"):
+            return 405, [b"{}"], False
         if method == "POST":
             return 201, [b'{"status":{"allowed":true}}'], False
         if method == "DELETE":
