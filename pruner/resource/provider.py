@@ -34,12 +34,13 @@ from pruner.cluster.connection import connect
 from pruner.errors import Problem, PrunerError, SettingsError
 from pruner.plan import PrunePlan
 from pruner.planning import make_plan
+from pruner.report.file import write_whole
 from pruner.report.jsonl import encode_report, encode_result
 from pruner.report.model import Outcome
 from pruner.report.wording import outcome_line
 from pruner.resource import engine
 from pruner.resource.rendering import LISTED, in_words, rendered
-from pruner.resource.store import forget_plan, keep_plan, kept_plan, write_whole
+from pruner.resource.store import forget_plan, keep_plan, kept_plan
 from pruner.resource.turns import turn
 from pruner.settings import BY_NAME, SECRETS, Settings, read
 
