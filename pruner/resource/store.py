@@ -6,6 +6,7 @@ goes when it has been carried out, by every resource that was to carry it out; w
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections import Counter
@@ -75,7 +76,11 @@ def kept_plan(fingerprint: str) -> PrunePlan:
 
 
 def forget_plan(fingerprint: str) -> None:
-    """Remove the plan, unless another resource of this program is still to carry it out."""
+    """Remove the plan, unless another resource of this program is still to carry it out.
+
+    What cannot be removed goes after a week, as what previews leave behind does.
+    """
     _waiting[fingerprint] -= 1
     if _waiting[fingerprint] <= 0:
-        _path(fingerprint).unlink(missing_ok=True)
+        with contextlib.suppress(PrunerError, OSError):
+            _path(fingerprint).unlink(missing_ok=True)
