@@ -26,6 +26,7 @@ from pruner.cluster.objects import BEGINNING, Image, moment
 from pruner.errors import PrunerError
 from pruner.plan import Decision, keep
 from pruner.planning import make_plan
+from pruner.report.wording import count
 from pruner.settings import Settings
 
 NEAR: Final = 5
@@ -216,9 +217,7 @@ def _of_tag(analysis: Analysis, text: str, history: StreamHistory, tag: str) -> 
     revisions = tuple(each for each in _revisions(analysis, [history]) if each.tag == name)
     return Explanation(
         reference=text,
-        what=f"a tag with {_counted(len(revisions), 'revision')}"
-        if revisions
-        else "a tag without revisions, which stays",
+        what=f"a tag with {count(len(revisions), 'revision')}" if revisions else "a tag without revisions, which stays",
         revisions=revisions,
         used_by=analysis.usage.tags.get((history.stream.name, tag), ()),
     )
@@ -230,10 +229,10 @@ def _of_stream(analysis: Analysis, text: str, history: StreamHistory) -> Explana
         user for (stream, _), found in analysis.usage.tags.items() if stream == history.stream.name for user in found
     }
     users |= {user for revision in revisions for user in revision.used_by}
-    tags, created = _counted(len(history.tags), "tag"), _time(moment(history.stream.metadata.creation_timestamp))
+    tags, created = count(len(history.tags), "tag"), _time(moment(history.stream.metadata.creation_timestamp))
     return Explanation(
         reference=text,
-        what=f"an image stream with {tags} and {_counted(len(revisions), 'revision')}, created at {created}",
+        what=f"an image stream with {tags} and {count(len(revisions), 'revision')}, created at {created}",
         revisions=revisions,
         used_by=tuple(sorted(users)),
     )
@@ -301,10 +300,6 @@ def _described(image: Image) -> str:
 
 def _time(time: datetime) -> str:
     return "an unknown time" if time == BEGINNING else f"{time:%Y-%m-%d %H:%M:%S} UTC"
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def _near(name: str, known: Iterable[str]) -> str:
@@ -427,7 +422,7 @@ def lines(explanation: Explanation) -> Iterator[str]:
         yield from (f"  {name}: {digest}" for digest in digests)
     if explanation.blobs:
         stay = explanation.blobs - len(explanation.blobs_that_go)
-        yield f"  {_counted(explanation.blobs, 'blob')}: {len(explanation.blobs_that_go)} would go, {stay} would stay"
+        yield f"  {count(explanation.blobs, 'blob')}: {len(explanation.blobs_that_go)} would go, {stay} would stay"
     if explanation.blob is not None:
         yield f"  {'goes' if explanation.blob.goes else 'kept'}: needed by {', '.join(explanation.blob.needed_by)}"
     for each in explanation.revisions:

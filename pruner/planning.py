@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 
 from pruner.analysis import Analysis, analyse, find_usage
+from pruner.analysis.blobs import pushed_to
 from pruner.cluster.api import Api
 from pruner.cluster.connection import Connection
 from pruner.cluster.objects import Registry, Snapshot
@@ -168,7 +169,7 @@ async def _measured(
     bound = asyncio.Semaphore(settings.workers)
 
     async def measure(client: RegistryClient, blob: PrunedBlob) -> tuple[str, int | None]:
-        repository = _repository(analysis, blob.digest)
+        repository = pushed_to(analysis.family.images[blob.digest].location)
         if repository is None:
             return blob.digest, None
         async with bound:
@@ -178,12 +179,6 @@ async def _measured(
         sizes = dict(await asyncio.gather(*(measure(client, blob) for blob in unknown)))
     blobs = (msgspec.structs.replace(blob, size=sizes.get(blob.digest, blob.size)) for blob in plan.blobs)
     return msgspec.structs.replace(plan, blobs=tuple(blobs))
-
-
-def _repository(analysis: Analysis, digest: str) -> str | None:
-    """A repository that holds the manifest: the one it was pushed to, by its reference."""
-    path = analysis.family.images[digest].reference.partition("@")[0].partition("/")[2]
-    return path if path.count("/") == 1 else None
 
 
 async def missing_permissions(api: Api, plan: PrunePlan) -> list[str]:

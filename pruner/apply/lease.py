@@ -116,13 +116,14 @@ class RunLease:
     async def _take(self) -> None:
         for namespace in await lease_namespaces(self.api):
             self._namespace = namespace
-            found = await self._found()
-            self._set_clock()
             try:
-                self._lease = await (self._create() if found is None else self._take_over(found))
+                found = await self._found() or await self._make()
             except NotFoundError:
                 # There is no such namespace.
                 continue
+            self._set_clock()
+            try:
+                self._lease = await self._take_over(found)
             except ConflictError:
                 self._lease = await self._own(self.holder)
             return
@@ -133,13 +134,15 @@ class RunLease:
         except NotFoundError:
             return None
 
-    async def _create(self) -> dict[str, Any]:
+    async def _make(self) -> dict[str, Any]:
+        """A lease that nobody holds. It is taken by an update, as it is renewed and released: who may not do that must not hold it."""
         metadata = {"name": LEASE, "namespace": self._namespace}
-        body = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata}
-        spec = self._spec({}, self.holder, taken=True)
-        created = await self.api.create(LEASES, {**body, "spec": spec}, namespace=self._namespace)
-        self._renewed()
-        return created
+        body = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": {}}
+        try:
+            return await self.api.create(LEASES, body, namespace=self._namespace)
+        except ConflictError:
+            # Somebody has been faster, or it is this one, and the answer was lost.
+            return await self.api.get(LEASES, dict, namespace=self._namespace, name=LEASE)
 
     async def _take_over(self, lease: dict[str, Any]) -> dict[str, Any]:
         self._refuse_if_held(lease)

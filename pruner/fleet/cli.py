@@ -34,9 +34,9 @@ from pruner.fleet.reading import pack_problems, read_fleet
 from pruner.fleet.run import Options, Watch, preview, up
 from pruner.fleet.table import Progress, table
 from pruner.plan import PrunePlan
+from pruner.report.file import write_whole
 from pruner.report.html import page as page_in_full
 from pruner.report.jsonl import read_report
-from pruner.resource.store import write_whole
 
 Folder = click.Path(file_okay=False, path_type=Path)
 
@@ -303,10 +303,7 @@ def _console() -> Console:
 
 
 def _write(path: Path, lines: Iterable[str]) -> None:
-    try:
-        write_whole(path, (f"{text}\n".encode() for text in lines))
-    except OSError as error:
-        raise PrunerError(f"{path}: cannot be written: {error.strerror}") from None
+    write_whole(path, (f"{text}\n".encode() for text in lines))
 
 
 def _page_in_full(plans: Path, name: str) -> str:

@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from pruner.fleet.model import Outcome
-from pruner.resource.store import write_whole
+from pruner.report.file import write_whole
 
 _NAME: Final = "state.json"
 
@@ -39,6 +39,7 @@ class Ledger:
         return found
 
     def note(self, outcome: Outcome) -> None:
+        """Keep what has come of the run. Raises PrunerError where that cannot be written."""
         runs = self._runs(outcome.cluster)
         setattr(runs, outcome.verb, outcome)
         write_whole(self.of(outcome.cluster) / _NAME, (msgspec.json.encode(runs),))

@@ -189,7 +189,7 @@ class _Run:
         outcome = msgspec.structs.replace(outcome, approval=work.approval)
         try:
             self.ledger.note(outcome)
-        except OSError as error:
+        except PrunerError as error:
             lost = f"cannot be noted for status and for going on with it: {error}"
             outcome = msgspec.structs.replace(outcome, notes=(*outcome.notes, lost))
         self._take(outcome)

@@ -7,10 +7,9 @@ python -m pruner report plan.jsonl --format html --output plan.html
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import io
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +22,7 @@ from pruner.cluster.api import Api
 from pruner.cluster.connection import connect
 from pruner.errors import PrunerError
 from pruner.planning import make_plan
+from pruner.report.file import write_whole
 from pruner.report.jsonl import encode_again, encode_report, read_report
 from pruner.report.markdown import LIMIT, markdown
 from pruner.report.model import Report
@@ -67,7 +67,7 @@ def plan(settings: Settings, out: Path | None, **shown: Any) -> None:
     lines = tuple(encode_report(analysis))
     for path in (out, Path(settings.report) if settings.report else None):
         if path is not None:
-            write(path, lines)
+            write_whole(path, lines)
     show(Report.of(analysis), **shown)
 
 
@@ -101,7 +101,7 @@ def show(found: Report, *, form: str, as_json: bool, output: Path | None, limit:
         return
     parts = (part.encode() if isinstance(part, str) else part for part in _parts(found, form, limit, whole=whole))
     if output is not None:
-        write(output, parts)
+        write_whole(output, parts)
     else:
         sys.stdout.buffer.writelines(parts)
         sys.stdout.buffer.flush()
@@ -125,17 +125,3 @@ def _parts(found: Report, form: str, limit: int, *, whole: bool) -> Iterator[str
             console = Console(width=WIDTH, file=text)
             print_report(found, console, listed=0 if whole else LISTED)
             yield text.getvalue()
-
-
-def write(path: Path, parts: Iterable[bytes]) -> None:
-    """Write a file whole. Raises PrunerError where that cannot be done."""
-    whole = path.with_name(f".{path.name}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with whole.open("wb") as file:
-            file.writelines(parts)
-        whole.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            whole.unlink(missing_ok=True)
-        raise PrunerError(f"{path}: cannot be written: {error.strerror}") from None

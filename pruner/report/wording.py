@@ -19,6 +19,7 @@ def size(number: int) -> str:
 
 
 def count(number: int, what: str) -> str:
+    """How many of what there are, with narrow spaces between groups of three digits: `1 blob`, `12 000 blobs`."""
     return f"{number:,} {what}{'' if number == 1 else 's'}".replace(",", "\N{NARROW NO-BREAK SPACE}")
 
 

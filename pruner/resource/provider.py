@@ -34,12 +34,13 @@ from pruner.cluster.connection import connect
 from pruner.errors import Problem, PrunerError, SettingsError
 from pruner.plan import PrunePlan
 from pruner.planning import make_plan
+from pruner.report.file import write_whole
 from pruner.report.jsonl import encode_report, encode_result
 from pruner.report.model import Outcome
 from pruner.report.wording import outcome_line
 from pruner.resource import engine
 from pruner.resource.rendering import LISTED, in_words, rendered
-from pruner.resource.store import forget_plan, keep_plan, kept_plan, write_whole
+from pruner.resource.store import forget_plan, keep_plan, kept_plan
 from pruner.resource.turns import turn
 from pruner.settings import BY_NAME, SECRETS, Settings, read
 
@@ -96,27 +97,30 @@ class PrunedImagesProvider(ResourceProvider):
         """Forget: nothing in the cluster is deleted, and nothing that was pruned can come back."""
 
     def _apply(self, id_: str | None, props: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-        """Carry out the plan that the inputs name; id and outputs. Fails with the outputs kept where some of it failed."""
+        """Carry out the plan that the inputs name; id and outputs.
+
+        Fails with the outputs kept where some of it failed, or its result could not be reported.
+        """
         given = _settings_in(props)
         fingerprint = (props.get("plan") or {}).get("fingerprint")
-        plan = None
+        plan, result = None, Result()
         try:
             settings = _read(given)
-            if fingerprint is None:
-                result = Result()
-            else:
+            if fingerprint is not None:
                 plan = kept_plan(fingerprint)
                 result = _carry_out(settings, plan)
-                _report(settings, plan, result)
-                forget_plan(fingerprint)
         except (PrunerError, OSError) as error:
             engine.fail(str(error))
+        wrong = [_table(result)] if result.failures else []
+        if plan is not None:
+            forget_plan(plan.fingerprint)
+            wrong += _report(settings, plan, result)
         outputs = {**given, "plan": {}, **_outputs(result)}
         identity = id_ or (plan.cluster if plan is not None else "pruned")
-        if result.failures:
+        if wrong:
             # The engine calls the provider by what the state says it is.
             kept = {**outputs, "__provider": props["__provider"]}
-            engine.fail(_table(result), resource_id=identity, outputs=kept)
+            engine.fail("\n".join(wrong), resource_id=identity, outputs=kept)
         return identity, outputs
 
 
@@ -188,10 +192,18 @@ def _carry_out(settings: Settings, plan: PrunePlan) -> Result:
     return result
 
 
-def _report(settings: Settings, plan: PrunePlan, result: Result) -> None:
-    if settings.report:
-        path = Path(settings.report)
+def _report(settings: Settings, plan: PrunePlan, result: Result) -> list[str]:
+    """Write the report, where one is asked for; what is wrong with that. By now things are deleted, so nothing is raised."""
+    if not settings.report:
+        return []
+    path = Path(settings.report)
+    try:
         write_whole(path, encode_result(plan, result, path))
+    except PrunerError as error:
+        return [
+            f"the run has ended, and its result is in the outputs of this resource; its report is not there: {error}"
+        ]
+    return []
 
 
 def _as_builtins(result: Result) -> dict[str, Any]:

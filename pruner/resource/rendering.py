@@ -11,6 +11,7 @@ from typing import Any, Final
 from rich.filesize import decimal
 
 from pruner.plan import PrunedBlob, PrunedImage, PrunedRevision, PrunePlan, StreamChange
+from pruner.report.wording import count
 
 LISTED: Final = 2000
 """Entries, of all kinds together, up to which a plan is listed in full."""
@@ -40,18 +41,14 @@ def in_words(plan: PrunePlan) -> str:
     """One line: how much of what goes."""
     summary = plan.summary
     parts = [
-        _count(summary.revisions, "revision") + " of " + _count(summary.image_streams, "image stream"),
-        _count(summary.images, "image"),
-        _count(summary.blobs, "blob"),
+        count(summary.revisions, "revision") + " of " + count(summary.image_streams, "image stream"),
+        count(summary.images, "image"),
+        count(summary.blobs, "blob"),
     ]
     size = f"{decimal(summary.bytes)} ({summary.bytes} bytes)"
     if summary.unmeasured:
-        size += f", and {_count(summary.unmeasured, 'blob')} of unknown size"
+        size += f", and {count(summary.unmeasured, 'blob')} of unknown size"
     return ", ".join(parts) + f": {size}"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _listed(plan: PrunePlan) -> dict[str, Any]:
@@ -65,7 +62,7 @@ def _listed(plan: PrunePlan) -> dict[str, Any]:
         "images": {image.name: _image(image, blobs) for image in plan.images},
         "blobs": {blob.digest: f"{blob.kind}, {_size(blob.size)}" for blob in plan.blobs},
         "links": {
-            change.stream: f"{_count(len(change.layer_links), 'layer link')}, {_count(len(change.manifest_links), 'manifest link')}"
+            change.stream: f"{count(len(change.layer_links), 'layer link')}, {count(len(change.manifest_links), 'manifest link')}"
             for change in plan.streams
             if change.layer_links or change.manifest_links
         },
@@ -84,10 +81,10 @@ def _image(image: PrunedImage, blobs: dict[str, PrunedBlob]) -> str:
     if repository:
         parts.append(f"from {repository}")
     if image.members:
-        parts.append(f"a list of {_count(image.members, 'manifest')}")
-    parts += [_count(len(image.blobs), "blob"), _size(size)]
+        parts.append(f"a list of {count(image.members, 'manifest')}")
+    parts += [count(len(image.blobs), "blob"), _size(size)]
     if image.shared:
-        parts.append(f"shares {_count(image.shared, 'blob')} that {'stays' if image.shared == 1 else 'stay'}")
+        parts.append(f"shares {count(image.shared, 'blob')} that {'stays' if image.shared == 1 else 'stay'}")
     return f"{', '.join(parts)}: {image.reason}"
 
 
@@ -102,10 +99,10 @@ def _summed(plan: PrunePlan) -> dict[str, str]:
     if len(streams) > LISTED:
         rest = streams[LISTED:]
         revisions = sum(len(change.revisions) for change in rest)
-        summed["(others)"] = f"{_count(len(rest), 'image stream')}, {_count(revisions, 'revision')}"
+        summed["(others)"] = f"{count(len(rest), 'image stream')}, {count(revisions, 'revision')}"
     return summed
 
 
 def _sums(change: StreamChange) -> str:
     links = len(change.layer_links) + len(change.manifest_links)
-    return f"{_count(len(change.revisions), 'revision')}, {_count(links, 'link')}"
+    return f"{count(len(change.revisions), 'revision')}, {count(links, 'link')}"

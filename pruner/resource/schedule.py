@@ -9,6 +9,7 @@ component suspends it and says so.
 from __future__ import annotations
 
 import difflib
+import hashlib
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -46,6 +47,8 @@ RESOURCES: Final[Json] = {"requests": {"cpu": "100m", "memory": "512Mi"}, "limit
 """Of the container: the CLI, its language host and the provider."""
 SUSPENDED_BEFORE: Final = "pruner/suspended-before"
 """Annotation of the ImagePruner: whether somebody else had suspended it when it was taken over."""
+FILES: Final = "pruner/files"
+"""Annotation of the pods of a Job that is not scheduled: the digest of what they read. A Job with another pod template is another Job."""
 IMAGE_PRUNER: Final = ("imageregistry.operator.openshift.io/v1", "ImagePruner", "cluster")
 """OpenShift's own: https://docs.openshift.com/container-platform/latest/applications/pruning-objects.html"""
 
@@ -132,7 +135,10 @@ def schedule_objects(asked: Schedule) -> list[Json]:
 def fleet_job_objects(
     asked: Schedule, fleet: Any, shards: int, parallelism: int, *, scheduled: bool, wave: str | None = None
 ) -> list[Json]:
-    """Every object of an IndexedFleetJob: `shards` workers, of which each takes its share of the fleet by its index."""
+    """Every object of an IndexedFleetJob: `shards` workers, of which each takes its share of the fleet by its index.
+
+    Jobs of a CronJob read the files as they are by then. A single Job has run, and is made anew where they change.
+    """
     _check(asked)
     if shards < 1 or not 1 <= parallelism <= shards:
         raise SettingsError(
@@ -141,14 +147,14 @@ def fleet_job_objects(
     command = [*_UP, "--shards", str(shards), *(["--wave", wave] if wave else [])]
     # Its clusters are others, each with its own credentials in fleet.yaml: it needs no token of this one.
     job = _job(asked, command, {"completions": shards, "parallelism": parallelism, **_BY_INDEX}, token=False)
-    whole = {"apiVersion": "batch/v1", "kind": "Job", "metadata": _meta(asked), "spec": job}
+    files = _config_map(asked, fleet)
     return [
         *_namespace(asked),
         *_account(asked),
-        _config_map(asked, fleet),
+        files,
         _secret(asked),
         *_network_policy(asked),
-        _cron_job(asked, job) if scheduled else whole,
+        _cron_job(asked, job) if scheduled else _single_job(asked, job, files["data"]),
     ]
 
 
@@ -303,6 +309,19 @@ def _cron_job(asked: Schedule, job: Json) -> Json:
 def _job(asked: Schedule, command: Sequence[str], more: Json, *, token: bool) -> Json:
     pod = {"metadata": {"labels": _labels(asked)}, "spec": _pod(asked, command, token=token)}
     return {"activeDeadlineSeconds": asked.deadline, **more, "template": pod}
+
+
+def _single_job(asked: Schedule, job: Json, files: Json) -> Json:
+    """A Job with the digest of its files, which is an output where one of their contents is."""
+    plain = all(isinstance(content, str) for content in files.values())
+    job["template"]["metadata"]["annotations"] = {
+        FILES: _digest_of(files) if plain else pulumi.Output.from_input(files).apply(_digest_of)
+    }
+    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": _meta(asked), "spec": job}
+
+
+def _digest_of(files: Json) -> str:
+    return f"sha256:{hashlib.sha256(msgspec.json.encode(files)).hexdigest()}"
 
 
 def _pod(asked: Schedule, command: Sequence[str], *, token: bool) -> Json:
@@ -502,7 +521,8 @@ class IndexedFleetJob(pulumi.ComponentResource):
 
     Given:
         image: the container image.
-        fleet: the content of fleet.yaml. Its secrets are `{env: NAME}` with NAME in `environment`.
+        fleet: the content of fleet.yaml. Its secrets are `{env: NAME}` with NAME in `environment`. When it changes, or `policies` do, the
+            Job is made anew, and prunes again.
         shards: workers; parallelism: of these at once.
         wave: prune this wave of the fleet only. Workers do not know of each other: a fleet with waves takes a Job for each, in their order
             by `depends_on`, and without a wave its workers refuse to begin.
@@ -566,7 +586,8 @@ def _make(
 ) -> list[pulumi.Resource]:
     """A resource for each object; those that come later depend on the namespace and the account, where these are made.
 
-    With `known_later` everything but metadata is taken from there.
+    What runs, the last one, depends on all others: it begins with the files and the rights that they have by then. With `known_later`
+    everything but metadata is taken from there.
     """
     made: list[pulumi.Resource] = []
     for position, each in enumerate(objects):
@@ -575,7 +596,8 @@ def _make(
             for key, value in each.items()
             if key not in ("apiVersion", "kind")
         }
-        opts = pulumi.ResourceOptions(parent=component, depends_on=made[:2])
+        runs = position == len(objects) - 1
+        opts = pulumi.ResourceOptions(parent=component, depends_on=[*made] if runs else made[:2])
         made.append(_KINDS[each["kind"]](f"{name}-{_dashed(each['kind'])}", opts=opts, **arguments))
     return made
 

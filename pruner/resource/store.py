@@ -6,17 +6,17 @@ goes when it has been carried out, by every resource that was to carry it out; w
 
 from __future__ import annotations
 
+import contextlib
 import os
-import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
 from pruner.analysis import Analysis
 from pruner.errors import PrunerError, UnsafePlanError
 from pruner.plan import PrunePlan, decode
+from pruner.report.file import write_whole
 from pruner.report.jsonl import encode_report
 
 _KEPT: Final = 7 * 24 * 3600
@@ -27,9 +27,12 @@ _waiting: Final[Counter[str]] = Counter()
 
 
 def folder() -> Path:
-    """`$XDG_CACHE_HOME/pruner/plans`, made when it is missing, for its owner only."""
+    """`$XDG_CACHE_HOME/pruner/plans`, made when it is missing, for its owner only. Raises PrunerError where it cannot be made."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pruner" / "plans"
-    cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise PrunerError(f"{cache}: cannot be made: {error.strerror}") from None
     return cache
 
 
@@ -45,9 +48,9 @@ def keep_plan(analysis: Analysis) -> Path:
     try:
         path = _path(analysis.plan.fingerprint)
         write_whole(path, encode_report(analysis))
-    except OSError as error:
+    except PrunerError as error:
         raise PrunerError(
-            f"the plan cannot be kept for up: {error.filename}: {error.strerror}; let XDG_CACHE_HOME name a folder that can be written"
+            f"the plan cannot be kept for up: {error}; let XDG_CACHE_HOME name a folder that can be written"
         ) from None
     _waiting[analysis.plan.fingerprint] += 1
     long_ago = time.time() - _KEPT
@@ -73,20 +76,11 @@ def kept_plan(fingerprint: str) -> PrunePlan:
 
 
 def forget_plan(fingerprint: str) -> None:
-    """Remove the plan, unless another resource of this program is still to carry it out."""
+    """Remove the plan, unless another resource of this program is still to carry it out.
+
+    What cannot be removed goes after a week, as what previews leave behind does.
+    """
     _waiting[fingerprint] -= 1
     if _waiting[fingerprint] <= 0:
-        _path(fingerprint).unlink(missing_ok=True)
-
-
-def write_whole(path: Path, lines: Iterable[bytes]) -> None:
-    """Write a file that is either whole or not there. Raises OSError."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-        try:
-            file.writelines(lines)
-            file.flush()
-            Path(file.name).replace(path)
-        except BaseException:
-            Path(file.name).unlink(missing_ok=True)
-            raise
+        with contextlib.suppress(PrunerError, OSError):
+            _path(fingerprint).unlink(missing_ok=True)

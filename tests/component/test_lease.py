@@ -26,8 +26,8 @@ LEASE = f"{LEASES}/pruner"
 
 
 @asynccontextmanager
-async def api_of(sandbox: RunningSandbox) -> AsyncIterator[Api]:
-    async with Api(connect(settings_for(sandbox))) as api:
+async def api_of(sandbox: RunningSandbox, user: str = "admin") -> AsyncIterator[Api]:
+    async with Api(connect(settings_for(sandbox, user))) as api:
         yield api
 
 
@@ -53,6 +53,42 @@ def test_a_lost_answer_to_the_taking_is_not_another_run(empty_sandbox: RunningSa
 
     assert asyncio.run(take())
     assert empty_sandbox.get(LEASE)["spec"]["holderIdentity"] == ""
+
+
+def test_who_may_not_renew_a_lease_does_not_hold_it_and_is_told_at_once(empty_sandbox: RunningSandbox) -> None:
+    near = {"verbs": ["get", "create"], "resources": ["leases", "namespaces"]}
+    empty_sandbox.put_user("creator", [near])
+    said: list[str] = []
+
+    async def both() -> None:
+        async with api_of(empty_sandbox, "creator") as api, RunLease(api, said.append, refuse) as lease:
+            assert not lease.held
+            async with api_of(empty_sandbox) as another, RunLease(another, refuse, refuse) as its:
+                assert its.held
+
+    asyncio.run(both())
+    assert len(said) == 1
+    assert said[0].startswith("runs against this cluster are not kept apart: ")
+    assert "grant verb 'update' on resource 'leases' of API group 'coordination.k8s.io'" in said[0]
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT"])
+def test_of_two_runs_that_begin_at_once_one_has_the_lease(empty_sandbox: RunningSandbox, method: str) -> None:
+    async def take() -> None:
+        async with api_of(empty_sandbox) as api, RunLease(api, refuse, refuse):
+            pass
+
+    async def both() -> None:
+        slower = asyncio.create_task(take())
+        await asyncio.to_thread(empty_sandbox.has_fired, rule)
+        async with api_of(empty_sandbox) as api, RunLease(api, refuse, refuse) as lease:
+            empty_sandbox.remove_fault(rule)
+            with pytest.raises(UnsafePlanError, match="another run against this cluster"):
+                await slower
+            assert empty_sandbox.get(LEASE)["spec"]["holderIdentity"] == lease.holder
+
+    rule = empty_sandbox.add_fault({"hold": True}, method=method, path="/leases", last=1)
+    asyncio.run(both())
 
 
 def test_a_lost_answer_to_the_release_is_no_failure(empty_sandbox: RunningSandbox) -> None:
@@ -108,12 +144,15 @@ def test_what_is_about_to_be_unlinked_is_written_before_and_found_by_the_next_ru
     async def both() -> None:
         async with api_of(empty_sandbox) as api:
             async with RunLease(api, refuse, refuse) as lease:
+                empty_sandbox.forget_requests()
                 await asyncio.gather(
                     *(
                         lease.about_to_unlink(f"a/{number}", ["sha256:1", "sha256:2"], ["sha256:1"])
                         for number in range(9)
                     )
                 )
+                # Notes that come at once are written at once.
+                assert len(empty_sandbox.requests(method="PUT")) <= 2
                 noted = await find_unlinked(api)
                 assert noted == {f"a/{number}": frozenset({"sha256:1"}) for number in range(9)}
                 for number in range(8):
@@ -121,8 +160,6 @@ def test_what_is_about_to_be_unlinked_is_written_before_and_found_by_the_next_ru
             async with RunLease(api, refuse, refuse) as lease:
                 assert lease.unlinked == {"a/8": {"sha256:1"}}
                 lease.unlinked_all("a/8")
-        # Notes that come at once are written at once.
-        assert len([entry for entry in empty_sandbox.requests(method="PUT") if entry["path"] == LEASE]) <= 5
 
     asyncio.run(both())
     assert ANNOTATION not in (empty_sandbox.get(LEASE)["metadata"].get("annotations") or {})

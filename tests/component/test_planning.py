@@ -19,7 +19,7 @@ from sandbox.builder import noise
 from tests.conftest import StartSandbox
 from tests.integration.authorities import Authority
 from tests.pruning import applied, plan, planned, settings_for
-from tests.servers import RunningSandbox
+from tests.servers import IMAGE_API, RunningSandbox
 
 
 def lists_in(sandbox: RunningSandbox) -> list[str]:
@@ -113,6 +113,20 @@ def test_a_server_that_is_busy_for_a_moment_does_not_end_the_run(sandbox: Runnin
 def test_ages_are_measured_by_the_api_servers_clock_R2(sandbox: RunningSandbox) -> None:
     sandbox.advance_clock(3600 * 24 * 365)
     assert plan(settings_for(sandbox)).as_of > datetime.now(UTC) + timedelta(days=360)
+
+
+def test_a_manifest_is_measured_where_its_image_was_pushed_to_whatever_else_its_reference_says(
+    empty_sandbox: RunningSandbox,
+) -> None:
+    async def push() -> str:
+        async with empty_sandbox.builder() as builder:
+            return await builder.push("shop/web", layers=[b"layer"], age_days=9)
+
+    path = f"{IMAGE_API}/images/{asyncio.run(push())}"
+    tagged = {**empty_sandbox.get(path), "dockerImageReference": f"{empty_sandbox.registry_host}/shop/web:latest"}
+    assert empty_sandbox.call("PUT", path, tagged).status == 200
+    found = plan(settings_for(empty_sandbox, registry_url=empty_sandbox.registry_url, allow_empty_cluster=True))
+    assert next(blob for blob in found.blobs if blob.kind == "manifest").size
 
 
 def test_an_as_of_in_the_future_is_refused(sandbox: RunningSandbox) -> None:

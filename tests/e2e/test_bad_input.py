@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from tests.pulumi_project import Project
@@ -86,6 +90,35 @@ def test_a_failing_api_server_keeps_what_was_done_in_the_state(demo: Project, sa
     sandbox.clear_faults()
     demo.succeed("up", "--yes", "--skip-preview")
     assert demo.outputs()["failures"] == []
+
+
+def test_a_report_that_cannot_be_written_after_an_up_leaves_its_result_in_the_state(
+    demo: Project, sandbox: RunningSandbox
+) -> None:
+    folder = demo.folder / "reports"
+    demo.configure(report=str(folder / "report.jsonl"))
+    deletion = sandbox.add_fault({"hold": True}, method="DELETE", path="/images/", last=1)
+
+    def put_in_the_way() -> None:
+        if sandbox.has_fired(deletion):
+            shutil.rmtree(folder)
+            folder.write_text("in the way", encoding="utf-8")
+        sandbox.clear_faults()
+
+    with ThreadPoolExecutor(1) as beside:
+        placed = beside.submit(put_in_the_way)
+        output = demo.fail("up", "--yes", "--skip-preview")
+    placed.result()
+    assert re.search(
+        r"its report is not there: .*/reports/report.jsonl: cannot be written: (File exists|Not a dir)", output
+    )
+    outputs = demo.outputs()
+    assert len(outputs["deleted_images"]) == outputs["summary"]["images"] == 17
+    assert outputs["failures"] == []
+    folder.unlink()
+    assert "2 unchanged" in demo.succeed("preview", "--expect-no-changes")
+    demo.succeed("up", "--yes", "--skip-preview")
+    assert demo.outputs()["summary"] == outputs["summary"]
 
 
 def test_a_pull_spec_that_does_not_parse_is_an_error_and_with_ignore_invalid_refs_a_warning(

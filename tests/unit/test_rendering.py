@@ -6,6 +6,8 @@ import pytest
 
 from pruner.cluster.objects import Registry
 from pruner.plan import PrunedImage, PrunedRevision, PrunePlan, StreamChange, prune
+from pruner.report import Report
+from pruner.report.wording import headline
 from pruner.resource.rendering import LISTED, rendered
 from tests.unit.builders import L1, NOW, A, analysed, digest, image, image_stream
 
@@ -59,6 +61,12 @@ def test_a_large_plan_is_shown_in_sums_the_largest_first() -> None:
     assert len(shown["image_streams"]) == 1500
     assert next(iter(shown["image_streams"].items())) == ("shop/app00000", "2 revisions, 0 links")
     assert shown["counts"]["revisions"] == 1501
+
+
+def test_large_numbers_are_written_as_in_reports() -> None:
+    of_images = "1\N{NARROW NO-BREAK SPACE}500 images"
+    assert of_images in rendered(plan_of(1500))["summary"]
+    assert of_images in headline(Report.made_of(plan_of(1500)))
 
 
 @pytest.mark.parametrize("streams", [LISTED + 1, LISTED + 500])

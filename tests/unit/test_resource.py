@@ -97,7 +97,9 @@ def test_a_cache_that_cannot_be_written_is_named_with_the_way_out(
 ) -> None:
     (tmp_path / "cache").write_text("a file", encoding="utf-8")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    with pytest.raises(PrunerError, match=r"cache/pruner/plans: Not a directory; let XDG_CACHE_HOME name a folder"):
+    with pytest.raises(
+        PrunerError, match=r"cache/pruner/plans: cannot be made: Not a directory; let XDG_CACHE_HOME name a folder"
+    ):
         keep_plan(made())
 
 

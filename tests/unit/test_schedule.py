@@ -49,6 +49,19 @@ class Recording(mocks.Mocks):
         return {}, None
 
 
+class Dependencies(mocks.MockMonitor):
+    """Keeps what each kind depends on, by kind."""
+
+    def __init__(self, recording: Recording) -> None:
+        super().__init__(recording)
+        self.of: dict[str, set[str]] = {}
+
+    def RegisterResource(self, request: Any) -> Any:
+        depends = {urn.split("::")[-2].rpartition(":")[2] for urn in request.dependencies}
+        self.of[request.type.rpartition(":")[2]] = depends
+        return super().RegisterResource(request)  # type: ignore[no-untyped-call]
+
+
 @pytest.fixture
 def recording(event_loops: None) -> Recording:
     found = Recording()
@@ -321,6 +334,41 @@ def test_fleet_job_of_a_wave_prunes_that_wave(recording: Recording) -> None:
     registered(lambda: IndexedFleetJob("fleet", IMAGE, "clusters: []", shards=2, wave="canary"))
     arguments = recording.made["Job"]["spec"]["template"]["spec"]["containers"][0]["args"]
     assert arguments[arguments.index("--wave") + 1] == "canary"
+
+
+def job_template(recording: Recording, fleet: Any, policies: Any = None) -> Any:
+    registered(lambda: IndexedFleetJob("fleet", IMAGE, fleet, shards=2, policies=policies))
+    return recording.made["Job"]["spec"]["template"]
+
+
+@pytest.mark.parametrize(
+    ("fleet", "policies"), [("clusters: [b]", {}), ("clusters: [a]", {"max-images": {"limit": 5}})]
+)
+def test_fleet_job_is_another_one_when_its_files_change(recording: Recording, fleet: str, policies: Any) -> None:
+    """Kubernetes takes no other pod template for a Job that is there, so pulumi-kubernetes replaces it."""
+    assert job_template(recording, fleet, policies) != job_template(recording, "clusters: [a]", {})
+
+
+def test_fleet_job_stays_while_its_files_do(recording: Recording) -> None:
+    given = pulumi.Output.from_input("clusters: []")
+    assert job_template(recording, given) == job_template(recording, "clusters: []")
+
+
+def test_jobs_of_a_schedule_need_no_other_template_to_read_other_files() -> None:
+    one, other = (
+        fleet_job_objects(Schedule(image=IMAGE), fleet, 2, 2, scheduled=True) for fleet in ("clusters: []", "{}")
+    )
+    assert one[-1] == other[-1]
+
+
+@pytest.mark.parametrize("create_namespace", [True, False])
+def test_fleet_job_begins_when_all_that_it_reads_is_there(event_loops: None, create_namespace: bool) -> None:
+    found = Recording()
+    monitor = Dependencies(found)
+    pulumi.runtime.set_mocks(found, preview=False, monitor=monitor)
+    registered(lambda: IndexedFleetJob("fleet", IMAGE, "{}", shards=2, create_namespace=create_namespace))
+    assert {"ServiceAccount", "ConfigMap", "Secret"} <= monitor.of["Job"]
+    assert "Secret" not in monitor.of["ConfigMap"]
 
 
 def test_worker_is_tried_again_unless_its_file_is_wrong_or_its_node_was_drained() -> None:
