@@ -16,10 +16,7 @@ import msgspec
 from docker_image.digest import InvalidDigest
 from docker_image.reference import InvalidReference, Reference
 
-_CACHED = 2048
-"""Pull specs that are remembered. Equal ones stand close together: objects are listed by namespace."""
-
-_CACHED_NAMES = 16384
+_CACHED = 16384
 """Names that are remembered, which every kind's objects go through again: some 6 MB at most."""
 
 _HEXADECIMAL = {"sha256": 64, "sha384": 96, "sha512": 128, "blake3": 64}
@@ -70,9 +67,8 @@ def is_registered_digest(text: str) -> bool:
     return text.partition(":")[0] in _HEXADECIMAL and is_digest(text)
 
 
-@lru_cache(maxsize=_CACHED)
 def parse_pull_spec(text: str) -> PullSpec:
-    """Parse; equal texts give the same value. Raises InvalidPullSpecError."""
+    """Parse. Raises InvalidPullSpecError."""
     named, at, digest = text.partition("@")
     if at and not is_digest(digest):
         raise InvalidPullSpecError(f"{digest!r} is not a digest")
@@ -97,7 +93,7 @@ def _parse_tagged(named: str) -> tuple[str, str, str | None]:
     return _parse_name(named)
 
 
-@lru_cache(maxsize=_CACHED_NAMES)
+@lru_cache(maxsize=_CACHED)
 def _parse_name(named: str) -> tuple[str, str, str | None]:
     """Host, path and tag of a pull spec without a digest."""
     try:

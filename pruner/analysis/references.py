@@ -68,14 +68,16 @@ def references_of(referrer: Referrer, *, extended: bool) -> list[Reference]:
     annotations = workload.metadata.annotations
     if annotations is not None and annotations.triggers:
         _add_annotation(found, annotations.triggers, namespace)
-    found.extend([Reference("pull spec", text, namespace, path) for path, text in referrer.extra])
+    found += [Reference("pull spec", text, namespace, path) for path, text in referrer.extra]
     return found
 
 
 def _add_spec(found: list[Reference], spec: WorkloadSpec, namespace: str, *, extended: bool) -> None:
     """Of a pod's, a controller's or a build's spec, and of the templates in it."""
-    _add_containers(found, spec.init_containers, "initContainer", namespace)
-    _add_containers(found, spec.containers, "container", namespace)
+    if spec.init_containers:
+        _add_containers(found, spec.init_containers, "initContainer", namespace)
+    if spec.containers:
+        _add_containers(found, spec.containers, "container", namespace)
     if spec.strategy is not None:
         for source, place in (
             (spec.strategy.source_strategy, "spec.strategy.sourceStrategy.from"),
@@ -92,12 +94,14 @@ def _add_spec(found: list[Reference], spec: WorkloadSpec, namespace: str, *, ext
 
 
 def _add_extended_spec(found: list[Reference], spec: WorkloadSpec, namespace: str) -> None:
-    _add_containers(found, spec.ephemeral_containers, "ephemeralContainer", namespace)
-    found.extend(
-        Reference("pull spec", volume.image.reference, namespace, "volume", volume.name)
-        for volume in spec.volumes or ()
-        if volume.image is not None and volume.image.reference
-    )
+    if spec.ephemeral_containers:
+        _add_containers(found, spec.ephemeral_containers, "ephemeralContainer", namespace)
+    if spec.volumes:
+        found += [
+            Reference("pull spec", volume.image.reference, namespace, "volume", volume.name)
+            for volume in spec.volumes
+            if volume.image is not None and volume.image.reference
+        ]
     for image in (spec.source.images if spec.source else None) or ():
         _add_from(found, image.from_, namespace, "spec.source.images")
     for trigger in spec.triggers or ():
@@ -106,14 +110,13 @@ def _add_extended_spec(found: list[Reference], spec: WorkloadSpec, namespace: st
                 _add_from(found, change.from_, namespace, "spec.triggers")
 
 
-def _add_containers(found: list[Reference], containers: list[Container] | None, place: str, namespace: str) -> None:
-    if containers:
-        # A blank image stands for one that a trigger is still to fill in (R4).
-        found += [
-            Reference("pull spec", container.image, namespace, place, container.name)
-            for container in containers
-            if container.image and container.image.strip()
-        ]
+def _add_containers(found: list[Reference], containers: list[Container], place: str, namespace: str) -> None:
+    # A blank image stands for one that a trigger is still to fill in (R4).
+    found += [
+        Reference("pull spec", container.image, namespace, place, container.name)
+        for container in containers
+        if container.image and container.image.strip()
+    ]
 
 
 def _add_from(

@@ -9,14 +9,19 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
+from functools import lru_cache
+from typing import Final
 
 import msgspec
 
-from pruner.analysis.pullspec import InvalidPullSpecError, PullSpec, is_digest, is_registered_digest, parse_pull_spec
+from pruner.analysis.pullspec import InvalidPullSpecError, is_digest, is_registered_digest, parse_pull_spec
 from pruner.analysis.references import Reference, references_of, references_of_stream, resolves_names
 from pruner.cluster.objects import BEGINNING, ImageStream, Referrer, Snapshot, moment
 from pruner.errors import InvalidReferencesError
 from pruner.settings import DEFAULT_KEEP_YOUNGER_THAN, Rules
+
+_CACHED: Final = 2048
+"""Pull specs and image IDs whose meaning is remembered. Equal ones stand close together: objects are listed by namespace."""
 
 Users = tuple[str, ...]
 """Names of objects, `Kind namespace/name`, sorted."""
@@ -119,11 +124,12 @@ class _Collector:
 
     def _add_one(self, user: str, reference: Reference, referrer: Referrer | None) -> None:
         match reference.form:
-            case "pull spec" | "DockerImage" if is_registered_digest(reference.text):
-                # An image ID instead of a name, which container runtimes take as well: it reads as a pull spec `sha256` with a tag.
-                self._add_digest(user, None, reference.text)
             case "pull spec" | "DockerImage":
-                self._add_pull_spec(user, parse_pull_spec(reference.text), reference.namespace, referrer)
+                self._add_target(user, _target(reference.text), reference.namespace, referrer)
+            case "image id":
+                target = _target_of_image_id(reference.text)
+                if target.digest:
+                    self._add_digest(user, target.stream, target.digest)
             case "ImageStreamTag":
                 name, colon, tag = reference.text.partition(":")
                 if not name or not colon or not tag or ":" in tag or "/" in reference.text or "@" in reference.text:
@@ -134,21 +140,19 @@ class _Collector:
                 if not name or "/" in name or ":" in name or not is_digest(digest):
                     raise InvalidPullSpecError("an ImageStreamImage is written name@digest")
                 self._add_digest(user, f"{reference.namespace}/{name}", digest)
-            case "image id":
-                self._add_image_id(user, reference.text)
             case "unknown":
                 raise InvalidPullSpecError("neither DockerImage nor ImageStreamTag nor ImageStreamImage")
 
-    def _add_pull_spec(self, user: str, spec: PullSpec, namespace: str, referrer: Referrer | None) -> None:
-        stream = spec.stream
-        if stream is None and self.extended and spec.bare:
-            own = f"{namespace}/{spec.bare}"
+    def _add_target(self, user: str, target: _Target, namespace: str, referrer: Referrer | None) -> None:
+        stream = target.stream
+        if stream is None and target.bare and self.extended:
+            own = f"{namespace}/{target.bare}"
             if own in self.local_streams or (referrer is not None and resolves_names(referrer)):
                 stream = own
-        if spec.digest:
-            self._add_digest(user, stream, spec.digest)
+        if target.digest:
+            self._add_digest(user, stream, target.digest)
         elif stream is not None:
-            self.tags[stream, spec.tag or "latest"].append(user)
+            self.tags[stream, target.tag or "latest"].append(user)
 
     def _add_digest(self, user: str, stream: str | None, digest: str) -> None:
         if stream is not None:
@@ -156,16 +160,35 @@ class _Collector:
         if self.extended:
             self.anywhere[digest].append(user)
 
-    def _add_image_id(self, user: str, text: str) -> None:
-        """R11: `[scheme://]pull spec`, a digest alone, or 64 digits that are a sha256."""
-        image_id = text.rpartition("://")[2]
-        digest = image_id if ":" in image_id else f"sha256:{image_id}"
-        if is_digest(digest):
-            self._add_digest(user, None, digest)
-            return
-        spec = parse_pull_spec(image_id)
-        if spec.digest:
-            self._add_digest(user, spec.stream, spec.digest)
+
+class _Target(msgspec.Struct, frozen=True):
+    """What a pull spec or an image ID refers to: an image stream's tag or digest, a bare name, or a digest in whatever repository."""
+
+    stream: str | None
+    bare: str | None
+    tag: str | None
+    digest: str | None
+
+
+@lru_cache(maxsize=_CACHED)
+def _target(text: str) -> _Target:
+    """Of a pull spec. Raises InvalidPullSpecError."""
+    if is_registered_digest(text):
+        # An image ID instead of a name, which container runtimes take as well: it reads as a pull spec `sha256` with a tag.
+        return _Target(None, None, None, text)
+    spec = parse_pull_spec(text)
+    return _Target(spec.stream, spec.bare, spec.tag, spec.digest)
+
+
+@lru_cache(maxsize=_CACHED)
+def _target_of_image_id(text: str) -> _Target:
+    """R11: `[scheme://]pull spec`, a digest alone, or 64 digits that are a sha256. Raises InvalidPullSpecError."""
+    image_id = text.rpartition("://")[2]
+    digest = image_id if ":" in image_id else f"sha256:{image_id}"
+    if is_digest(digest):
+        return _Target(None, None, None, digest)
+    spec = parse_pull_spec(image_id)
+    return _Target(spec.stream, spec.bare, spec.tag, spec.digest)
 
 
 def counts(pod: Referrer, limit: datetime) -> bool:

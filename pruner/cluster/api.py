@@ -196,8 +196,8 @@ class Api:
                 coming.popleft()
                 if waiting:
                     ask(waiting.pop())
-                    # Let it be sent: nothing else has its turn while a page is decoded and used.
-                    await asyncio.sleep(0)
+                # Let it be sent, and what has come be taken: nothing else has its turn while a page is decoded and used.
+                await asyncio.sleep(0)
                 try:
                     page = decoder.decode(answer.body)
                 except (msgspec.DecodeError, UnicodeDecodeError) as error:

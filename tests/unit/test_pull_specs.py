@@ -41,10 +41,6 @@ def test_only_a_name_without_host_and_namespace_is_bare_R10(text: str) -> None:
     assert parse_pull_spec(text).bare == (None if meaning.host or "/" in meaning.path else meaning.path)
 
 
-def test_equal_texts_give_the_same_value() -> None:
-    assert parse_pull_spec("host.io/shop/web:v1") is parse_pull_spec("host.io/shop/" + "web:v1")
-
-
 def test_a_refused_text_is_refused_again_R9() -> None:
     for _ in range(2):
         with pytest.raises(InvalidPullSpecError, match="invalid reference format"):
