@@ -9,8 +9,10 @@ from __future__ import annotations
 import copy
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
-from functools import cache
+from functools import cache, cached_property
 from typing import Literal
+
+import msgspec
 
 from pruner.analysis.family import Family
 from pruner.analysis.history import StreamHistory
@@ -64,6 +66,18 @@ def layers_and_configs(images: Iterable[Image]) -> set[str]:
     return blobs
 
 
+class _Needs(msgspec.Struct, frozen=True):
+    """What is known of repositories, by `namespace/name`: digests of images.
+
+    `left_behind` are those whose links an interrupted run may have left there, `told` those of them of which the images themselves tell;
+    `besides` are needed there though the stream does not name them.
+    """
+
+    left_behind: dict[str, set[str]]
+    told: dict[str, frozenset[str]]
+    besides: dict[str, set[str]]
+
+
 class Links:
     """Which links of a repository go with a change of its image stream."""
 
@@ -79,30 +93,43 @@ class Links:
     ) -> None:
         """`named` are the digests that items name which stay, in any stream."""
         self.family = family
+        self._decisions = decisions
+        self._histories = histories
+        self._named = named
+        self._usage = usage
         self._image_rules = image_rules
-        self._needed_besides: defaultdict[str, set[str]] = defaultdict(set)
-        self._left_behind: defaultdict[str, set[str]] = defaultdict(set)
+        self._unlinked = unlinked
+
+    @cached_property
+    def _needs(self) -> _Needs:
+        """Found out when it is asked for: it is an eighth of an analysis, and without a registry there are no links."""
+        left_behind: defaultdict[str, set[str]] = defaultdict(set)
+        besides: defaultdict[str, set[str]] = defaultdict(set)
         # Without their digests the references of a repository's images are one text, which is parsed once.
         repository_of = cache(pushed_to)
-        images = family.images
-        for name, decision in decisions.items():
-            if not decision.kept and images[name].managed:
-                repository = repository_of(images[name].location)
-                if repository is not None:
-                    # An interrupted run may have left links there.
-                    self._left_behind[repository].add(name)
-        self._told = {repository: frozenset(names) for repository, names in self._left_behind.items()}
-        for stream, noted in unlinked.items():
-            self._left_behind[stream].update(noted)
-        changing = self._left_behind.keys() | {history.stream.name for history in histories if history.changes}
-        reached = family.with_members(named) if family.nested else named
-        for name, decision in decisions.items() if changing else ():
+        images = self.family.images
+        staying: list[tuple[str, Image]] = []
+        for name, decision in self._decisions.items():
             image = images[name]
-            repository = repository_of(image.location) if decision.kept and image.managed else None
-            if repository in changing and (name not in reached or self._stays_unnamed(image)):
-                self._needed_besides[repository].add(name)
-        for stream, digest in usage.digests:
-            self._needed_besides[stream].add(digest)
+            repository = repository_of(image.location) if image.managed else None
+            if repository is None:
+                continue
+            if decision.kept:
+                staying.append((repository, image))
+            else:
+                # An interrupted run may have left links there.
+                left_behind[repository].add(name)
+        told = {repository: frozenset(names) for repository, names in left_behind.items()}
+        for stream, noted in self._unlinked.items():
+            left_behind[stream].update(noted)
+        changing = left_behind.keys() | {history.stream.name for history in self._histories if history.changes}
+        named = self.family.with_members(self._named) if self.family.nested else self._named
+        for repository, image in staying:
+            if repository in changing and (image.name not in named or self._stays_unnamed(image)):
+                besides[repository].add(image.name)
+        for stream, digest in self._usage.digests:
+            besides[stream].add(digest)
+        return _Needs(left_behind, told, besides)
 
     def _stays_unnamed(self, image: Image) -> bool:
         """Whether an image, or an index above it, would stay if no stream named it.
@@ -119,6 +146,7 @@ class Links:
     def with_family(self, family: Family) -> Links:
         """The same rules, with more images known."""
         links = copy.copy(self)
+        links._needs = self._needs
         links.family = family
         return links
 
@@ -131,18 +159,18 @@ class Links:
 
     def left_behind(self, stream: str) -> set[str]:
         """Images whose links an interrupted run may have left here: those that go and were pushed here, and those it has noted."""
-        return self._left_behind.get(stream, set())
+        return self._needs.left_behind.get(stream, set())
 
     def untold(self, stream: str, removed: Iterable[str]) -> set[str]:
         """Those of the digests that are `removed` of which nothing would tell that their links were left here, once no item names them."""
-        return set(removed) - self._told.get(stream, frozenset())
+        return set(removed) - self._needs.told.get(stream, frozenset())
 
     def of(self, history: StreamHistory, removed: Iterable[str] = ()) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Layer links and manifest links that go, each sorted (R25)."""
         going = self.going(history, removed)
         if not going:
             return (), ()
-        besides = self._needed_besides.get(history.stream.name, set())
+        besides = self._needs.besides.get(history.stream.name, set())
         staying = self.family.with_members(history.remaining() | besides)
         layers = self._blobs(going) - self._blobs(staying)
         return tuple(sorted(only_digests(layers))), tuple(sorted(only_digests(going - staying)))

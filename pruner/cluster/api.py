@@ -196,7 +196,8 @@ class Api:
                 coming.popleft()
                 if waiting:
                     ask(waiting.pop())
-                # Let it be sent, and what has come be taken: nothing else has its turn while a page is decoded and used.
+                # Nothing else has its turn while a page is decoded and used: let that be sent, and then what has come be taken.
+                await asyncio.sleep(0)
                 await asyncio.sleep(0)
                 try:
                     page = decoder.decode(answer.body)
@@ -476,13 +477,13 @@ _head, _whole_head = msgspec.json.Decoder(_Head), msgspec.json.Decoder(_WholeHea
 _LONGEST_HEAD = 8192
 
 
-def list_meta(body: bytes) -> ListMeta:
+def list_meta(body: bytes | bytearray) -> ListMeta:
     """The metadata of a list. Raises msgspec.DecodeError for what is no list."""
     begun = begun_list_meta(body)
     return begun if begun is not None else _whole_head.decode(body).metadata
 
 
-def begun_list_meta(body: bytes) -> ListMeta | None:
+def begun_list_meta(body: bytes | bytearray) -> ListMeta | None:
     """The metadata of a list of which this is the beginning; None where they are not in it.
 
     API servers write them before the items, where they are found without going through those.

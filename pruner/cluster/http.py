@@ -12,6 +12,7 @@ import email.utils
 import errno
 import os
 import ssl
+import zlib
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -23,9 +24,9 @@ from typing import Any, Final, Self
 from urllib.parse import urlencode, urlsplit
 
 import aiohttp
+import deflate
 import msgspec
 import tenacity
-from isal import isal_zlib
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from pruner.cluster.connection import Proxy
@@ -52,14 +53,18 @@ _PEEKED: Final = 64 * 1024
 _DENSEST: Final = 1032
 """Bytes that one byte of deflate's format can stand for at most."""
 
-CorruptGzipError: type[Exception] = isal_zlib.error  # type: ignore[assignment] # its stub has an instance here
-
+_SIZE: Final = 4
+"""Bytes at the end of what gzip has made that give the size of the text, modulo 2 to the power of 32."""
 
 Before = Callable[[], Awaitable[None]]
 """Awaited when a request has its place, right before it is sent, and before every repetition; what it raises withdraws the request."""
 
 Peek = Callable[[bytes], bool]
 """Given what has come so far of an answer's body, decompressed, while the rest is on its way: again with more, until it has seen enough."""
+
+
+class CorruptGzipError(Exception):
+    """What is no whole text compressed with gzip."""
 
 
 class WireError(Exception):
@@ -76,7 +81,7 @@ class Answer(msgspec.Struct, frozen=True):
 
     status: int
     headers: CIMultiDictProxy[str]
-    body: bytes
+    body: bytes | bytearray
 
     def json(self) -> Any:
         """The body, decoded. Raises msgspec.DecodeError."""
@@ -327,7 +332,7 @@ class Wire:
         """All of an answer."""
         return Answer(response.status, response.headers, await self._body(response, peek))
 
-    async def _body(self, response: aiohttp.ClientResponse, peek: Peek | None) -> bytes:
+    async def _body(self, response: aiohttp.ClientResponse, peek: Peek | None) -> bytes | bytearray:
         """The whole body, decompressed. Raises aiohttp.ClientPayloadError for one that cannot be."""
         encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
         compressed = encoding != "identity"
@@ -407,16 +412,24 @@ async def _read_peeking(response: aiohttp.ClientResponse, peek: Peek, *, compres
 def _begun(raw: bytes) -> bytes:
     """The beginning of what was compressed, as far as it can be told; what is damaged is found when it is whole."""
     try:
-        return isal_zlib.decompressobj(wbits=_GZIP).decompress(raw, _PEEKED)
-    except CorruptGzipError:
+        return zlib.decompressobj(wbits=_GZIP).decompress(raw, _PEEKED)
+    except zlib.error:
         return b""
 
 
-def gunzip(raw: bytes) -> bytes:
-    """Decompress. Raises CorruptGzipError for what is damaged or truncated."""
-    # Its last bytes give the size. In a buffer that need not grow it runs without a stop, and waits for no other thread meanwhile.
-    expected = min(int.from_bytes(raw[-4:], "little"), len(raw) * _DENSEST)
-    return isal_zlib.decompress(raw, wbits=_GZIP, bufsize=max(expected, 1))
+def gunzip(raw: bytes) -> bytearray:
+    """Decompress. Raises CorruptGzipError for what is damaged or truncated, or followed by what is no copy of it."""
+    size = int.from_bytes(raw[-_SIZE:], "little")
+    if size > len(raw) * _DENSEST:
+        raise CorruptGzipError("the compressed answer is damaged")
+    try:
+        # In a buffer that is large enough it runs without a stop, and waits for no other thread meanwhile.
+        text = deflate.gzip_decompress(raw, max(size, 1))
+    except deflate.DeflateError as error:
+        raise CorruptGzipError(f"the compressed answer is damaged or ends too early: {error}") from None
+    if len(text) != size:
+        raise CorruptGzipError("the compressed answer is followed by something else")
+    return text
 
 
 _jitter = tenacity.wait_random_exponential(multiplier=0.1, max=5)

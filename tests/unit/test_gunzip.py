@@ -28,3 +28,15 @@ def test_what_is_damaged_is_refused(at: int) -> None:
     damaged[at] ^= 0xFF
     with pytest.raises(CorruptGzipError):
         gunzip(bytes(damaged))
+
+
+@pytest.mark.parametrize("more", [b"\0", gzip.compress(b""), gzip.compress(b"x")])
+def test_what_is_followed_by_something_is_refused(more: bytes) -> None:
+    with pytest.raises(CorruptGzipError):
+        gunzip(WHOLE + more)
+
+
+def test_no_more_memory_is_taken_than_the_text_can_fill() -> None:
+    """The size that stands at its end is whatever the sender has written there."""
+    with pytest.raises(CorruptGzipError, match="damaged"):
+        gunzip(WHOLE[:-4] + b"\xff" * 4)
