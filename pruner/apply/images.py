@@ -89,7 +89,7 @@ class ImagePruner:
         if self.registry is None:
             return True
         wanted = [digest for digest in image.blobs if digest in self.blobs]
-        errors = [error for error in await asyncio.gather(*map(self._delete_blob, wanted)) if error is not None]
+        errors = [error for error in await asyncio.gather(*map(self._deletion, wanted)) if error is not None]
         for withdrawn in errors:
             if isinstance(withdrawn, WithdrawnError):
                 raise withdrawn
@@ -99,10 +99,11 @@ class ImagePruner:
             )
         return not errors
 
-    async def _delete_blob(self, digest: str) -> RegistryError | WithdrawnError | None:
+    def _deletion(self, digest: str) -> asyncio.Task[RegistryError | WithdrawnError | None]:
+        """The deletion of a blob: one, however many images go that have it."""
         if digest not in self._deletions:
-            self._deletions[digest] = asyncio.ensure_future(self._delete_blob_once(digest))
-        return await self._deletions[digest]
+            self._deletions[digest] = asyncio.create_task(self._delete_blob_once(digest))
+        return self._deletions[digest]
 
     async def _delete_blob_once(self, digest: str) -> RegistryError | WithdrawnError | None:
         assert self.registry is not None  # noqa: S101 - asked by the caller

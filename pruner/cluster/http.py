@@ -144,6 +144,9 @@ class Bound:
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     async def __aenter__(self) -> Self:
+        if not self._waiting and self._has_room():
+            self._under_way += 1
+            return self
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(turn)
         self._let_in()
@@ -165,9 +168,12 @@ class Bound:
         self._under_way -= 1
         self._let_in()
 
+    def _has_room(self) -> bool:
+        return self._under_way < max(1, int(self.limit))
+
     def _let_in(self) -> None:
         """Give free places to those that wait, in the order in which they came."""
-        while self._waiting and self._under_way < max(1, int(self.limit)):
+        while self._waiting and self._has_room():
             turn = self._waiting.popleft()
             if not turn.cancelled():
                 self._under_way += 1
