@@ -34,6 +34,8 @@ COMMANDS: Final = {
     "registry": ("plan", "registry"),
 }
 """Who is measured: the command of bench.measured, and what else it is told; those that are told more only unpaced."""
+TIMES: Final = 3
+"""Of so many runs the best counts."""
 MODULE_UP_TO: Final = 10_000
 MODULE_SECONDS: Final = 240
 DELETED: Final = 2000
@@ -79,7 +81,6 @@ def plans(images: int, ansible: str | None, folder: Path, *, pulumi: bool) -> Js
     """Everything that is measured against a generated cluster of this size."""
     say(f"{images} images: generating")
     found: Json = {"images": images}
-    times = 3 if images <= 10_000 else 2
     with served(images) as server:
         url = server["url"]
         found["objects"] = sum(count for count, _ in server["lists"].values())
@@ -91,7 +92,7 @@ def plans(images: int, ansible: str | None, folder: Path, *, pulumi: bool) -> Js
                 if more and mode != "raw":
                     continue
                 line = [sys.executable, "-m", "bench.measured", command, url, *more]
-                found[mode][who] = best(line, url, 1 if mode == "paced" and images > 10_000 else times)
+                found[mode][who] = best(line, url, 1 if mode == "paced" and images > 10_000 else TIMES)
                 say(f"  {mode} {who}: {found[mode][who]}")
         ask(f"{url}/bench/set?pace=0&gzip=0")
         if ansible and images <= MODULE_UP_TO:
