@@ -194,7 +194,7 @@ def pulumi_part(plans: list[Json]) -> list[str]:
                 f"{plan['memory'] / MIB:.0f}",
                 f"{pulumi['memory'] / MIB:.0f}",
                 f"{pulumi['saved_plan'] / 1000:.0f}",
-                f"{pulumi['state'] / 1000:.0f}" if "state" in pulumi else "-",
+                f"{pulumi['state'] / 1000:.0f}",
             )
         )
     return [
@@ -265,8 +265,9 @@ def preview_targets(plans: list[Json]) -> Iterator[Row]:
         yield f"preview of {deletions:,} deletions adds at most 10 s", f"{seconds:.1f} s", verdict(seconds <= 10)
         more = (preview["memory"] - plan["memory"]) / 1e6
         yield f"preview of {deletions:,} deletions adds at most 500 MB", f"{more:.0f} MB", verdict(more <= 500)
-        size = preview["saved_plan"] / 1e6
-        yield f"saved plan of {deletions:,} deletions under 5 MB", f"{size:.1f} MB", verdict(size < 5)
+        for file, name in (("saved_plan", "saved plan"), ("state", "state after up")):
+            size = preview[file] / 1e6
+            yield f"{name} of {deletions:,} deletions under 5 MB", f"{size:.1f} MB", verdict(size < 5)
 
 
 # --- plot -------------------------------------------------------------------------------------------------------------

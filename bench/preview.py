@@ -45,17 +45,16 @@ def watched(command: list[str], project: Project) -> tuple[float, int]:
     return time.perf_counter() - began, most
 
 
-def measure(folder: Path, url: str, *, up: bool) -> dict[str, Any]:
-    """Of a preview that saves its plan, and with `up` of the state after a run that deletes it all."""
+def measure(folder: Path, url: str) -> dict[str, Any]:
+    """Of a preview that saves its plan, and of the state after a run that deletes it all."""
     project = Project.make(folder / "project")
     project.configure(host=url, api_key="bench", prune_registry="false")
     pulumi = ["pulumi", "--non-interactive"]
     wall, memory = watched([*pulumi, "preview", "--save-plan", "saved.json"], project)
-    found = {"wall": wall, "memory": memory, "saved_plan": (project.folder / "saved.json").stat().st_size}
-    if up:
-        found["up"] = watched([*pulumi, "up", "--yes", "--skip-preview", "--suppress-outputs"], project)[0]
-        found["state"] = sum(path.stat().st_size for path in (project.folder / "state").rglob("test.json"))
-    return found
+    saved_plan = (project.folder / "saved.json").stat().st_size
+    up, _ = watched([*pulumi, "up", "--yes", "--skip-preview", "--suppress-outputs"], project)
+    state = sum(path.stat().st_size for path in (project.folder / "state").rglob("test.json"))
+    return {"wall": wall, "memory": memory, "saved_plan": saved_plan, "up": up, "state": state}
 
 
 if __name__ == "__main__":
@@ -63,4 +62,4 @@ if __name__ == "__main__":
     import tempfile
 
     with tempfile.TemporaryDirectory() as temporary:
-        print(json.dumps(measure(Path(temporary), sys.argv[1], up=len(sys.argv) > 2)))
+        print(json.dumps(measure(Path(temporary), sys.argv[1])))
