@@ -1,6 +1,6 @@
 """Profiles of hypothesis: the same examples in every run, more of them where HYPOTHESIS_PROFILE=thorough asks for it.
 
-And event loops for programs that run on Pulumi's mocks.
+Event loops for programs that run on Pulumi's mocks. And caches that are empty when a test begins.
 """
 
 from __future__ import annotations
@@ -12,11 +12,20 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
+from pruner.analysis import pullspec, usage
+
 _common = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large]}
 settings.register_profile("default", max_examples=120, derandomize=True, database=None, **_common)
 settings.register_profile("quick", max_examples=20, derandomize=True, database=None, **_common)
 settings.register_profile("thorough", max_examples=2000, **_common)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+@pytest.fixture(autouse=True)
+def nothing_parsed_before() -> None:
+    """What one test has had parsed must not hide a defect from the next one."""
+    for remembered in (usage._target, usage._target_of_image_id, pullspec._parse_name):
+        remembered.cache_clear()
 
 
 @pytest.fixture

@@ -70,7 +70,9 @@ def test_an_image_names_the_blobs_that_go_with_it_R24() -> None:
 
 
 def test_an_index_has_no_blobs_but_its_manifest_R24() -> None:
-    assert blobs(index(A, [B, C])) == {A: "manifest"}
+    found = analysed(index(A, [B, C])).plan
+    assert {blob.digest: blob.kind for blob in found.blobs} == {A: "manifest"}
+    assert [image.members for image in found.images] == [2]
 
 
 def test_a_layer_that_stands_in_an_image_twice_is_one_blob_R24() -> None:
@@ -123,7 +125,7 @@ def test_without_prune_registry_no_blob_and_no_link_goes_R24() -> None:
     assert found.plan.blobs == ()
     assert links(found) == (set(), set())
     assert len(found.plan.images) == 1
-    assert found.plan.images[0].blobs == ()
+    assert (found.plan.images[0].blobs, found.plan.images[0].shared) == ((), 0)
 
 
 @pytest.mark.parametrize("deletes", [True, False])
@@ -227,6 +229,13 @@ def test_links_left_behind_by_an_interrupted_run_go_R28() -> None:
 def test_a_manifest_link_alone_may_be_left_behind_R28() -> None:
     found = analysed(image(A, repository="shop/web"), image_stream("shop/web"))
     assert links(found) == (set(), {A})
+
+
+def test_links_are_untold_of_that_no_image_would_tell_of_R28() -> None:
+    """That A was pushed here, A itself tells; of an image from elsewhere, and of one that is gone, nothing does."""
+    found = analysed(image(A, repository="shop/web"), image(B, repository="shop/other"), image_stream("shop/web"))
+    assert found.links.untold("shop/web", [A, B, C]) == {B, C}
+    assert found.links.untold("shop/nowhere", [A]) == {A}
 
 
 def test_links_are_looked_for_past_images_that_stay_R28() -> None:
