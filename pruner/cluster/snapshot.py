@@ -343,8 +343,8 @@ def _layers(found: list[ImageLayer] | None, sizes: dict[str, int]) -> tuple[tupl
     try:
         together = sum(measured.values())  # type: ignore[arg-type]
     except TypeError:
-        # One is not known from here; another image may have told it.
-        sizes.update((name, size) for name, size in measured.items() if size is not None)
+        # One is not known from here; it may be where the layer stands again, or from another image.
+        sizes.update((layer.name, layer.size) for layer in found or () if layer.name and layer.size is not None)
         return tuple(measured), sum(sizes.get(name, 0) for name in measured)
     sizes.update(measured)  # type: ignore[arg-type]
     return tuple(measured), together

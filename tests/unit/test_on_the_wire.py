@@ -159,6 +159,36 @@ def test_a_schema_1_image_has_its_layers_once_and_no_config_R24() -> None:
     assert {blob.digest for blob in analysed(found).plan.blobs} == {A, L1, L2}
 
 
+@pytest.mark.parametrize("said", [[None, 5], [5, None], [5, 5]])
+def test_a_layer_whose_size_is_said_once_has_it_R24(said: list[int | None]) -> None:
+    """The config takes what the layers leave of the image's size."""
+    sizes: dict[str, int] = {}
+    layers = [{"name": L1, "size": size} for size in said]
+    found = image(
+        {
+            "dockerImageManifestMediaType": OCI_MANIFEST,
+            "dockerImageMetadata": {"Id": CONFIG, "Size": 12},
+            "dockerImageLayers": [*layers, {"name": L2, "size": 4}],
+        },
+        sizes,
+    )
+    assert found.layers == (L1, L2)
+    assert sizes == {L1: 5, L2: 4, CONFIG: 3}
+
+
+def test_a_layer_that_another_image_has_measured_counts_R24() -> None:
+    sizes = {L1: 5}
+    image(
+        {
+            "dockerImageManifestMediaType": OCI_MANIFEST,
+            "dockerImageMetadata": {"Id": CONFIG, "Size": 12},
+            "dockerImageLayers": [{"name": L1}, {"name": L2, "size": 4}],
+        },
+        sizes,
+    )
+    assert sizes == {L1: 5, L2: 4, CONFIG: 3}
+
+
 def test_an_oci_index_with_an_attestation_names_its_members_R22() -> None:
     sizes: dict[str, int] = {}
     found = image(
