@@ -48,9 +48,6 @@ T = TypeVar("T")
 PAGE: int = 500
 """Objects asked for at once, as `oc` does."""
 
-AHEAD: int = 3
-"""Pages of a list that are asked for while one is decoded: on their way, being decompressed, and ready."""
-
 _GRACE = 5.0
 """Seconds after which a watch is taken to be dead that should have been ended by the server."""
 
@@ -175,16 +172,18 @@ class Api:
                 self._discovered[resource.root] = found
         return resource.plural in (self._discovered[resource.root] or ())
 
-    async def pages(self, resource: Resource, decoder: msgspec.json.Decoder[Page[T]]) -> AsyncGenerator[Page[T]]:
+    async def pages(
+        self, resource: Resource, decoder: msgspec.json.Decoder[Page[T]], *, ahead: int = 1
+    ) -> AsyncGenerator[Page[T]]:
         """The pages of a list of all namespaces, in order. Raises ExpiredError when its `continue` token does (410).
 
-        AHEAD more are on their way while one is decoded and used. Close what this gives where it is not read to its end.
+        So many `ahead` are on their way, or wait, while one is decoded and used. Close what this gives where it is not read to its end.
         """
         coming: deque[asyncio.Task[Answer]] = deque()
         waiting: list[str] = []
 
         def ask(token: str) -> None:
-            if len(coming) >= AHEAD:
+            if len(coming) >= ahead:
                 waiting.append(token)
             else:
                 coming.append(asyncio.create_task(self._page(resource, token, ask)))

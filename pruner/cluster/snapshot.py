@@ -58,6 +58,12 @@ U = TypeVar("U")
 RESTARTS: Final = 3
 """How often a list is begun again after its `continue` token has expired."""
 
+AHEAD: Final = 3
+"""Pages of a list that is read alone that are asked for while one is decoded: on their way, being decompressed, and ready.
+
+Lists that are read side by side have one each: together that is as many, and each takes several MB.
+"""
+
 _IMAGE_LIMIT: Final = "openshift.io/Image"
 
 _PRESETS: Final = frozenset(source for sources in PRESETS.values() for source in sources)
@@ -200,11 +206,16 @@ class _Reading:
         self.versions: dict[str, str] = {}
 
     async def list_all(
-        self, resource: Resource, decoder: msgspec.json.Decoder[Page[T]], kept: Callable[[list[T]], Iterable[U]]
+        self,
+        resource: Resource,
+        decoder: msgspec.json.Decoder[Page[T]],
+        kept: Callable[[list[T]], Iterable[U]],
+        *,
+        ahead: int = 1,
     ) -> list[U]:
         """All objects of a kind, as they are `kept` of each page; none where the cluster does not serve it.
 
-        Begins again when the list expires (410).
+        So many pages are asked for `ahead` of the one that is read. Begins again when the list expires (410).
         """
         if not await self.api.serves(resource):
             await self._check_other_versions(resource)
@@ -214,7 +225,7 @@ class _Reading:
             found: list[U] = []
             self.versions.pop(resource.name, None)
             try:
-                await self._gather(resource, decoder, lambda items, found=found: found.extend(kept(items)))  # type: ignore[misc]
+                await self._gather(resource, decoder, lambda items, found=found: found.extend(kept(items)), ahead)  # type: ignore[misc]
             except ExpiredError:
                 continue
             return found
@@ -239,10 +250,10 @@ class _Reading:
                 )
 
     async def _gather(
-        self, resource: Resource, decoder: msgspec.json.Decoder[Page[T]], take: Callable[[list[T]], object]
+        self, resource: Resource, decoder: msgspec.json.Decoder[Page[T]], take: Callable[[list[T]], object], ahead: int
     ) -> None:
         count = 0
-        async with aclosing(self.api.pages(resource, decoder)) as pages:
+        async with aclosing(self.api.pages(resource, decoder, ahead=ahead)) as pages:
             async for page in pages:
                 self.versions.setdefault(resource.name, page.metadata.resource_version)
                 items = page.items or []
@@ -253,14 +264,17 @@ class _Reading:
     async def images(self) -> tuple[list[Image], dict[str, int]]:
         """The images, compact, and the sizes of their blobs."""
         sizes: dict[str, int] = {}
-        return await self.list_all(IMAGES, _images, lambda images: compact(images, sizes)), sizes
+        return await self.list_all(IMAGES, _images, lambda images: compact(images, sizes), ahead=AHEAD), sizes
 
     async def streams(self, images: Iterable[Image]) -> list[ImageStream]:
         """The image streams, whose items share the digests of the images, and their times, with each other."""
         known = {image.name: image.name for image in images}
         events: dict[str, TagEvent] = {}
         return await self.list_all(
-            IMAGE_STREAMS, _streams, lambda streams: [with_shared(stream, known, events) for stream in streams]
+            IMAGE_STREAMS,
+            _streams,
+            lambda streams: [with_shared(stream, known, events) for stream in streams],
+            ahead=AHEAD,
         )
 
     async def limits(self) -> list[ImageLimit]:

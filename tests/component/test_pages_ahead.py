@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from pruner.cluster.api import AHEAD, Api, decoder_of_pages
+from pruner.cluster.api import Api, decoder_of_pages
 from pruner.cluster.connection import connect
 from pruner.cluster.http import Timeouts
 from pruner.cluster.resources import IMAGES
@@ -21,6 +21,7 @@ from pruner.settings import read
 from tests.component.small_servers import handling
 
 PAGES = 6
+AHEAD = 3
 LONG = random.Random(1).randbytes(300_000).hex()  # noqa: S311 - it is to be long and hard to compress
 """More than is shown of a body before it is whole, compressed too."""
 
@@ -48,7 +49,7 @@ def api_at(url: str) -> Api:
 
 
 async def numbers(api: Api) -> list[int]:
-    async with aclosing(api.pages(IMAGES, _dicts)) as pages:
+    async with aclosing(api.pages(IMAGES, _dicts, ahead=AHEAD)) as pages:
         return [item["number"] async for page in pages for item in page.items or ()]
 
 
@@ -87,7 +88,11 @@ def test_no_more_pages_are_asked_for_than_are_allowed_ahead() -> None:
         writer.write(head_of(body) + body)
 
     async def run() -> None:
-        async with handling(handle) as url, api_at(url) as api, aclosing(api.pages(IMAGES, _dicts)) as pages:
+        async with (
+            handling(handle) as url,
+            api_at(url) as api,
+            aclosing(api.pages(IMAGES, _dicts, ahead=AHEAD)) as pages,
+        ):
             await anext(pages)
             await enough.wait()
             # By the time that another request has been answered, one that is too many would have come.
