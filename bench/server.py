@@ -31,6 +31,8 @@ KINDS: Final = {
     "controllerrevisions": "ControllerRevision", "limitranges": "LimitRange",
 }  # fmt: skip
 GZIP_LEVEL: Final = 1
+MANIFEST: Final = 1500
+"""Bytes of every manifest in the registry."""
 
 
 class Rendered:
@@ -226,6 +228,12 @@ class Connection(asyncio.Protocol):
         if b"watch=true" in url:
             assert self.transport is not None
             self.transport.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+            return
+        if method == "HEAD":
+            # A manifest, of which only the size is asked.
+            self.world.requests += 1
+            assert self.transport is not None
+            self.transport.write(f"HTTP/1.1 200 OK\r\nContent-Length: {MANIFEST}\r\n\r\n".encode())
             return
         status, pieces, compressed = self.world.answer(method, url, sent, takes_gzip=self.gzip)
         self.world.requests += 1
