@@ -34,7 +34,7 @@ COMMANDS: Final = {
     "registry": ("plan", "registry"),
 }
 """Who is measured: the command of bench.measured, and what else it is told; those that are told more only unpaced."""
-TIMES: Final = 3
+TIMES: Final = 5
 """Of so many runs the best counts."""
 MODULE_UP_TO: Final = 10_000
 MODULE_SECONDS: Final = 240
