@@ -19,6 +19,8 @@ from tests.servers import copied, running_sandbox
 REVISIONS: Final = 20
 LATENCY: Final = 0.012
 """Seconds: `oc adm prune images` on a real OpenShift made 7,500 deletions and updates in 17.8 s with five workers (issue 8)."""
+TIMES: Final = 5
+"""Of so many runs, in turns, the best counts: here, and of plans."""
 WORKERS: Final = (1, 5, 10, 20, 50, 100)
 
 Json = dict[str, Any]
@@ -57,16 +59,14 @@ def measure(folder: Path, images: int, ansible: str | None, *, latency: bool) ->
     """By who deletes: seconds, deletions, and requests that the two servers had."""
     origin = filled(folder / "origin", images)
     whos = ("bare", "apply", *(("module",) if ansible else ()))
-    if latency:
-        return {who: deleted_by(who, origin, folder / who, ansible, latency=LATENCY) for who in whos}
-    # The best of five: what disturbs a measurement only ever makes it longer.
-    return {
-        who: min(
-            (deleted_by(who, origin, folder / f"{who}-{time}", ansible, latency=0) for time in range(5)),
-            key=lambda took: float(took["wall"]),
-        )
-        for who in whos
-    }
+    found: Json = {}
+    # In turns, as plans are measured, and the best of them.
+    for time in range(1 if latency else TIMES):
+        for who in whos:
+            took = deleted_by(who, origin, folder / f"{who}-{time}", ansible, latency=LATENCY if latency else 0)
+            if who not in found or took["wall"] < found[who]["wall"]:
+                found[who] = took
+    return found
 
 
 def by_workers(folder: Path, images: int) -> list[Json]:
