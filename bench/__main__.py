@@ -71,16 +71,11 @@ def measured(command: list[str], url: str, timeout: float = 600) -> Json:
 
 
 def in_turns(commands: dict[str, list[str]], url: str, times: int) -> Json:
-    """By who: of so many runs the one with the least wall time, since what disturbs a measurement only ever makes it longer.
-
-    They take turns, so that a time in which the machine has something else to do is everybody's.
-    """
+    """By who, the best of so many runs. They take turns, so that a time in which the machine has something else to do is everybody's."""
     found: Json = {}
     for _ in range(times):
         for who, command in commands.items():
-            took = measured(command, url)
-            if who not in found or took["wall"] < found[who]["wall"]:
-                found[who] = took
+            apply.keep_best(found, who, measured(command, url))
     return found
 
 

@@ -187,8 +187,7 @@ def _target_of_image_id(text: str) -> _Target:
     digest = image_id if ":" in image_id else f"sha256:{image_id}"
     if is_digest(digest):
         return _Target(None, None, None, digest)
-    spec = parse_pull_spec(image_id)
-    return _Target(spec.stream, spec.bare, spec.tag, spec.digest)
+    return _target(image_id)
 
 
 def counts(pod: Referrer, limit: datetime) -> bool:
