@@ -123,7 +123,7 @@ class Links:
         for stream, noted in self._unlinked.items():
             left_behind[stream].update(noted)
         changing = left_behind.keys() | {history.stream.name for history in self._histories if history.changes}
-        named = self.family.with_members(self._named) if self.family.nested else self._named
+        named = self.family.with_members(self._named)
         for repository, image in staying:
             if repository in changing and (image.name not in named or self._stays_unnamed(image)):
                 besides[repository].add(image.name)

@@ -80,7 +80,7 @@ class ImageRules:
         """What keeps an Image that no revision names; None for one that only revisions keep."""
         return (
             _by_use(image, self.used)
-            or (_by_protection(image, self.protection) if self.protection.patterns else None)
+            or _by_protection(image, self.protection)
             or _by_rules(image, self.rules, self.young_after, self.dropped)
         )
 
