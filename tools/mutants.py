@@ -64,7 +64,7 @@ def environment(folder: Path) -> Path:
 def copy_project(work: Path) -> None:
     """What the run needs of the project; results of an earlier run stay."""
     without_caches = shutil.ignore_patterns("__pycache__")
-    for name in ("pruner", "tests/unit"):
+    for name in ("pruner", "tests/builders", "tests/unit"):
         shutil.rmtree(work / name, ignore_errors=True)
         shutil.copytree(ROOT / name, work / name, ignore=without_caches)
     shutil.copy(ROOT / "tests" / "__init__.py", work / "tests")

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from pruner.cluster.objects import Image, Snapshot
-from tests.unit.builders import NOW
+from tests.builders.objects import NOW
 
 ROOT = Path(__file__).resolve().parents[2]
 WORKLOADS = (

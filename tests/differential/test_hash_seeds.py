@@ -10,7 +10,7 @@ from pathlib import Path
 PROGRAM = """
 import hashlib
 from pruner.plan import encode
-from tests.unit.builders import *
+from tests.builders.objects import *
 images = [image(digest(f"i{n}"), layers=[digest(f"l{n % 7}")], config=digest(f"c{n % 5}"), age=n * 40) for n in range(60)]
 lists = [index(digest(f"x{n}"), [digest(f"i{n}"), digest(f"i{n + 1}")]) for n in range(0, 20, 3)]
 streams = [image_stream(f"n{n % 3}/s{n}", {f"t{m}": [digest(f"i{n + m}"), digest(f"x{m}")] for m in range(4)}) for n in range(12)]

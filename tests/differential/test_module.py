@@ -17,8 +17,8 @@ from pruner.analysis import Analysis, analyse
 from pruner.apply.pace import Pace
 from pruner.cluster.objects import Snapshot
 from pruner.plan import PrunedImage
-from tests.differential.conftest import Module, image_json, resources
-from tests.unit.builders import (
+from tests.builders.clusters import CONFIGS, IMAGES, LAYERS, NAMESPACES, STREAMS, TAGS, ages
+from tests.builders.objects import (
     HOST,
     L1,
     L2,
@@ -44,7 +44,7 @@ from tests.unit.builders import (
     rules,
     snapshot,
 )
-from tests.unit.clusters import CONFIGS, IMAGES, LAYERS, NAMESPACES, STREAMS, TAGS, ages
+from tests.differential.conftest import Module, image_json, resources
 
 WEB = f"{HOST}/shop/web"
 OVERSIZE = {"prune_over_size_limit": True}

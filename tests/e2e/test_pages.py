@@ -25,9 +25,9 @@ from pruner.cluster.objects import Registry
 from pruner.report import Report
 from pruner.report.html import page
 from pruner.report.jsonl import read_report
+from tests.builders.objects import analysed, digest, image, image_stream
 from tests.component.test_report_commands import planned
 from tests.servers import ROOT, RunningSandbox
-from tests.unit.builders import analysed, digest, image, image_stream
 from tests.unit.test_report import analysis, result, untagged
 from tests.unit.test_report_formats import HOSTILE, hostile
 

@@ -11,7 +11,7 @@ from pruner.analysis import Analysis
 from pruner.analysis.family import Family
 from pruner.cluster.objects import Registry
 from pruner.plan import Approval
-from tests.unit.builders import (
+from tests.builders.objects import (
     HOST,
     L1,
     L2,

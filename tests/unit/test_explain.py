@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from pruner.cli import main
 from pruner.explain import Explanation, UnknownNameError, explain, lines
-from tests.unit.builders import (
+from tests.builders.objects import (
     HOST,
     L1,
     L2,

@@ -6,7 +6,7 @@ import pytest
 
 from pruner.analysis import Analysis, Usage
 from pruner.plan import Approval
-from tests.unit.builders import (
+from tests.builders.objects import (
     HOST,
     NOW,
     A,

@@ -8,7 +8,7 @@ import pytest
 
 from pruner.errors import SettingsError
 from pruner.plan import Approval
-from tests.unit.builders import (
+from tests.builders.objects import (
     HOST,
     OCI_INDEX,
     A,

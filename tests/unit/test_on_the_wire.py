@@ -21,7 +21,7 @@ from pruner.cluster.objects import (
 )
 from pruner.cluster.snapshot import compact, image_limits
 from pruner.errors import ClusterError
-from tests.unit.builders import (
+from tests.builders.objects import (
     L1,
     L2,
     MANIFEST_LIST,

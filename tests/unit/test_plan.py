@@ -14,7 +14,7 @@ import pytest
 from pruner.cluster.objects import Registry
 from pruner.errors import UnsafePlanError
 from pruner.plan import VERSION, Approval, Decision, PrunePlan, decode, encode, keep, prune
-from tests.unit.builders import (
+from tests.builders.objects import (
     L1,
     L2,
     NOW,

@@ -25,7 +25,7 @@ from pruner.report.wording import short
 from pruner.resource.rendering import rendered
 from pruner.resource.store import folder
 from pruner.settings import Settings
-from tests.unit.builders import (
+from tests.builders.objects import (
     L1,
     L2,
     L3,

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pruner.analysis import analyse
 from pruner.plan import Approval, decode, encode
 from pruner.settings import Rules
-from tests.unit.clusters import (
+from tests.builders.clusters import (
     NAMESPACES,
     PLACES,
     Cluster,

@@ -9,7 +9,7 @@ from pruner.plan import PrunedImage, PrunedRevision, PrunePlan, StreamChange, pr
 from pruner.report import Report
 from pruner.report.wording import headline
 from pruner.resource.rendering import LISTED, rendered
-from tests.unit.builders import L1, NOW, A, analysed, digest, image, image_stream
+from tests.builders.objects import L1, NOW, A, analysed, digest, image, image_stream
 
 GONE = prune("R16", "not used")
 

@@ -16,7 +16,7 @@ from pruner.plan import decode, encode
 from pruner.report import Report
 from pruner.report.jsonl import decode_report, encode_again, encode_report, encode_result, read_report
 from pruner.report.model import NO_STREAM, InUse
-from tests.unit.builders import (
+from tests.builders.objects import (
     L1,
     L2,
     L3,

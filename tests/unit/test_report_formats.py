@@ -20,7 +20,7 @@ from pruner.report.html import page
 from pruner.report.markdown import code, markdown
 from pruner.report.openmetrics import METRICS, openmetrics
 from pruner.report.text import print_report
-from tests.unit.builders import L1, NOW, A, analysed, digest, image, image_stream
+from tests.builders.objects import L1, NOW, A, analysed, digest, image, image_stream
 from tests.unit.test_report import analysis, result, untagged
 
 HOSTILE = "</script><script>alert(1)</script><!--\x1b[31m`|\n@everyone \u202e"

@@ -16,7 +16,7 @@ from pruner.resource.provider import WHOLE, _outputs
 from pruner.resource.rendering import LISTED, rendered
 from pruner.resource.store import forget_plan, keep_plan, kept_plan
 from pruner.resource.turns import turn
-from tests.unit.builders import L1, L2, L3, A, B, C, analysed, image, image_stream, index
+from tests.builders.objects import L1, L2, L3, A, B, C, analysed, image, image_stream, index
 
 WAIT = 10
 """Seconds after which a thread that does not come is a failure."""

@@ -14,7 +14,7 @@ from pruner.cluster.objects import BEGINNING, ObjectReference, Referrer, Revisio
 from pruner.cluster.snapshot import extra_referrer
 from pruner.errors import InvalidReferencesError
 from pruner.settings import PRESETS, PodSource
-from tests.unit.builders import (
+from tests.builders.objects import (
     NOW,
     A,
     B,

@@ -22,7 +22,7 @@ from pruner.cluster.objects import (
 )
 from pruner.plan import PrunePlan
 from pruner.settings import Rules
-from tests.unit.builders import (
+from tests.builders.objects import (
     HOST,
     OCI_INDEX,
     build,
