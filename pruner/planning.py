@@ -22,6 +22,7 @@ from pruner.cluster.resources import IMAGE_STREAMS, IMAGES
 from pruner.cluster.rights import Right
 from pruner.cluster.snapshot import Progress, silent, take_snapshot
 from pruner.errors import UnsafePlanError
+from pruner.interpreter import no_search_for_cycles
 from pruner.plan import Approval, PrunedBlob, PrunePlan, decode
 from pruner.settings import Percent, Rules, Settings, rules
 
@@ -57,10 +58,11 @@ async def make_plan(api: Api, settings: Settings, *, progress: Progress = silent
         asked, notes = _without_registry(asked, notes) if registry is None else (asked, notes)
     progress("analysing")
     approval = Approval.of(approved) if approved is not None else None
-    usage = find_usage(snapshot, asked)
-    # Of a large cluster the workloads take a quarter of the memory, and what they use is known.
-    snapshot = msgspec.structs.replace(snapshot, referrers=())
-    analysis = analyse(snapshot, asked, approval, registry, usage)
+    with no_search_for_cycles():
+        usage = find_usage(snapshot, asked)
+        # Of a large cluster the workloads take a quarter of the memory, and what they use is known.
+        snapshot = msgspec.structs.replace(snapshot, referrers=())
+        analysis = analyse(snapshot, asked, approval, registry, usage)
     plan = analysis.plan
     if registry is not None:
         notes.extend(_about(registry, plan))

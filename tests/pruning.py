@@ -12,7 +12,7 @@ from pruner.analysis import Analysis
 from pruner.apply import Result, apply_plan
 from pruner.cluster.api import Api
 from pruner.cluster.connection import connect
-from pruner.cluster.http import Timeouts
+from pruner.http.client import Timeouts
 from pruner.plan import PrunePlan
 from pruner.planning import make_plan
 from pruner.settings import Settings, read

@@ -16,7 +16,6 @@ from pruner.analysis.history import HistoryRules, StreamHistory
 from pruner.analysis.images import ImageRules, names
 from pruner.analysis.protection import Protection
 from pruner.analysis.usage import Usage, find_usage
-from pruner.cluster.interpreter import no_search_for_cycles
 from pruner.cluster.objects import Registry, Snapshot, moment
 from pruner.errors import Problem, SettingsError
 from pruner.plan import Approval, Decision, PrunedBlob, PrunedImage, PrunedRevision, PrunePlan, StreamChange, keep
@@ -58,13 +57,7 @@ def analyse(
 
     Raises InvalidReferencesError (R9), and SettingsError for a pattern that matches nothing, when that is asked for.
     """
-    with no_search_for_cycles():
-        return _analyse(snapshot, rules, approval, registry, usage or find_usage(snapshot, rules))
-
-
-def _analyse(
-    snapshot: Snapshot, rules: Rules, approval: Approval | None, registry: Registry | None, usage: Usage
-) -> Analysis:
+    usage = usage or find_usage(snapshot, rules)
     family = Family(snapshot.images)
     protection = Protection(rules.protect)
     idle = [

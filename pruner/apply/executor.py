@@ -20,14 +20,15 @@ from pruner.apply.guard import Guard, StaleViewError
 from pruner.apply.image_streams import StreamPruner
 from pruner.apply.images import ImagePruner
 from pruner.apply.lease import RunLease
-from pruner.apply.pace import Pace
 from pruner.apply.result import Result
 from pruner.apply.watch import Watcher
+from pruner.apply.workers import CircuitBreaker, WorkerPool
 from pruner.cluster.api import Api
 from pruner.cluster.objects import Snapshot
 from pruner.cluster.registry import RegistryClient
 from pruner.cluster.snapshot import Progress, silent, take_snapshot
 from pruner.errors import ClusterError, ForbiddenError, PrunerError, UnsafePlanError
+from pruner.interpreter import no_search_for_cycles
 from pruner.plan import Approval, PrunedImage, PrunePlan, StreamChange
 from pruner.planning import check_view, missing_permissions
 from pruner.settings import Settings, rules
@@ -53,8 +54,8 @@ async def apply_plan(
     Raises ForbiddenError when a permission is missing, UnsafePlanError when the plan is another cluster's or another run is at work, and
     whatever reading the cluster raises; in all these cases before anything is changed.
     """
-    pace = Pace(settings.workers, wish_to_stop)
-    run = _Run(api, plan, settings, progress, warn, pace)
+    breaker = CircuitBreaker(wish_to_stop)
+    run = _Run(api, plan, settings, progress, warn, breaker)
     await run.check_permissions()
     async with AsyncExitStack() as stack:
         registry = None
@@ -64,7 +65,7 @@ async def apply_plan(
             )
             await registry.ping()
             await registry.check_credentials()
-        lease = await stack.enter_async_context(RunLease(api, warn, pace.stop))
+        lease = await stack.enter_async_context(RunLease(api, warn, breaker.stop))
         await run.prune(registry, lease)
     return run.result
 
@@ -78,14 +79,15 @@ class _Look(msgspec.Struct, frozen=True):
 
 class _Run:
     def __init__(
-        self, api: Api, plan: PrunePlan, settings: Settings, progress: Progress, warn: Progress, pace: Pace
+        self, api: Api, plan: PrunePlan, settings: Settings, progress: Progress, warn: Progress, breaker: CircuitBreaker
     ) -> None:
         self.api = api
         self.plan = plan
         self.settings = settings
         self.progress = progress
         self.warn = warn
-        self.pace = pace
+        self.breaker = breaker
+        self.workers = WorkerPool(settings.workers, breaker)
         self.approval = Approval.of(plan)
         self.result = Result()
         self.done: set[str] = set()
@@ -109,9 +111,9 @@ class _Run:
             await self._prune_other_streams(streams, lease, finished=finished)
             if images:
                 await self._prune_all_images(streams, registry, lease)
-        if self.pace.stopping:
+        if self.breaker.stopping:
             self.result.failed(
-                "the rest of the plan", UnsafePlanError(f"not done: {self.pace.stopped}; run up again to go on")
+                "the rest of the plan", UnsafePlanError(f"not done: {self.breaker.stopped}; run up again to go on")
             )
 
     @contextmanager
@@ -120,10 +122,10 @@ class _Run:
         try:
             yield
         except PrunerError as error:
-            self.pace.stop(str(error))
+            self.breaker.stop(str(error))
         except ExceptionGroup as group:
             self.warn("".join(traceback.format_exception(group)))
-            self.pace.stop(f"a defect, {group.exceptions[0]!r}")
+            self.breaker.stop(f"a defect, {group.exceptions[0]!r}")
 
     async def _prune_other_streams(self, streams: StreamPruner, lease: RunLease, *, finished: bool) -> None:
         """The rest of the streams, where the first look was not good for all of them."""
@@ -151,7 +153,7 @@ class _Run:
     def _while_it_gets_on(self) -> Iterator[bool]:
         """True, as long as the run is not to stop. Raises ClusterError when some looks in a row were good for nothing."""
         idle = 0
-        while not self.pace.stopping:
+        while not self.breaker.stopping:
             before = len(self.done)
             yield True
             idle = idle + 1 if len(self.done) == before else 0
@@ -166,8 +168,11 @@ class _Run:
         begun = clock()
         snapshot = await self._snapshot(lease)
         async with Watcher(self.api, self.settings, snapshot, max(GOOD_FOR, clock() - begun)) as watcher:
-            analysis = await asyncio.to_thread(analyse, snapshot, rules(self.settings), approval, self.plan.registry)
-            guard = Guard(watcher, self.pace)
+            with no_search_for_cycles():
+                analysis = await asyncio.to_thread(
+                    analyse, snapshot, rules(self.settings), approval, self.plan.registry
+                )
+            guard = Guard(watcher, self.breaker)
             watcher.know(analysis.family, analysis.history_rules.also_used)
             yield _Look(analysis, guard)
 
@@ -198,7 +203,7 @@ class _Run:
                 await streams.prune(change, analysis.history_rules, analysis.links, guard)
                 self.done.add(change.stream)
 
-        await self.pace.run_all(_until_stale(prune), changes)
+        await self.workers.run(_until_stale(prune), changes)
         if streams.registry is not None:
             _forget_what_is_needed(lease, analysis)
             await self._look_for_losses(guard.watcher, streams.registry)
@@ -219,7 +224,7 @@ class _Run:
                 self.done.add(image.name)
                 self.progress(f"deleting images: {len(self.result.deleted_images)} of {len(self.plan.images)}")
 
-        await self.pace.run_all(_until_stale(prune), plan.images)
+        await self.workers.run(_until_stale(prune), plan.images)
         if registry is not None:
             await self._look_for_losses(guard.watcher, registry)
         return all(image.name in self.done for image in plan.images)

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from pruner.apply.pace import Pace
 from pruner.apply.watch import Watcher
-from pruner.cluster.http import Before
+from pruner.apply.workers import CircuitBreaker
+from pruner.http.client import Precondition
 
 
 class WithdrawnError(Exception):
@@ -29,15 +29,15 @@ class StaleViewError(WithdrawnError):
 class Guard:
     """The last word on deletions."""
 
-    def __init__(self, watcher: Watcher, pace: Pace) -> None:
+    def __init__(self, watcher: Watcher, breaker: CircuitBreaker) -> None:
         self.watcher = watcher
-        self.pace = pace
+        self.breaker = breaker
 
-    def unless(self, needed: Callable[[], str | None]) -> Before:
+    def unless(self, needed: Callable[[], str | None]) -> Precondition:
         """What to await before a request that must not be sent when something is `needed`."""
 
         async def check() -> None:
-            if self.pace.stopping or not await self.watcher.sees():
+            if self.breaker.stopping or not await self.watcher.sees():
                 raise StaleViewError
             why = needed()
             if why is not None:

@@ -19,12 +19,12 @@ from pruner.apply.guard import Guard, NeededError
 from pruner.apply.lease import RunLease
 from pruner.apply.result import Result
 from pruner.cluster.api import Api
-from pruner.cluster.http import Before
 from pruner.cluster.objects import ImageOnTheWire, ImageStream
 from pruner.cluster.registry import RegistryClient
 from pruner.cluster.resources import IMAGE_STREAMS, IMAGES
 from pruner.cluster.snapshot import compact
 from pruner.errors import ClusterError, ConflictError, NotFoundError, PrunerError, RegistryError
+from pruner.http.client import Precondition
 from pruner.plan import Approval, StreamChange
 
 CONFLICTS: Final = 10
@@ -70,7 +70,7 @@ class StreamPruner:
             # Links are left, perhaps of an update whose answer was lost, and only the images know of them.
             self.held |= links.family.with_members(tried | links.left_behind(change.stream))
             self.result.failed(f"image stream {change.stream}", error)
-            guard.pace.failed()
+            guard.breaker.failed()
 
     async def _update(
         self, change: StreamChange, tried: set[str], rules: HistoryRules, links: Links, guard: Guard
@@ -116,7 +116,7 @@ class StreamPruner:
             except NotFoundError:
                 self.result.left_alone(f"image stream {change.stream}", "it is gone")
                 return None
-            guard.pace.succeeded()
+            guard.breaker.succeeded()
             self._updated(answer, history.pruned(), len(going), guard)
             self._note_spared(change, history)
             return history, history.pruned()
@@ -190,7 +190,7 @@ class StreamPruner:
         kind: str,
         name: str,
         digest: str,
-        delete: Callable[[str, str, Before], Awaitable[None]],
+        delete: Callable[[str, str, Precondition], Awaitable[None]],
         guard: Guard,
     ) -> bool:
         """Whether it is gone."""
@@ -201,10 +201,10 @@ class StreamPruner:
             return False
         except RegistryError as error:
             self.result.failed(f"{kind} link {digest} of {name}", error)
-            guard.pace.failed()
+            guard.breaker.failed()
             return False
         self.result.deleted_links.append((name, kind, digest))
-        guard.pace.succeeded()
+        guard.breaker.succeeded()
         return True
 
     async def _links_with_new_images(self, links: Links, history: StreamHistory) -> Links:

@@ -13,10 +13,10 @@ from typing import Any, Final
 from pruner.apply.guard import Guard, NeededError, WithdrawnError
 from pruner.apply.result import Result
 from pruner.cluster.api import Api
-from pruner.cluster.http import Before
 from pruner.cluster.registry import RegistryClient
 from pruner.cluster.resources import IMAGES
 from pruner.errors import ClusterError, ConflictError, NotFoundError, RegistryError
+from pruner.http.client import Precondition
 from pruner.plan import PrunedBlob, PrunedImage
 
 CHANGED: Final = "it has changed since it was looked at"
@@ -55,7 +55,7 @@ class ImagePruner:
             elif await self._delete_blobs(image):
                 await self._delete_object(image, unused)
                 self.result.deleted_images.append(whole)
-                self.guard.pace.succeeded()
+                self.guard.breaker.succeeded()
         except NeededError as needed:
             self._leave(image, str(needed))
         except NotFoundError:
@@ -64,7 +64,7 @@ class ImagePruner:
             self._leave(image, CHANGED)
         except ClusterError as error:
             self.result.failed(f"image {image.name}", error)
-            self.guard.pace.failed()
+            self.guard.breaker.failed()
 
     def _leave(self, image: PrunedImage, why: str) -> None:
         self.watcher.spare(image)
@@ -75,7 +75,7 @@ class ImagePruner:
         meta = whole.get("metadata") or {}
         return (meta.get("uid"), meta.get("resourceVersion")) != (image.uid, image.resource_version)
 
-    async def _delete_object(self, image: PrunedImage, unused: Before) -> None:
+    async def _delete_object(self, image: PrunedImage, unused: Precondition) -> None:
         try:
             await self.api.delete(
                 IMAGES, name=image.name, uid=image.uid, resource_version=image.resource_version, before=unused
@@ -113,8 +113,8 @@ class ImagePruner:
             return withdrawn
         except RegistryError as error:
             self.result.failed(f"blob {digest}", error)
-            self.guard.pace.failed()
+            self.guard.breaker.failed()
             return error
-        self.guard.pace.succeeded()
+        self.guard.breaker.succeeded()
         self.result.deleted_blobs[digest] = self.blobs[digest].size
         return None

@@ -15,22 +15,9 @@ from datetime import datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-import aiohttp
 import msgspec
 
 from pruner.cluster.connection import Connection
-from pruner.cluster.http import (
-    BUSY,
-    Answer,
-    Before,
-    Peek,
-    Timeouts,
-    Wire,
-    WireError,
-    describe_body,
-    json_headers,
-    query,
-)
 from pruner.cluster.oauth import token_by_challenge
 from pruner.cluster.objects import ListMeta, Page
 from pruner.cluster.resources import Resource
@@ -42,6 +29,12 @@ from pruner.errors import (
     NotFoundError,
     UnauthorizedError,
 )
+from pruner.http.body import OnPrefix
+from pruner.http.client import HTTPClient, Precondition, StreamedResponse, Timeouts, json_headers
+from pruner.http.failures import TransportError
+from pruner.http.response import Response
+from pruner.http.retry import TRANSIENT_STATUSES
+from pruner.http.urls import query
 
 T = TypeVar("T")
 
@@ -110,7 +103,7 @@ class Api:
         self.server = connection.server
         self.clock: datetime | None = None
         self.timeouts = timeouts or Timeouts()
-        self._wire = Wire(
+        self._http = HTTPClient(
             lambda: connection.tls,
             proxy=connection.proxy,
             server_name=connection.server_name,
@@ -123,18 +116,18 @@ class Api:
         self._discovering: dict[str, asyncio.Lock] = {}
 
     async def __aenter__(self) -> Self:
-        await self._wire.__aenter__()
+        await self._http.__aenter__()
         try:
             await self._log_in()
         except BaseException:
-            await self._wire.__aexit__(None, None, None)
+            await self._http.__aexit__(None, None, None)
             raise
         return self
 
     async def _log_in(self) -> None:
         """Take a token for a name and a password, where the cluster gives one."""
         if self.connection.password is not None:
-            token = await token_by_challenge(self._wire, self.connection)
+            token = await token_by_challenge(self._http, self.connection)
             if token is not None:
                 self.connection.take_token(token)
 
@@ -155,7 +148,7 @@ class Api:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await self._wire.__aexit__(kind, error, traceback)
+        await self._http.__aexit__(kind, error, traceback)
 
     # --- reading ------------------------------------------------------------------------------------------------------
 
@@ -179,7 +172,7 @@ class Api:
 
         So many `ahead` are on their way, or wait, while one is decoded and used. Close what this gives where it is not read to its end.
         """
-        coming: deque[asyncio.Task[Answer]] = deque()
+        coming: deque[asyncio.Task[Response]] = deque()
         waiting: list[str] = []
 
         def ask(token: str) -> None:
@@ -209,7 +202,7 @@ class Api:
                 page_ahead.cancel()
             await asyncio.gather(*coming, return_exceptions=True)
 
-    async def _page(self, resource: Resource, token: str, ask: Callable[[str], None]) -> Answer:
+    async def _page(self, resource: Resource, token: str, ask: Callable[[str], None]) -> Response:
         """A page; `ask` is told the token of the one after it, if there is one, as soon as the first bytes give it.
 
         Raises ExpiredError when the page had to be asked for anew and is another one then.
@@ -257,15 +250,15 @@ class Api:
         url = self.server + resource.path() + query(parameters)
         silence = seconds + min(self.timeouts.read, _GRACE)
         try:
-            async with self._wire.stream(url, await self._headers(), silence=silence) as answer:
+            async with self._http.stream(url, await self._headers(), silence=silence, total=2 * silence) as answer:
                 if answer.status != 200:
-                    raise self._error(await self._wire.whole(answer), "watch", resource, resource.path())
+                    raise self._error(await answer.read(), "watch", resource, resource.path())
                 yield self._events(resource, answer)
-        except WireError as error:
+        except TransportError as error:
             raise ClusterError(f"watch {resource.name}: {error}") from None
 
-    async def _events(self, resource: Resource, answer: aiohttp.ClientResponse) -> AsyncIterator[WatchEvent]:
-        async for line in self._wire.lines(answer):
+    async def _events(self, resource: Resource, answer: StreamedResponse) -> AsyncIterator[WatchEvent]:
+        async for line in answer.lines():
             try:
                 event = msgspec.json.decode(line, type=_Event)
                 about = msgspec.json.decode(event.object, type=_EventObject)
@@ -278,7 +271,7 @@ class Api:
 
     async def get(self, resource: Resource, kind: type[T], *, namespace: str = "", name: str = "") -> T:
         """One object. Raises NotFoundError."""
-        path = resource.path(namespace, name)
+        path = resource.object_path(namespace, name)
         answer = await self._read(path, "get", resource)
         assert answer is not None  # noqa: S101
         return self._decode(answer, kind, path)
@@ -324,13 +317,13 @@ class Api:
         namespace: str = "",
         name: str = "",
         subresource: str = "",
-        before: Before | None = None,
+        before: Precondition | None = None,
     ) -> dict[str, Any]:
         """Replace an object, or its status, and give it as it is.
 
         Raises ConflictError when its resourceVersion is another one by now, perhaps by an answer that was lost.
         """
-        path = resource.path(namespace, name, subresource)
+        path = resource.object_path(namespace, name, subresource)
         shown = (
             msgspec.structs.replace(resource, plural=f"{resource.plural}/{subresource}") if subresource else resource
         )
@@ -344,12 +337,12 @@ class Api:
         name: str,
         uid: str,
         resource_version: str | None = None,
-        before: Before | None = None,
+        before: Precondition | None = None,
     ) -> None:
         """Delete this very object. Raises NotFoundError, and ConflictError when it is another one by now."""
         preconditions = {"uid": uid, **({"resourceVersion": resource_version} if resource_version else {})}
         body = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": preconditions}
-        await self._write("DELETE", resource.path(namespace, name), "delete", resource, body, before)
+        await self._write("DELETE", resource.object_path(namespace, name), "delete", resource, body, before)
 
     # --- underneath ---------------------------------------------------------------------------------------------------
 
@@ -363,8 +356,8 @@ class Api:
         resource: Resource | None,
         *,
         missing_ok: bool = False,
-        peek: Peek | None = None,
-    ) -> Answer | None:
+        peek: OnPrefix | None = None,
+    ) -> Response | None:
         answer = await self._answer("GET", path, peek=peek)
         if missing_ok and answer.status == 404:
             return None
@@ -372,8 +365,8 @@ class Api:
         return answer
 
     async def _write(
-        self, method: str, path: str, verb: str, resource: Resource, body: object, before: Before | None = None
-    ) -> Answer:
+        self, method: str, path: str, verb: str, resource: Resource, body: object, before: Precondition | None = None
+    ) -> Response:
         encoded = body if isinstance(body, bytes) else msgspec.json.encode(body)
         answer = await self._answer(method, path, encoded, before)
         self._check(answer, verb, resource, path)
@@ -384,9 +377,9 @@ class Api:
         method: str,
         path: str,
         body: bytes | None = None,
-        before: Before | None = None,
-        peek: Peek | None = None,
-    ) -> Answer:
+        before: Precondition | None = None,
+        peek: OnPrefix | None = None,
+    ) -> Response:
         """The answer to a request, which is made anew where its credentials are refused and there are others by then."""
         answer, generation = await self._try(method, path, body, before, peek)
         if answer.status == 401 and await self._has_others(generation):
@@ -397,26 +390,26 @@ class Api:
         return answer
 
     async def _try(
-        self, method: str, path: str, body: bytes | None, before: Before | None, peek: Peek | None
-    ) -> tuple[Answer, int]:
+        self, method: str, path: str, body: bytes | None, before: Precondition | None, peek: OnPrefix | None
+    ) -> tuple[Response, int]:
         """The answer, and the generation of the credentials that the request had."""
         headers = await self._headers([("Content-Type", "application/json")] if body is not None else ())
         generation = self.connection.generation
         try:
-            answer = await self._wire.repeat(
-                method, self.server + path, headers=headers, body=body, before=before, peek=peek
+            answer = await self._http.request(
+                method, self.server + path, headers=headers, body=body, precondition=before, on_prefix=peek
             )
-        except WireError as error:
+        except TransportError as error:
             raise ClusterError(str(error)) from None
         self.clock = answer.date or self.clock
         return answer, generation
 
-    def _check(self, answer: Answer, verb: str, resource: Resource | None, path: str) -> None:
+    def _check(self, answer: Response, verb: str, resource: Resource | None, path: str) -> None:
         if answer.status in (200, 201, 202):
             return
         raise self._error(answer, verb, resource, path)
 
-    def _error(self, answer: Answer, verb: str, resource: Resource | None, path: str) -> ClusterError:  # noqa: PLR0911 - a table
+    def _error(self, answer: Response, verb: str, resource: Resource | None, path: str) -> ClusterError:  # noqa: PLR0911 - a table
         try:
             said = msgspec.json.decode(answer.body, type=_Status).message
         except (msgspec.DecodeError, UnicodeDecodeError):
@@ -445,21 +438,21 @@ class Api:
             case status if 300 <= status < 400:
                 where = answer.headers.get("Location", "nowhere").partition("?")[0]
                 return ClusterError(f"{self.server}: sends one on to {where} ({status}); give that address as host")
-        said = said or describe_body(answer)
-        later = "; it stays busy, try again later" if answer.status in BUSY else ""
+        said = said or answer.describe()
+        later = "; it stays busy, try again later" if answer.status in TRANSIENT_STATUSES else ""
         error = ClusterError(f"{self.server}: {verb} {what}: the server answers {answer.status} ({said}){later}")
         error.status = answer.status
         return error
 
-    def _decode(self, answer: Answer, kind: type[T], path: str) -> T:
+    def _decode(self, answer: Response, kind: type[T], path: str) -> T:
         try:
             return msgspec.json.decode(answer.body, type=kind)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise self._not_understood(answer, path, error) from None
 
-    def _not_understood(self, answer: Answer, path: str, error: Exception) -> ClusterError:
+    def _not_understood(self, answer: Response, path: str, error: Exception) -> ClusterError:
         return ClusterError(
-            f"{self.server}: the answer to {path} is not what an API server gives ({describe_body(answer)}: {error}); "
+            f"{self.server}: the answer to {path} is not what an API server gives ({answer.describe()}: {error}); "
             "give the address of the API as host"
         )
 

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import ipaddress
 import re
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -23,61 +22,10 @@ from kubernetes.config.config_exception import ConfigException
 
 from pruner.cluster import kubeconfig
 from pruner.errors import ClusterError, Problem, SettingsError
+from pruner.http.proxy import Proxy
 from pruner.settings import BY_NAME, Settings, UnfitError
 
 _CONTROL = re.compile(r"[\x00-\x1f]")
-
-
-class Proxy:
-    """The way through an HTTP proxy: where it is, what to tell it, and what is reached without it."""
-
-    def __init__(self, url: str, headers: Mapping[str, str], no_proxy: str | None) -> None:
-        self.url = url
-        self.headers = dict(headers)
-        self._without = [part.strip().lower() for part in (no_proxy or "").split(",") if part.strip()]
-
-    def __repr__(self) -> str:
-        return f"Proxy({urlsplit(self.url).hostname})"
-
-    def applies_to(self, url: str) -> bool:
-        """Whether this URL is reached through the proxy: `no_proxy` names hosts, domains, addresses and CIDRs."""
-        parts = urlsplit(url)
-        host = (parts.hostname or "").lower().rstrip(".")
-        port = parts.port or (80 if parts.scheme == "http" else 443)
-        return not any(_names(entry, host, port) for entry in self._without)
-
-
-def _names(entry: str, host: str, port: int) -> bool:
-    """Whether an entry of `no_proxy` names a host: `*`, a host with or without its port, a domain, an address, or a CIDR.
-
-    A domain that begins with a dot (or `*.`) is what is below it, one that does not is the host of that name too; the addresses of
-    a host's name are not looked up.
-    """
-    if entry == "*":
-        return True
-    name, entry_port = _without_port(entry)
-    if entry_port not in (None, str(port)):
-        return False
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return host == name.rstrip(".") or host.endswith("." + name.removeprefix("*").strip("."))
-    try:
-        return address in ipaddress.ip_network(name, strict=False)
-    except ValueError:
-        return False
-
-
-def _without_port(entry: str) -> tuple[str, str | None]:
-    """`host:port` in its two parts; an IPv6 address with a port stands in brackets."""
-    if entry.startswith("["):
-        address, _, rest = entry[1:].partition("]")
-        # Some write the prefix of a network behind the bracket.
-        return (address + rest, None) if rest.startswith("/") else (address, rest.removeprefix(":") or None)
-    if entry.count(":") == 1:
-        name, _, port = entry.partition(":")
-        return name, port or None
-    return entry, None
 
 
 class Connection:

@@ -12,20 +12,22 @@ from urllib.parse import parse_qs, urlsplit
 import msgspec
 
 from pruner.cluster.connection import Connection, tls_context
-from pruner.cluster.http import Wire, WireError, query
 from pruner.errors import ClusterError, UnauthorizedError
+from pruner.http.client import HTTPClient
+from pruner.http.failures import TransportError
+from pruner.http.urls import query
 
 
 class _OAuthServer(msgspec.Struct):
     authorization_endpoint: str
 
 
-async def token_by_challenge(wire: Wire, connection: Connection) -> str | None:
+async def token_by_challenge(http: HTTPClient, connection: Connection) -> str | None:
     """The token; None where the cluster has no OAuth server, and basic authentication is tried as it is.
 
     Raises UnauthorizedError when name and password are refused, ClusterError when the OAuth server cannot be asked.
     """
-    endpoint = await _endpoint(wire, connection)
+    endpoint = await _endpoint(http, connection)
     if endpoint is None:
         return None
     if urlsplit(endpoint).scheme != "https":
@@ -38,10 +40,10 @@ async def token_by_challenge(wire: Wire, connection: Connection) -> str | None:
     tls = tls_context(None, validates=connection.validates_certificates)
     if connection.ca_file is not None:
         tls.load_verify_locations(connection.ca_file)
-    async with Wire(lambda: tls, proxy=connection.proxy, timeouts=wire.timeouts) as oauth:
+    async with HTTPClient(lambda: tls, proxy=connection.proxy, timeouts=http.timeouts) as oauth:
         try:
             answer = await oauth.send("GET", url, headers=headers)
-        except WireError as error:
+        except TransportError as error:
             raise ClusterError(f"the OAuth server of {connection.server}: {error}") from None
     location = urlsplit(answer.headers.get("Location", ""))
     token = parse_qs(location.fragment).get("access_token")
@@ -56,11 +58,11 @@ async def token_by_challenge(wire: Wire, connection: Connection) -> str | None:
     raise ClusterError(f"{connection.server}: its OAuth server gives no token ({reason}); give api_key instead")
 
 
-async def _endpoint(wire: Wire, connection: Connection) -> str | None:
+async def _endpoint(http: HTTPClient, connection: Connection) -> str | None:
     """Where the OAuth server authorizes; None where the API server names none."""
     try:
-        answer = await wire.repeat("GET", f"{connection.server}/.well-known/oauth-authorization-server")
-    except WireError as error:
+        answer = await http.request("GET", f"{connection.server}/.well-known/oauth-authorization-server")
+    except TransportError as error:
         raise ClusterError(str(error)) from None
     if answer.status != 200:
         return None

@@ -20,9 +20,13 @@ from urllib.parse import urlsplit
 import msgspec
 
 from pruner.cluster.connection import Connection, basic, tls_context
-from pruner.cluster.http import Answer, Before, Timeouts, Wire, WireError, describe_body, query, server_of
 from pruner.cluster.objects import ImageStream, ImageStreamStatus, Registry, Snapshot, moment
 from pruner.errors import Problem, RegistryError, SettingsError
+from pruner.http.client import HTTPClient, Precondition, Timeouts
+from pruner.http.failures import TransportError, server_of
+from pruner.http.response import Response
+from pruner.http.retry import RetryPolicy
+from pruner.http.urls import query
 from pruner.settings import Settings
 
 GONE: Final = frozenset({202, 204, 404})
@@ -65,7 +69,7 @@ class RegistryClient:
         self._authenticating = asyncio.Lock()
         tls = registry_tls(settings, connection) if url.startswith("https://") else None
         proxy = connection.proxy
-        self._wire = Wire(
+        self._http = HTTPClient(
             lambda: tls,
             proxy=proxy,
             trust="registry_ca_cert",
@@ -74,13 +78,13 @@ class RegistryClient:
         )
 
     async def __aenter__(self) -> Self:
-        await self._wire.__aenter__()
+        await self._http.__aenter__()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await self._wire.__aexit__(kind, error, traceback)
+        await self._http.__aexit__(kind, error, traceback)
 
     # --- asking -------------------------------------------------------------------------------------------------------
 
@@ -88,13 +92,13 @@ class RegistryClient:
         """Raise RegistryError unless `/` or `/healthz` answers 200, without credentials (R27)."""
         for path in ("/", "/healthz"):
             try:
-                answer = await self._wire.repeat("GET", self.url + path, attempts=2)
-            except WireError as error:
-                raise _UnreachableError(f"registry {error}", distrusted=error.distrusted) from None
+                answer = await self._http.request("GET", self.url + path, retry=RetryPolicy(attempts=2))
+            except TransportError as error:
+                raise _UnreachableError(f"registry {error}", distrusted=error.untrusted_certificate) from None
             if answer.status == 200:
                 return
         raise RegistryError(
-            f"registry {self.url}: does not answer as a registry ({describe_body(answer)} to /healthz); check the address"
+            f"registry {self.url}: does not answer as a registry ({answer.describe()} to /healthz); check the address"
         )
 
     async def check_credentials(self) -> None:
@@ -110,7 +114,7 @@ class RegistryClient:
             raise self._refused("use its API")
         if answer.status != 200 or "json" not in answer.headers.get("Content-Type", ""):
             raise RegistryError(
-                f"registry {self.url}: /v2/ is not the API of a registry ({describe_body(answer)}); give its address as "
+                f"registry {self.url}: /v2/ is not the API of a registry ({answer.describe()}); give its address as "
                 "registry_url, or set prune_registry to false"
             )
 
@@ -138,18 +142,18 @@ class RegistryClient:
 
     # --- deleting -----------------------------------------------------------------------------------------------------
 
-    async def delete_layer_link(self, repository: str, digest: str, before: Before | None = None) -> None:
+    async def delete_layer_link(self, repository: str, digest: str, before: Precondition | None = None) -> None:
         what = f"layer link {digest} of {repository}"
         await self._delete(f"/v2/{repository}/blobs/{digest}", repository, what, before)
 
-    async def delete_manifest_link(self, repository: str, digest: str, before: Before | None = None) -> None:
+    async def delete_manifest_link(self, repository: str, digest: str, before: Precondition | None = None) -> None:
         what = f"manifest link {digest} of {repository}"
         await self._delete(f"/v2/{repository}/manifests/{digest}", repository, what, before)
 
-    async def delete_blob(self, digest: str, before: Before | None = None) -> None:
+    async def delete_blob(self, digest: str, before: Precondition | None = None) -> None:
         await self._delete(f"/admin/blobs/{digest}", "", f"blob {digest}", before)
 
-    async def _delete(self, path: str, repository: str, what: str, before: Before | None) -> None:
+    async def _delete(self, path: str, repository: str, what: str, before: Precondition | None) -> None:
         answer = await self._send("DELETE", path, repository, before=before)
         if answer.status in GONE:
             return
@@ -159,7 +163,7 @@ class RegistryClient:
             raise RegistryError(
                 f"registry {self.url}: does not let {what} be deleted (405): read-only, or still named", 405
             )
-        said = describe_body(answer)
+        said = answer.describe()
         raise RegistryError(
             f"registry {self.url}: {what} is not deleted, it answers {answer.status} ({said})", answer.status
         )
@@ -173,8 +177,8 @@ class RegistryClient:
         repository: str,
         *,
         accept: str = "application/json",
-        before: Before | None = None,
-    ) -> Answer:
+        before: Precondition | None = None,
+    ) -> Response:
         """One request, with a second attempt after the registry has said how it wants to be authenticated.
 
         All that is sent may be repeated: deleting what is gone is a success.
@@ -185,22 +189,24 @@ class RegistryClient:
         return answer
 
     async def _try(
-        self, method: str, path: str, repository: str, accept: str, before: Before | None
-    ) -> tuple[Answer, str | None]:
+        self, method: str, path: str, repository: str, accept: str, before: Precondition | None
+    ) -> tuple[Response, str | None]:
         """The answer, and the Authorization that the request had."""
         headers = [("Accept", accept)]
         authorization = self._authorization(repository)
         if authorization is not None:
             headers.append(("Authorization", authorization))
         try:
-            return await self._wire.repeat(method, self.url + path, headers=headers, before=before), authorization
-        except WireError as error:
+            return await self._http.request(
+                method, self.url + path, headers=headers, precondition=before
+            ), authorization
+        except TransportError as error:
             raise RegistryError(f"registry {error}") from None
 
     def _authorization(self, repository: str) -> str | None:
         return self._authorizations.get(repository) or self._authorizations.get("")
 
-    async def _authenticate(self, answer: Answer, repository: str, used: str | None) -> bool:
+    async def _authenticate(self, answer: Response, repository: str, used: str | None) -> bool:
         """Get what the registry asks for in its challenge; whether there is something else to try than what was `used`.
 
         One request at a time does so: the others that were refused meanwhile find what it has got.
@@ -233,10 +239,10 @@ class RegistryClient:
             )
         asked: dict[str, str | int] = {name: parameters[name] for name in ("service", "scope") if name in parameters}
         try:
-            answer = await self._wire.repeat(
+            answer = await self._http.request(
                 "GET", realm + query(asked), headers=[("Authorization", basic(f"pruner:{token}"))]
             )
-        except WireError as error:
+        except TransportError as error:
             raise RegistryError(f"registry {error}") from None
         if answer.status in (401, 403):
             raise self._refused("have a token for its API")
@@ -246,7 +252,7 @@ class RegistryClient:
             given = _Token()
         if not (given.token or given.access_token):
             raise RegistryError(
-                f"registry {self.url}: its token endpoint gives none ({describe_body(answer)})", answer.status
+                f"registry {self.url}: its token endpoint gives none ({answer.describe()})", answer.status
             )
         return given.token or given.access_token
 

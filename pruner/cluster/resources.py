@@ -1,10 +1,13 @@
-"""The kinds that pruning reads and writes, by group, version and plural name (DECISIONS R1, R10)."""
+"""The kinds that pruning reads and writes, by group, version and plural name (R1, R10)."""
 
 from __future__ import annotations
 
 from typing import Final
 
 import msgspec
+
+from pruner.errors import ClusterError
+from pruner.http.urls import path_segment
 
 
 class Resource(msgspec.Struct, frozen=True):
@@ -26,8 +29,33 @@ class Resource(msgspec.Struct, frozen=True):
         return f"{self.plural}.{self.group}" if self.group else self.plural
 
     def path(self, namespace: str = "", name: str = "", subresource: str = "") -> str:
-        parts = [self.root, *(["namespaces", namespace] if namespace else []), self.plural, name, subresource]
-        return "/".join(part for part in parts if part)
+        """The URL's path of the list, or of the object with this name: names are percent-encoded.
+
+        Raises ClusterError for names that cannot stand in a path.
+        """
+        parts = [self.root]
+        if namespace:
+            parts += ["namespaces", self._segment(namespace)]
+        parts.append(self.plural)
+        if name:
+            parts.append(self._segment(name))
+        if subresource:
+            parts.append(subresource)
+        return "/".join(parts)
+
+    def object_path(self, namespace: str, name: str, subresource: str = "") -> str:
+        """The URL's path of an object, in a namespace unless that is empty.
+
+        Raises ClusterError for an empty name, which would address the list, and for others that cannot stand in a path.
+        """
+        self._segment(name)
+        return self.path(namespace, name, subresource)
+
+    def _segment(self, name: str) -> str:
+        try:
+            return path_segment(name)
+        except ValueError as error:
+            raise ClusterError(f"{self.name}: {error}, so no request is made with this name") from None
 
 
 IMAGES: Final = Resource("image.openshift.io", "v1", "images", "Image")

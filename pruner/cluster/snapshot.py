@@ -18,7 +18,6 @@ import msgspec
 from kubernetes.utils.quantity import parse_quantity
 
 from pruner.cluster.api import Api, decoder_of_pages
-from pruner.cluster.interpreter import keep_freed_memory, no_search_for_cycles, short_turns
 from pruner.cluster.leftovers import find_unlinked
 from pruner.cluster.objects import (
     WITH_CONFIG,
@@ -50,6 +49,7 @@ from pruner.cluster.resources import (
     Resource,
 )
 from pruner.errors import ClusterError, ExpiredError, ForbiddenError, NotFoundError, UnsafePlanError
+from pruner.interpreter import keep_freed_memory, no_search_for_cycles, short_turns
 from pruner.settings import PRESETS, PodSource, References
 
 T = TypeVar("T")

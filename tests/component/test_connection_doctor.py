@@ -127,7 +127,7 @@ def test_registry_that_cannot_be_reached_is_said_and_ends_preview(sandbox: Runni
     result = examined(sandbox, "admin", "--registry-url", "http://127.0.0.1:9")
 
     assert result.exit_code == 1
-    assert "registry http://127.0.0.1:9: cannot be reached" in result.stdout
+    assert "registry http://127.0.0.1:9: cannot connect" in result.stdout
 
 
 def test_rejected_token_is_one_message_and_exit_code_1(sandbox: RunningSandbox) -> None:

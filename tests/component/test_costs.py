@@ -59,7 +59,7 @@ def _bytes_read(sandbox: RunningSandbox) -> int:
     async def take() -> None:
         nonlocal read
         async with Api(connect(settings_for(sandbox))) as api:
-            original = api._wire.repeat
+            original = api._http.request
 
             async def counted(*arguments: Any, **named: Any) -> Any:
                 nonlocal read
@@ -67,7 +67,7 @@ def _bytes_read(sandbox: RunningSandbox) -> int:
                 read += len(answer.body)
                 return answer
 
-            api._wire.repeat = counted  # type: ignore[method-assign]
+            api._http.request = counted  # type: ignore[method-assign]
             await take_snapshot(api)
 
     asyncio.run(take())

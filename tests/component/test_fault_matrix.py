@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from pruner.cluster.http import Timeouts
 from pruner.errors import PrunerError
+from pruner.http.client import Timeouts
 from tests.component.conftest import SavedCluster
 from tests.conftest import Tried
 from tests.pruning import applied, broken_images, end_state, plan, prune, settings_for

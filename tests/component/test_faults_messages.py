@@ -16,11 +16,11 @@ from starlette.routing import Route
 from pruner.cluster import exec_plugin
 from pruner.cluster.api import Api
 from pruner.cluster.connection import connect
-from pruner.cluster.http import Timeouts
 from pruner.cluster.objects import Snapshot
 from pruner.cluster.registry import find_registry
 from pruner.cluster.snapshot import take_snapshot
 from pruner.errors import PrunerError
+from pruner.http.client import Timeouts
 from pruner.settings import read
 from tests.component.small_servers import hanging, page, resetting, saying, served
 from tests.integration.authorities import Authority
@@ -310,7 +310,7 @@ def without_addresses(message: str) -> str:
     """A message as the table writes it: what is another in every run is a word in capitals."""
     message = re.sub(r"127\.0\.0\.1:\d+", "HOST:PORT", message)
     # OpenSSL's words, which are others in another version of it.
-    return re.sub(r"no TLS connection could be made \([^)]*\)", "no TLS connection could be made (REASON)", message)
+    return re.sub(r"TLS handshake failed \([^)]*\)", "TLS handshake failed (REASON)", message)
 
 
 def table() -> dict[str, str]:

@@ -14,9 +14,9 @@ import pytest
 
 from pruner.cluster.api import Api, decoder_of_pages
 from pruner.cluster.connection import connect
-from pruner.cluster.http import Timeouts
 from pruner.cluster.resources import IMAGES
 from pruner.errors import ExpiredError
+from pruner.http.client import Timeouts
 from pruner.settings import read
 from tests.component.small_servers import handling
 

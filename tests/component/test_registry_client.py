@@ -14,10 +14,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from pruner.cluster.connection import connect
-from pruner.cluster.http import Timeouts
 from pruner.cluster.objects import Image, ImageStream, ImageStreamStatus, ObjectMeta, Registry, Snapshot
 from pruner.cluster.registry import RegistryClient, discovered_host, find_registry
 from pruner.errors import RegistryError, SettingsError
+from pruner.http.client import Timeouts
 from pruner.settings import Settings, read
 from tests.component.small_servers import served
 from tests.integration.authorities import Authority, Pair
@@ -201,13 +201,13 @@ async def test_private_address_without_a_scheme_may_speak_http() -> None:
 
 
 async def test_scheme_that_is_given_is_not_changed() -> None:
-    with running(FakeRegistry()) as url, pytest.raises(RegistryError, match="no TLS connection could be made"):
+    with running(FakeRegistry()) as url, pytest.raises(RegistryError, match="TLS handshake failed"):
         await found(given(registry_url=url.replace("http://", "https://")))
 
 
 async def test_ca_that_is_given_rules_http_out(authority: Authority) -> None:
     fake = FakeRegistry()
-    with running(fake) as url, pytest.raises(RegistryError, match="no TLS connection could be made"):
+    with running(fake) as url, pytest.raises(RegistryError, match="TLS handshake failed"):
         await found(given(registry_url=url.removeprefix("http://"), registry_ca_cert=str(authority.ca)))
 
     assert not fake.seen

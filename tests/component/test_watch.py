@@ -14,10 +14,10 @@ from pruner.apply import Result
 from pruner.apply.watch import Watcher
 from pruner.cluster.api import Api
 from pruner.cluster.connection import connect
-from pruner.cluster.http import Timeouts
 from pruner.cluster.resources import WORKLOADS
 from pruner.cluster.snapshot import take_snapshot
 from pruner.errors import ClusterError
+from pruner.http.client import Timeouts
 from pruner.plan import PrunePlan
 from pruner.settings import read, rules
 from sandbox.builder import noise
@@ -93,7 +93,7 @@ def test_a_watch_that_has_gone_silent_is_noticed() -> None:
                 async for _ in events:
                     pass
 
-    with pytest.raises(ClusterError, match="no answer in time"):
+    with pytest.raises(ClusterError, match="timed out waiting for a response"):
         asyncio.run(follow())
 
 

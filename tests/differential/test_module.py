@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pruner.analysis import Analysis, analyse
-from pruner.apply.pace import Pace
+from pruner.apply.workers import CircuitBreaker, WorkerPool
 from pruner.cluster.objects import Snapshot
 from pruner.plan import PrunedImage
 from tests.builders.clusters import CONFIGS, IMAGES, LAYERS, NAMESPACES, STREAMS, TAGS, ages
@@ -324,7 +324,7 @@ def test_module_sends_one_request_at_a_time(module: Module) -> None:
         await asyncio.sleep(0)
         under_way -= 1
 
-    asyncio.run(Pace(4, lambda: False).run_all(delete, plan_of(found).plan.images))
+    asyncio.run(WorkerPool(4, CircuitBreaker()).run(delete, plan_of(found).plan.images))
     assert most == 4
 
 

@@ -25,7 +25,7 @@ def test_wrong_settings_are_all_named_before_anything_is_contacted(demo: Project
 def test_an_unreachable_host_is_named(project: Project) -> None:
     project.configure(host="http://127.0.0.1:1", api_key="x")
     output = project.fail("preview")
-    assert "http://127.0.0.1:1: cannot be reached" in output
+    assert "http://127.0.0.1:1: cannot connect" in output
 
 
 def test_a_rejected_token_is_named_as_such(demo: Project) -> None:
@@ -77,7 +77,7 @@ def test_a_registry_that_does_not_answer_is_named_before_any_change(demo: Projec
     demo.configure(registry_url="http://127.0.0.1:1")
     sandbox.forget_requests()
     output = demo.fail("up", "--yes", "--skip-preview")
-    assert "registry http://127.0.0.1:1: cannot be reached" in output
+    assert "registry http://127.0.0.1:1: cannot connect" in output
     assert not [entry for entry in sandbox.requests() if entry["method"] in ("PUT", "DELETE")]
 
 

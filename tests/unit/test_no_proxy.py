@@ -2,7 +2,7 @@
 
 import pytest
 
-from pruner.cluster.connection import Proxy
+from pruner.http.proxy import Proxy
 
 
 def direct(no_proxy: str, url: str) -> bool:

@@ -6,7 +6,7 @@ import gzip
 
 import pytest
 
-from pruner.cluster.http import CorruptGzipError, gunzip
+from pruner.http.decompression import CorruptGzipError, gunzip
 
 TEXT = b'{"items": [1, 2, 3]}' * 10_000
 WHOLE = gzip.compress(TEXT)

@@ -1,0 +1,4 @@
+"""An HTTP client for servers that may be busy, broken or hostile: bounded, retried where that is safe, with failures in words.
+
+Nothing in here knows Kubernetes or OpenShift.
+"""
