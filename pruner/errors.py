@@ -1,7 +1,8 @@
 """Everything that pruner raises on purpose, as one tree.
 
-Each message says what is wrong, where, and what to do about it; it is printed as it is, without a traceback, by the
-provider, the command line and the fleet alike. What is not in this tree is a defect of pruner.
+Each message says what is wrong, where, and what to do about it; the provider, the command line and the fleet print it
+without a traceback. Anything else that is raised is a defect of pruner. Messages may quote a cluster, a server or a file
+as it is: they are made printable here.
 
     PrunerError
     ├── SettingsError            a parameter is wrong; nothing was contacted
@@ -12,31 +13,44 @@ provider, the command line and the fleet alike. What is not in this tree is a de
     │   ├── ConflictError        409: the object has changed
     │   └── ExpiredError         410: a `continue` token or resource version is too old
     ├── RegistryError            the registry could not be asked
-    ├── InvalidReferencesError   pull specs that do not parse (DECISIONS R9)
+    ├── InvalidReferencesError   pull specs that do not parse (R9)
     ├── UnsafePlanError          a plan that must not be applied
     └── ApplyError               some of a plan could not be done; the rest was
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+from pruner.printable import LONGEST_LINE, prefixed, printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+_MOST_REFERENCES: Final = 100
+"""Invalid references that one message lists."""
+
+
 class PrunerError(Exception):
-    """The root: `str()` of any of them is fit to be shown to a user."""
+    """The root: `str()` of any of them can be shown to a user.
+
+    A message is one line. A longer one is given line by line, and its lines after the first begin with `- `.
+    """
+
+    def __init__(self, message: str, *lines: str) -> None:
+        text = printable(message.strip(), LONGEST_LINE, again=True)
+        super().__init__(f"{text}\n{prefixed(lines)}" if lines else text)
 
 
 class Problem:
-    """One thing that is wrong with one parameter."""
+    """One thing that is wrong with one parameter. Both texts are printable, whatever was given."""
 
     __slots__ = ("message", "parameter")
 
     def __init__(self, parameter: str, message: str) -> None:
-        self.parameter = parameter
-        self.message = message
+        self.parameter = printable(parameter, LONGEST_LINE, again=True)
+        self.message = printable(message.strip(), LONGEST_LINE, again=True)
 
     def __str__(self) -> str:
         return f"{self.parameter}: {self.message}" if self.parameter else self.message
@@ -49,7 +63,8 @@ class SettingsError(PrunerError):
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems)
-        super().__init__("\n".join(str(problem) for problem in self.problems))
+        # Not through the constructor of PrunerError: problems are printable already.
+        Exception.__init__(self, "\n".join(str(problem) for problem in self.problems))
 
 
 class ClusterError(PrunerError):
@@ -97,14 +112,16 @@ class RegistryError(PrunerError):
 
 
 class InvalidReferencesError(PrunerError):
-    """Pull specs or names that do not parse: until they are understood, what they use is not known (DECISIONS R9)."""
+    """Pull specs or names that do not parse: until they are understood, what they use is not known (R9)."""
 
     def __init__(self, references: Sequence[str]) -> None:
         self.references = tuple(references)
-        lines = "\n".join(f"  {reference}" for reference in self.references)
+        count, rest = len(self.references), len(self.references) - _MOST_REFERENCES
         super().__init__(
-            f"{len(self.references)} image reference(s) do not parse, so what they use is not known and nothing is "
-            f"pruned:\n{lines}\nCorrect them, or set ignore_invalid_refs to go on without them."
+            f"{count} image {'reference does' if count == 1 else 'references do'} not parse, so it is not known which images "
+            "are in use, and nothing is pruned; correct them, or set ignore_invalid_refs to continue without them:",
+            *self.references[:_MOST_REFERENCES],
+            *([f"and {rest} more"] if rest > 0 else []),
         )
 
 
