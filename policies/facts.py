@@ -19,9 +19,8 @@ from pruner.errors import PrunerError
 from pruner.plan import PrunePlan
 from pruner.planning import read_plan
 from pruner.report import Report
-from pruner.report.jsonl import read_report
 from pruner.report.model import NO_STREAM, ReportedImage
-from pruner.resource.store import folder
+from pruner.resource.store import KeptPlans
 from pruner.settings import ALIASES, Settings, read
 
 TYPE: Final = "pulumi-python:dynamic/pruner:PrunedImages"
@@ -150,15 +149,7 @@ def gather(
 @functools.lru_cache(maxsize=1)
 def _kept(fingerprint: str) -> tuple[Report, Share]:
     """The plan that was kept, and what it contributes to the run; read once for all rules."""
-    path: Path = folder() / f"{fingerprint.replace(':', '-')}.jsonl"
-    try:
-        report = read_report(path)
-    except OSError as error:
-        raise PrunerError(
-            f"the plan {fingerprint} cannot be read ({path.name}: {error.strerror}); preview again"
-        ) from None
-    if report.plan.fingerprint != fingerprint:
-        raise PrunerError(f"{path.name} holds another plan than {fingerprint}; preview again")
+    report = KeptPlans.of_user().report(fingerprint)
     return report, Share.of(report)
 
 

@@ -6,7 +6,6 @@ could not look has not let anything through.
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
@@ -25,6 +24,7 @@ from pulumi_policy import (
 from policies.facts import TYPE, Share, gather, not_planned
 from policies.rules import RULES, Rule
 from pruner.errors import PrunerError
+from pruner.suggestions import closest
 
 _seen_in_run: dict[tuple[bool, str], Share] = {}
 """Shares of the resources that were judged, by preview and URN; a pack lives as long as a run, or as its preview and update together."""
@@ -66,7 +66,7 @@ def unknown_names(config: Mapping[str, set[str]]) -> list[str]:
 
 
 def _near(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
+    near = closest(name, known)
     return f" (is {near[0]} meant?)" if near else ""
 
 

@@ -8,7 +8,6 @@ and writes the explanation as text or as JSON. Nothing is changed.
 from __future__ import annotations
 
 import asyncio
-import difflib
 import re
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
@@ -28,6 +27,7 @@ from pruner.plan import Decision, keep
 from pruner.planning import make_plan
 from pruner.report.wording import count
 from pruner.settings import Settings
+from pruner.suggestions import closest
 
 NEAR: Final = 5
 """So many near names are listed for one that is unknown."""
@@ -307,7 +307,7 @@ def _near(name: str, known: Iterable[str]) -> str:
     names = sorted(set(known))
     short = name.rpartition("/")[2]
     near = [each for each in names if each.rpartition("/")[2] == short or each.startswith(name)]
-    near += [each for each in difflib.get_close_matches(name, names, NEAR, 0.5) if each not in near]
+    near += [each for each in closest(name, names, count=NEAR, cutoff=0.5) if each not in near]
     return f"; near it are {', '.join(near[:NEAR])}" if near else ""
 
 

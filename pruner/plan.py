@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import re
+from collections import deque
 from collections.abc import Iterable, Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cached_property
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
@@ -22,6 +24,8 @@ from pruner.errors import UnsafePlanError
 
 VERSION: Final = 1
 """Of the file format. A reader refuses every other one."""
+Moment = Annotated[datetime, msgspec.Meta(tz=True)]
+"""A time with its zone, which is UTC in every plan."""
 
 
 class Decision(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -51,7 +55,7 @@ class PrunedRevision(msgspec.Struct, frozen=True, gc=False):
     tag: str
     revision: int
     image: str
-    created: datetime
+    created: Moment
     reason: Decision
 
 
@@ -85,7 +89,7 @@ class PrunedImage(msgspec.Struct, frozen=True, tag="image", tag_field="line"):
     name: str
     uid: str
     resource_version: str
-    created: datetime
+    created: Moment
     reference: str
     reason: Decision
     blobs: tuple[str, ...] = ()
@@ -118,7 +122,7 @@ class PrunePlan(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """All that would go. `rules` are those that it was made with; `notes` are said with every showing of the plan."""
 
     cluster: str
-    as_of: datetime
+    as_of: Moment
     rules: dict[str, Any]
     registry: Registry | None = None
     streams: tuple[StreamChange, ...] = ()
@@ -158,17 +162,26 @@ class PrunePlan(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
 
 def _essence(plan: PrunePlan) -> Iterator[str]:
-    yield f"cluster {plan.cluster}"
-    yield f"registry {plan.registry.url if plan.registry else ''}"
+    yield f"cluster {_word(plan.cluster)}"
+    yield f"registry {_word(plan.registry.url) if plan.registry else ''}"
     for change in plan.streams:
+        stream = _word(change.stream)
         for item in change.revisions:
-            yield f"revision {change.stream}:{item.tag} {item.image} {item.created.isoformat()}"
+            yield f"revision {stream}:{_word(item.tag)} {_word(item.image)} {item.created.isoformat()}"
         for kind, digests in (("layer", change.layer_links), ("manifest", change.manifest_links)):
-            yield from (f"{kind} link {change.stream} {digest}" for digest in digests)
+            yield from (f"{kind} link {stream} {_word(digest)}" for digest in digests)
     for image in plan.images:
-        yield f"image {image.name} {image.uid}"
+        yield f"image {_word(image.name)} {_word(image.uid)}"
     for blob in plan.blobs:
-        yield f"blob {blob.digest}"
+        yield f"blob {_word(blob.digest)}"
+
+
+_PLAIN: Final = re.compile(r"[A-Za-z0-9_./:@+-]*")
+
+
+def _word(text: str) -> str:
+    """The text as one word of a line. Names are free text, and one with a blank or a line break must not look like two."""
+    return text if _PLAIN.fullmatch(text) else msgspec.json.encode(text).decode()
 
 
 class Approval(msgspec.Struct, frozen=True):
@@ -209,7 +222,7 @@ class _Header(msgspec.Struct, tag="plan", tag_field="line"):
     format: str
     version: int
     cluster: str
-    as_of: datetime
+    as_of: Moment
     rules: dict[str, Any]
     registry: Registry | None
     summary: Summary
@@ -223,6 +236,8 @@ class _End(msgspec.Struct, tag="end", tag_field="line"):
 
 
 _FORMAT: Final = "pruner plan"
+UNREADABLE: Final = (msgspec.MsgspecError, UnicodeError, RecursionError)
+"""What decoding a line raises that is not one of these."""
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(_Header | StreamChange | PrunedImage | PrunedBlob | _End)
 
@@ -250,7 +265,7 @@ def encode(plan: PrunePlan) -> Iterator[bytes]:
 
 
 def decode(lines: Iterable[bytes], where: str) -> PrunePlan:
-    """The plan of a file. Raises UnsafePlanError for what is not one, is of another version, truncated or edited.
+    """The plan of a file. Raises UnsafePlanError for anything but what `encode` has written: another version, truncated or edited.
 
     Lines of other kinds than the plan's, such as the result that a report appends, may follow its end and are not read.
     """
@@ -262,8 +277,8 @@ def decode(lines: Iterable[bytes], where: str) -> PrunePlan:
             _check_header(line, where)
         try:
             value = _decoder.decode(line)
-        except msgspec.MsgspecError as error:
-            raise UnsafePlanError(f"{where}, line {count + 1}: is no line of a plan: {error}") from None
+        except UNREADABLE as error:
+            raise UnsafePlanError(f"{where}, line {count + 1}: is not a line of a plan: {error}") from None
         if isinstance(value, _End):
             end = value
             break
@@ -297,7 +312,32 @@ def decode(lines: Iterable[bytes], where: str) -> PrunePlan:
         raise UnsafePlanError(
             f"{where}: its fingerprint is not that of its content; have it planned and reviewed again"
         )
+    _check_canonical(plan, end, where)
     return plan
+
+
+def _check_canonical(plan: PrunePlan, end: _End, where: str) -> None:
+    """Raise UnsafePlanError for a plan that `encode` would write in other bytes, or that names something twice.
+
+    Readers of a file disagree about keys that are given twice, times of other zones and the like; what was reviewed is then not what is
+    carried out.
+    """
+    last = deque(encode(plan), maxlen=1).pop()
+    if _decoder.decode(last) != end:
+        raise UnsafePlanError(f"{where}: is not written as preview writes it; have it planned and reviewed again")
+    times = (item.created for change in plan.streams for item in change.revisions)
+    if any(
+        time.tzinfo is not UTC
+        for time in itertools.chain((plan.as_of,), times, (image.created for image in plan.images))
+    ):
+        raise UnsafePlanError(f"{where}: has a time that is not in UTC; have it planned and reviewed again")
+    for what, names in (
+        ("an image stream", [change.stream for change in plan.streams]),
+        ("an image", [image.name for image in plan.images]),
+        ("a blob", [blob.digest for blob in plan.blobs]),
+    ):
+        if len(set(names)) != len(names):
+            raise UnsafePlanError(f"{where}: names {what} twice; have it planned and reviewed again")
 
 
 class _AnyHeader(msgspec.Struct):
@@ -308,7 +348,7 @@ class _AnyHeader(msgspec.Struct):
 def _check_header(line: bytes, where: str) -> None:
     try:
         header = msgspec.json.decode(line, type=_AnyHeader)
-    except msgspec.MsgspecError:
+    except UNREADABLE:
         raise UnsafePlanError(f"{where}: is not a plan of pruner") from None
     if header.format != _FORMAT:
         raise UnsafePlanError(f"{where}: is not a plan of pruner")

@@ -7,7 +7,6 @@ what looks like a broken view of the cluster, and plans that are larger than was
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -22,6 +21,7 @@ from pruner.cluster.resources import IMAGE_STREAMS, IMAGES
 from pruner.cluster.rights import Right
 from pruner.cluster.snapshot import Progress, silent, take_snapshot
 from pruner.errors import UnsafePlanError
+from pruner.files import read_lines
 from pruner.interpreter import no_search_for_cycles
 from pruner.plan import Approval, PrunedBlob, PrunePlan, decode
 from pruner.settings import Percent, Rules, Settings, rules
@@ -78,8 +78,7 @@ async def make_plan(api: Api, settings: Settings, *, progress: Progress = silent
 def read_plan(path: str) -> PrunePlan:
     """The plan in a file. Raises UnsafePlanError for what is not a whole, unedited one of this version."""
     try:
-        with Path(path).open("rb") as lines:
-            return decode(lines, path)
+        return decode(read_lines(path), path)
     except OSError as error:
         raise UnsafePlanError(f"approved_plan: {path!r} cannot be read: {error.strerror}") from None
 

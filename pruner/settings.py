@@ -8,7 +8,6 @@ given (by the program, or the stack configuration) and what the environment says
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -21,6 +20,7 @@ import msgspec
 import yaml
 
 from pruner.errors import Problem, SettingsError
+from pruner.suggestions import did_you_mean
 
 References = Literal["extended", "oc"]
 
@@ -409,7 +409,7 @@ def _proxy_headers(value: object) -> dict[str, str]:
         raise UnfitError("takes a map of basic_auth, proxy_basic_auth and user_agent")
     for name, text in value.items():
         if name not in PROXY_HEADERS:
-            raise UnfitError(f"does not know {name!r}{_nearest(name, PROXY_HEADERS)}")
+            raise UnfitError(f"does not know {name!r}{did_you_mean(name, PROXY_HEADERS)}")
         try:
             _header(text)
         except UnfitError as unfit:
@@ -440,7 +440,9 @@ def _extra_referrers(value: object) -> tuple[PodSource, ...]:
             continue
         if isinstance(entry, str):
             if entry not in PRESETS:
-                raise UnfitError(f"knows no preset {entry!r}{_nearest(entry, PRESETS)}; there are {', '.join(PRESETS)}")
+                raise UnfitError(
+                    f"knows no preset {entry!r}{did_you_mean(entry, PRESETS)}; there are {', '.join(PRESETS)}"
+                )
             found.extend(PRESETS[entry])
             continue
         found.append(_pod_source(entry))
@@ -452,7 +454,7 @@ def _pod_source(entry: object) -> PodSource:
         raise UnfitError("takes presets by name, or maps of group, version, resource, template and images")
     for name in entry:
         if name not in PodSource.__struct_fields__:
-            raise UnfitError(f"does not know {name!r}{_nearest(str(name), PodSource.__struct_fields__)}")
+            raise UnfitError(f"does not know {name!r}{did_you_mean(str(name), PodSource.__struct_fields__)}")
     paths = {
         name: (entry[name],) if isinstance(entry.get(name), str) else entry.get(name, ())
         for name in ("template", "images")
@@ -624,18 +626,13 @@ SECRETS: Final = frozenset(parameter.name for parameter in PARAMETERS if paramet
 _DEFAULTS: Final = Settings()
 
 
-def _nearest(name: str, known: Mapping[str, object] | tuple[str, ...]) -> str:
-    close = difflib.get_close_matches(name, list(known), n=1)
-    return f", did you mean {close[0]!r}?" if close else ""
-
-
 def _canonical(given: Mapping[str, object], problems: list[Problem]) -> dict[str, object]:
     """What is given, by the parameters' own names; what is None was not given."""
     named: dict[str, object] = {}
     for name, value in given.items():
         parameter = ALIASES.get(name, name)
         if parameter not in BY_NAME:
-            problems.append(Problem(name, f"there is no such parameter{_nearest(name, {**BY_NAME, **ALIASES})}"))
+            problems.append(Problem(name, f"there is no such parameter{did_you_mean(name, {**BY_NAME, **ALIASES})}"))
         elif value is not None:
             if parameter in named and named[parameter] != value:
                 problems.append(

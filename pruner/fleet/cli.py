@@ -27,6 +27,7 @@ from rich.console import Console
 
 from pruner.cli import errors_shown
 from pruner.errors import Problem, PrunerError, SettingsError
+from pruner.files import write_file
 from pruner.fleet import review
 from pruner.fleet.ledger import Ledger
 from pruner.fleet.model import BAD, Fleet, Outcome, PolicyPack, selected, shard, waves_with_clusters
@@ -34,7 +35,6 @@ from pruner.fleet.reading import pack_problems, read_fleet
 from pruner.fleet.run import Options, Watch, preview, up
 from pruner.fleet.table import Progress, table
 from pruner.plan import PrunePlan
-from pruner.report.file import write_whole
 from pruner.report.html import page as page_in_full
 from pruner.report.jsonl import read_report
 
@@ -303,7 +303,7 @@ def _console() -> Console:
 
 
 def _write(path: Path, lines: Iterable[str]) -> None:
-    write_whole(path, (f"{text}\n".encode() for text in lines))
+    write_file(path, (f"{text}\n".encode() for text in lines))
 
 
 def _page_in_full(plans: Path, name: str) -> str:

@@ -10,8 +10,8 @@ from typing import Final
 
 import msgspec
 
+from pruner.files import write_file
 from pruner.fleet.model import Outcome
-from pruner.report.file import write_whole
 
 _NAME: Final = "state.json"
 
@@ -42,7 +42,7 @@ class Ledger:
         """Keep what has come of the run. Raises PrunerError where that cannot be written."""
         runs = self._runs(outcome.cluster)
         setattr(runs, outcome.verb, outcome)
-        write_whole(self.of(outcome.cluster) / _NAME, (msgspec.json.encode(runs),))
+        write_file(self.of(outcome.cluster) / _NAME, (msgspec.json.encode(runs),))
 
     def _runs(self, cluster: str) -> _Runs:
         try:

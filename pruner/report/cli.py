@@ -21,8 +21,8 @@ from pruner.cli import errors_shown, settings_options
 from pruner.cluster.api import Api
 from pruner.cluster.connection import connect
 from pruner.errors import PrunerError
+from pruner.files import write_file
 from pruner.planning import make_plan
-from pruner.report.file import write_whole
 from pruner.report.jsonl import encode_again, encode_report, read_report
 from pruner.report.markdown import LIMIT, markdown
 from pruner.report.model import Report
@@ -67,7 +67,7 @@ def plan(settings: Settings, out: Path | None, **shown: Any) -> None:
     lines = tuple(encode_report(analysis))
     for path in (out, Path(settings.report) if settings.report else None):
         if path is not None:
-            write_whole(path, lines)
+            write_file(path, lines)
     show(Report.of(analysis), **shown)
 
 
@@ -101,7 +101,7 @@ def show(found: Report, *, form: str, as_json: bool, output: Path | None, limit:
         return
     parts = (part.encode() if isinstance(part, str) else part for part in _parts(found, form, limit, whole=whole))
     if output is not None:
-        write_whole(output, parts)
+        write_file(output, parts)
     else:
         sys.stdout.buffer.writelines(parts)
         sys.stdout.buffer.flush()

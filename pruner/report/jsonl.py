@@ -16,8 +16,9 @@ import msgspec
 from pruner.analysis import Analysis
 from pruner.apply.result import Failure, Result, Skipped
 from pruner.apply.result import Summary as ResultSummary
-from pruner.errors import UnsafePlanError
-from pruner.plan import PrunePlan, decode, encode
+from pruner.errors import PrunerError, UnsafePlanError
+from pruner.files import read_lines
+from pruner.plan import UNREADABLE, PrunePlan, decode, encode
 from pruner.report.model import Decisions, ImageSize, InUse, KeptImage, KeptRevision, Outcome, Report
 
 
@@ -95,9 +96,12 @@ def _line(value: Any) -> bytes:
 
 def _decisions_of(path: Path, plan: PrunePlan) -> Decisions | None:
     """What a report of the same plan knows of the rest; None where there is no such report."""
+    if not path.is_file():
+        # Reading from a pipe or a terminal would wait for a report that nobody writes.
+        return None
     try:
         earlier = read_report(path)
-    except (OSError, UnsafePlanError):
+    except (OSError, PrunerError):
         return None
     return earlier.decisions if earlier.plan.fingerprint == plan.fingerprint else None
 
@@ -107,8 +111,7 @@ def read_report(path: str | Path) -> Report:
 
     Raises OSError, and UnsafePlanError for what is no plan, is truncated or was edited.
     """
-    with Path(path).open("rb") as lines:
-        return decode_report(lines, str(path))
+    return decode_report(read_lines(path), str(path))
 
 
 def decode_report(lines: Iterable[bytes], where: str) -> Report:
@@ -120,7 +123,7 @@ def decode_report(lines: Iterable[bytes], where: str) -> Report:
     for line in rest:
         try:
             value = _decoder.decode(line)
-        except msgspec.MsgspecError as error:
+        except UNREADABLE as error:
             raise UnsafePlanError(f"{where}: has a line after its plan that is none of a report: {error}") from None
         match value:
             case _Decisions():

@@ -32,15 +32,15 @@ from pruner.apply import Result, apply_plan
 from pruner.cluster.api import Api
 from pruner.cluster.connection import connect
 from pruner.errors import Problem, PrunerError, SettingsError
+from pruner.files import write_file
 from pruner.plan import PrunePlan
 from pruner.planning import make_plan
-from pruner.report.file import write_whole
 from pruner.report.jsonl import encode_report, encode_result
 from pruner.report.model import Outcome
 from pruner.report.wording import outcome_line
 from pruner.resource import engine
 from pruner.resource.rendering import LISTED, in_words, rendered
-from pruner.resource.store import forget_plan, keep_plan, kept_plan
+from pruner.resource.store import KeptPlans
 from pruner.resource.turns import turn
 from pruner.settings import BY_NAME, SECRETS, Settings, read
 
@@ -68,7 +68,7 @@ class PrunedImagesProvider(ResourceProvider):
             return CheckResult({**given, "plan": {"summary": message}}, [])
         try:
             analysis = _run(_plan(_read(given)))
-            keep_plan(analysis)
+            KeptPlans.of_user().keep(analysis)
             return CheckResult({**given, "plan": rendered(analysis.plan)}, [])
         except SettingsError as error:
             failures = [_failure(problem, given.get(problem.parameter)) for problem in error.problems]
@@ -107,13 +107,13 @@ class PrunedImagesProvider(ResourceProvider):
         try:
             settings = _read(given)
             if fingerprint is not None:
-                plan = kept_plan(fingerprint)
+                plan = KeptPlans.of_user().plan(fingerprint)
                 result = _carry_out(settings, plan)
         except (PrunerError, OSError) as error:
             engine.fail(str(error))
         wrong = [_table(result)] if result.failures else []
         if plan is not None:
-            forget_plan(plan.fingerprint)
+            KeptPlans.of_user().forget(plan.fingerprint)
             wrong += _report(settings, plan, result)
         outputs = {**given, "plan": {}, **_outputs(result)}
         identity = id_ or (plan.cluster if plan is not None else "pruned")
@@ -175,7 +175,7 @@ async def _plan(settings: Settings) -> Analysis:
     if not analysis.plan.empty:
         log.info(f"to delete: {in_words(analysis.plan)}; see preview --diff")
     if settings.report:
-        write_whole(Path(settings.report), encode_report(analysis))
+        write_file(Path(settings.report), encode_report(analysis))
     return analysis
 
 
@@ -198,7 +198,7 @@ def _report(settings: Settings, plan: PrunePlan, result: Result) -> list[str]:
         return []
     path = Path(settings.report)
     try:
-        write_whole(path, encode_result(plan, result, path))
+        write_file(path, encode_result(plan, result, path))
     except PrunerError as error:
         return [
             f"the run has ended, and its result is in the outputs of this resource; its report is not there: {error}"

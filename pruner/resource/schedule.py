@@ -8,7 +8,6 @@ component suspends it and says so.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import math
 import re
@@ -26,6 +25,7 @@ from pruner.cluster.leftovers import REGISTRY_NAMESPACE
 from pruner.cluster.rights import Right, rights, rules
 from pruner.errors import Problem, SettingsError
 from pruner.settings import ALIASES, BY_NAME
+from pruner.suggestions import did_you_mean
 
 Json = dict[str, Any]
 
@@ -196,8 +196,7 @@ def _check(asked: Schedule) -> None:
 def _wrong(name: str, value: Any) -> str | None:
     parameter = BY_NAME.get(ALIASES.get(name, name))
     if parameter is None:
-        close = difflib.get_close_matches(name, [*BY_NAME, *ALIASES], n=1)
-        return f"there is no such parameter{f', did you mean {close[0]!r}?' if close else ''}"
+        return f"there is no such parameter{did_you_mean(name, [*BY_NAME, *ALIASES])}"
     if parameter.name in _OURS:
         return "is set by each run itself"
     if _refers(value):

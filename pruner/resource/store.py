@@ -1,86 +1,209 @@
-"""Where a whole plan is kept between `check`, which makes it, and `create` or `update`, which carry it out in another process.
+"""Where whole plans are kept between `check`, which makes them, and `create` or `update`, which carry them out in another process.
 
-The inputs hold the plan's fingerprint; the file is found by it, and is that plan or is refused. It lies in the user's cache folder and
-goes when it has been carried out, by every resource that was to carry it out; what previews leave behind goes after a week.
+The inputs hold a plan's fingerprint, which covers what would be deleted and nothing else. Policies look at more (sizes, ages, what is
+kept), so the file has to be as trustworthy as the process itself: the folder and the files belong to the user and are closed to everybody
+else, and the last line of a file is a digest of all lines before it. Anything else is refused.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
+import stat
 import time
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
+
+import msgspec
 
 from pruner.analysis import Analysis
 from pruner.errors import PrunerError, UnsafePlanError
+from pruner.files import PART, bounded_lines, replace_file
 from pruner.plan import PrunePlan, decode
-from pruner.report.file import write_whole
-from pruner.report.jsonl import encode_report
+from pruner.report.jsonl import decode_report, encode_report
+from pruner.report.model import Report
 
 _KEPT: Final = 7 * 24 * 3600
 """Seconds after which a plan that nobody has carried out is removed."""
+_WRITING: Final = 3600
+"""Seconds after which a file that is still being written belongs to a run that was killed."""
 
-_waiting: Final[Counter[str]] = Counter()
-"""Resources of this program that have planned the same and are still to carry it out, by fingerprint."""
-
-
-def folder() -> Path:
-    """`$XDG_CACHE_HOME/pruner/plans`, made when it is missing, for its owner only. Raises PrunerError where it cannot be made."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pruner" / "plans"
-    try:
-        cache.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise PrunerError(f"{cache}: cannot be made: {error.strerror}") from None
-    return cache
+_waiting: Final[Counter[Path]] = Counter()
+"""Resources of this program that have made the same plan and have not carried it out yet, by its file."""
 
 
-def _path(fingerprint: str) -> Path:
-    return folder() / f"{fingerprint.replace(':', '-')}.jsonl"
+class _Seal(msgspec.Struct, frozen=True, tag="seal", tag_field="line"):
+    """The last line of a kept plan: the SHA-256 of all bytes before it."""
+
+    sha256: str
 
 
-def keep_plan(analysis: Analysis) -> Path:
-    """Write the plan, and after it what keeps the rest, which policies ask for; gives the file's path.
+class KeptPlans:
+    """The plans in a folder that belongs to the user: their names, the checks, writing and reading."""
 
-    Raises PrunerError where nothing can be written.
-    """
-    try:
-        path = _path(analysis.plan.fingerprint)
-        write_whole(path, encode_report(analysis))
-    except PrunerError as error:
-        raise PrunerError(
-            f"the plan cannot be kept for up: {error}; let XDG_CACHE_HOME name a folder that can be written"
-        ) from None
-    _waiting[analysis.plan.fingerprint] += 1
-    long_ago = time.time() - _KEPT
-    for other in path.parent.glob("sha256-*.jsonl"):
-        if other.stat().st_mtime < long_ago:
-            other.unlink(missing_ok=True)
-    return path
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @classmethod
+    def of_user(cls) -> Self:
+        """Those in `$XDG_CACHE_HOME/pruner/plans`; by default `~/.cache/pruner/plans`. Raises PrunerError without a home folder."""
+        cache = os.environ.get("XDG_CACHE_HOME") or ""
+        if not os.path.isabs(cache):
+            # As the specification has it: a relative path is ignored. It would be another folder for the policy pack.
+            try:
+                cache = str(Path.home() / ".cache")
+            except RuntimeError:
+                raise PrunerError(
+                    "there is no home folder to keep the plan in: let XDG_CACHE_HOME name a folder"
+                ) from None
+        return cls(Path(cache) / "pruner" / "plans")
+
+    def path(self, fingerprint: str) -> Path:
+        """Where the plan with this fingerprint is kept. Raises UnsafePlanError for what is not a fingerprint."""
+        algorithm, _, digits = fingerprint.partition(":")
+        if algorithm != "sha256" or len(digits) != 64 or not set(digits) <= set("0123456789abcdef"):
+            raise UnsafePlanError(f"{fingerprint!r} is not the fingerprint of a plan; run up again")
+        return self.folder / f"sha256-{digits}.jsonl"
+
+    def keep(self, analysis: Analysis) -> Path:
+        """Keep the plan and what is known of everything that stays. Removes what earlier runs have left behind.
+
+        Raises PrunerError when it cannot be written, or the folder is not the user's own.
+        """
+        return self.write(analysis.plan.fingerprint, encode_report(analysis))
+
+    def write(self, fingerprint: str, lines: Iterable[bytes]) -> Path:
+        """Keep these lines of a report of the plan with this fingerprint. Raises as `keep` does."""
+        path = self.path(fingerprint)
+        try:
+            self._make()
+            replace_file(path, _sealed(lines))
+        except PrunerError as error:
+            raise PrunerError(
+                f"the plan cannot be kept for up: {error}; let XDG_CACHE_HOME name a folder of your own that can be written"
+            ) from None
+        _waiting[path] += 1
+        self._sweep()
+        return path
+
+    def plan(self, fingerprint: str) -> PrunePlan:
+        """The plan with this fingerprint. Raises UnsafePlanError when there is none, or it is not what was kept."""
+        path = self.path(fingerprint)
+        with self._verified(path, fingerprint) as lines:
+            return _checked(decode(lines, str(path)), path, fingerprint)
+
+    def report(self, fingerprint: str) -> Report:
+        """The plan with what is known of everything that stays. Raises UnsafePlanError as `plan` does."""
+        path = self.path(fingerprint)
+        with self._verified(path, fingerprint) as lines:
+            report = decode_report(lines, str(path))
+            _checked(report.plan, path, fingerprint)
+            return report
+
+    def forget(self, fingerprint: str) -> None:
+        """Remove the plan, unless another resource of this program has still to carry it out.
+
+        A file that cannot be removed goes after a week, as those that previews leave behind do.
+        """
+        path = self.path(fingerprint)
+        _waiting[path] -= 1
+        if _waiting[path] <= 0:
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
+
+    def _make(self) -> None:
+        try:
+            # Its parents are for their owner as well: whoever may rename the folder may put another one into its place.
+            for each in (self.folder.parent, self.folder):
+                each.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise PrunerError(f"{self.folder}: cannot be made: {error.strerror}") from None
+        self._check_folder()
+
+    def _check_folder(self) -> None:
+        """Raise PrunerError unless only this user can look into the folder and change it."""
+        for folder, closed in ((self.folder.parent, 0o022), (self.folder, 0o077)):
+            found = folder.lstat()
+            if stat.S_ISLNK(found.st_mode) or not stat.S_ISDIR(found.st_mode):
+                raise PrunerError(f"{folder}: is not a folder but a link or a file; remove it")
+            if found.st_uid != os.geteuid():
+                raise PrunerError(f"{folder}: belongs to user {found.st_uid}, who could change the plan; remove it")
+            if found.st_mode & closed:
+                raise PrunerError(
+                    f"{folder}: is open to other users (mode {stat.S_IMODE(found.st_mode):04o}); run chmod 0700 on it"
+                )
+
+    def _sweep(self) -> None:
+        now = time.time()
+        for pattern, age in (("sha256-*.jsonl", _KEPT), (PART, _WRITING)):
+            for path in self.folder.glob(pattern):
+                with contextlib.suppress(OSError):
+                    if path.lstat().st_mtime < now - age:
+                        path.unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def _verified(self, path: Path, fingerprint: str) -> Iterator[Iterator[bytes]]:
+        """The lines of a kept plan. When the block has ended without an error, every byte of the file was verified.
+
+        Raises UnsafePlanError when it is absent, is not the user's own, or its seal is not that of its content.
+        """
+        try:
+            self._check_folder()
+            with open(path, "rb", opener=_open) as file:
+                _check_file(os.fstat(file.fileno()), path)
+                lines = _unsealed(bounded_lines(file, str(path)), path)
+                yield lines
+                for _ in lines:
+                    pass
+        except OSError as error:
+            raise UnsafePlanError(
+                f"the plan {fingerprint} cannot be read ({path}: {error.strerror}); run up again"
+            ) from None
+        except UnsafePlanError:
+            raise
+        except PrunerError as error:
+            raise UnsafePlanError(f"{error}; then run up again") from None
 
 
-def kept_plan(fingerprint: str) -> PrunePlan:
-    """The plan with this fingerprint. Raises UnsafePlanError when it is not there, or not that one."""
-    path = _path(fingerprint)
-    try:
-        with path.open("rb") as lines:
-            plan = decode(lines, str(path))
-    except OSError as error:
+def _open(path: str, flags: int) -> int:
+    # Without waiting for whoever writes into a pipe that stands in a plan's place.
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
+
+
+def _check_file(found: os.stat_result, path: Path) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        raise UnsafePlanError(f"{path}: is not a regular file; remove it and run up again")
+    if found.st_uid != os.geteuid() or found.st_mode & 0o077:
         raise UnsafePlanError(
-            f"the plan {fingerprint} cannot be read ({path}: {error.strerror}); run up again"
-        ) from None
+            f"{path}: belongs to user {found.st_uid} and has mode {stat.S_IMODE(found.st_mode):04o}, so others could have changed it; "
+            "remove it and run up again"
+        )
+
+
+def _checked(plan: PrunePlan, path: Path, fingerprint: str) -> PrunePlan:
     if plan.fingerprint != fingerprint:
         raise UnsafePlanError(f"{path}: is the plan {plan.fingerprint}, not {fingerprint}; run up again")
     return plan
 
 
-def forget_plan(fingerprint: str) -> None:
-    """Remove the plan, unless another resource of this program is still to carry it out.
+def _sealed(lines: Iterable[bytes]) -> Iterator[bytes]:
+    digest = hashlib.sha256()
+    for line in lines:
+        digest.update(line)
+        yield line
+    yield msgspec.json.encode(_Seal(digest.hexdigest())) + b"\n"
 
-    What cannot be removed goes after a week, as what previews leave behind does.
-    """
-    _waiting[fingerprint] -= 1
-    if _waiting[fingerprint] <= 0:
-        with contextlib.suppress(PrunerError, OSError):
-            _path(fingerprint).unlink(missing_ok=True)
+
+def _unsealed(lines: Iterable[bytes], path: Path) -> Iterator[bytes]:
+    """All lines but the seal; raises UnsafePlanError at the end when it is absent or another one."""
+    digest, last = hashlib.sha256(), None
+    for line in lines:
+        if last is not None:
+            digest.update(last)
+            yield last
+        last = line
+    if last != msgspec.json.encode(_Seal(digest.hexdigest())) + b"\n":
+        raise UnsafePlanError(f"{path}: is truncated, or was changed since it was written; run up again")

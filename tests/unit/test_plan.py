@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 
 from pruner.cluster.objects import Registry
 from pruner.errors import UnsafePlanError
-from pruner.plan import VERSION, Approval, Decision, PrunePlan, decode, encode, keep, prune
+from pruner.plan import VERSION, Approval, Decision, PrunedImage, PrunePlan, decode, encode, keep, prune
 from tests.builders.objects import (
     L1,
     L2,
@@ -202,7 +203,7 @@ def test_a_truncated_file_is_refused(length: int) -> None:
 
 def test_a_file_cut_in_a_line_is_refused() -> None:
     whole = lines()
-    assert "line 3: is no line of a plan" in refused([*whole[:2], whole[2][:20]])
+    assert "line 3: is not a line of a plan" in refused([*whole[:2], whole[2][:20]])
 
 
 @pytest.mark.parametrize(
@@ -249,3 +250,69 @@ def test_an_edited_file_with_a_new_checksum_is_refused_by_its_fingerprint() -> N
     checksum = hashlib.sha256(b"".join(kept)).hexdigest()
     end = json.dumps({"line": "end", "lines": len(kept), "checksum": checksum}).encode() + b"\n"
     assert "its fingerprint is not that of its content" in refused([*kept, end])
+
+
+def sealed(given: list[bytes]) -> list[bytes]:
+    """The lines with an end that fits them."""
+    checksum = hashlib.sha256(b"".join(given)).hexdigest()
+    return [*given, msgspec.json.encode({"line": "end", "lines": len(given), "checksum": checksum}) + b"\n"]
+
+
+def _two_keys(line: bytes) -> bytes:
+    return line.replace(b'"name":', b'"name":"other","name":')
+
+
+def _unknown_key(line: bytes) -> bytes:
+    return line.replace(b'"line":', b'"unknown":1,"line":')
+
+
+def _other_zone(line: bytes) -> bytes:
+    return re.sub(rb'("created":"[^"]*)Z"', rb'\1+00:00"', line)
+
+
+def _blanks(line: bytes) -> bytes:
+    return line.replace(b",", b", ")
+
+
+@pytest.mark.parametrize("edit", [_two_keys, _unknown_key, _other_zone, _blanks])
+def test_a_file_that_is_not_written_as_preview_writes_it_is_refused_whatever_its_checksum(
+    edit: Callable[[bytes], bytes],
+) -> None:
+    before = lines()[:-1]
+    after = [before[0], *map(edit, before[1:])]
+    assert after != before
+    assert "is not written as preview writes it" in refused(sealed(after))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (b"", b"", None),
+        (rb'"as_of":"[^"]*"', b'"as_of":"2026-01-01T00:00:00"', "Expected `datetime` with a timezone component"),
+        (rb'"as_of":"[^"]*"', b'"as_of":"9999-12-31T23:59:59-14:00"', "has a time that is not in UTC"),
+        (rb'"rules":{', b'"rules":{"x":' + b"[" * 100_000 + b"]" * 100_000 + b",", "is not a plan of pruner"),
+        (rb'"rules":{', b'"rules":{"x":NaN,', "is not a plan of pruner"),
+        (rb'"rules":{', b'"rules":{"x":1e999,', "is not"),
+        (rb'"rules":{', b'"rules":{"x":"\\ud800",', "is not"),
+        (rb'"notes":\["a note"\]', b'"notes":[1]', "is not a line of a plan"),
+        (rb'"version":1', b'"version":1e999', "is not a plan of pruner"),
+    ],
+)
+def test_a_header_of_anything_else_is_refused_whatever_its_checksum(
+    old: bytes, new: bytes, message: str | None
+) -> None:
+    first, *rest = lines()[:-1]
+    changed = sealed([re.sub(old, lambda _: new, first, count=1) if old else first, *rest])
+    if message is None:
+        assert decode(changed, "the.plan") == plan()
+    else:
+        assert message in refused(changed)
+
+
+def test_a_name_with_a_line_break_makes_another_fingerprint() -> None:
+    def of(*names: tuple[str, str]) -> str:
+        images = (PrunedImage(name, uid, "1", NOW, "", prune("R22", "x")) for name, uid in names)
+        return PrunePlan(cluster="c", as_of=NOW, rules={}, images=tuple(images)).fingerprint
+
+    assert of(("A uA\nimage B", "uB")) != of(("A", "uA"), ("B", "uB"))
+    assert of(("A", "u v")) != of(("A u", "v"))

@@ -23,7 +23,7 @@ from pruner.report import Report
 from pruner.report.jsonl import encode_report
 from pruner.report.wording import short
 from pruner.resource.rendering import rendered
-from pruner.resource.store import folder
+from pruner.resource.store import KeptPlans
 from pruner.settings import Settings
 from tests.builders.objects import (
     L1,
@@ -509,12 +509,12 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     for name in ("K8S_AUTH_HOST", "K8S_AUTH_VERIFY_SSL"):
         monkeypatch.delenv(name, raising=False)
-    return folder()
+    return KeptPlans.of_user().folder
 
 
 def kept(cache: Path, lines: Any, plan: PrunePlan) -> dict[str, Any]:
     """Inputs of a resource whose plan was kept."""
-    (cache / f"{plan.fingerprint.replace(':', '-')}.jsonl").write_bytes(b"".join(lines))
+    KeptPlans.of_user().write(plan.fingerprint, lines)
     return {"plan": rendered(plan), "keep_younger_than": 60.0, "api_key": "secret"}
 
 
@@ -545,7 +545,9 @@ def test_a_plan_that_cannot_be_read_is_objected_to_by_every_rule(cache: Path) ->
 def test_a_file_with_another_plan_is_not_judged(cache: Path) -> None:
     found, other = analysis(), analysed(image(B))
     inputs = kept(cache, encode(other.plan), found.plan)
-    assert "holds another plan" in next(objections(BY_NAME["max-images"], inputs, {}, preview=False))
+    assert f"is the plan {other.plan.fingerprint}, not" in next(
+        objections(BY_NAME["max-images"], inputs, {}, preview=False)
+    )
 
 
 @pytest.mark.parametrize("preview", [True, False])

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from pruner.analysis import Analysis
 from pruner.apply import Result
 from pruner.apply.result import Failure
 from pruner.cluster.objects import Registry
 from pruner.errors import PrunerError, UnsafePlanError
+from pruner.report.jsonl import decode_report, encode_report
 from pruner.resource.provider import WHOLE, _outputs
 from pruner.resource.rendering import LISTED, rendered
-from pruner.resource.store import forget_plan, keep_plan, kept_plan
+from pruner.resource.store import KeptPlans
 from pruner.resource.turns import turn
 from tests.builders.objects import L1, L2, L3, A, B, C, analysed, image, image_stream, index
 
@@ -74,22 +81,28 @@ def test_very_many_failures_are_counted_where_they_are_not_listed() -> None:
 
 
 @pytest.fixture
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def plans(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> KeptPlans:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    return tmp_path / "pruner" / "plans"
+    return KeptPlans.of_user()
 
 
-def test_a_plan_that_two_resources_have_made_is_kept_until_both_have_carried_it_out(cache: Path) -> None:
+def test_a_plan_that_two_resources_have_made_is_kept_until_both_have_carried_it_out(plans: KeptPlans) -> None:
     analysis = made()
     fingerprint = analysis.plan.fingerprint
-    keep_plan(analysis)
-    keep_plan(analysis)
-    forget_plan(fingerprint)
-    assert kept_plan(fingerprint) == analysis.plan
-    forget_plan(fingerprint)
-    assert list(cache.iterdir()) == []
+    plans.keep(analysis)
+    plans.keep(analysis)
+    plans.forget(fingerprint)
+    assert plans.plan(fingerprint) == analysis.plan
+    plans.forget(fingerprint)
+    assert list(plans.folder.iterdir()) == []
     with pytest.raises(UnsafePlanError, match="cannot be read"):
-        kept_plan(fingerprint)
+        plans.plan(fingerprint)
+
+
+def test_policies_read_what_was_kept_with_what_stays(plans: KeptPlans) -> None:
+    analysis = made()
+    plans.keep(analysis)
+    assert plans.report(analysis.plan.fingerprint) == decode_report(encode_report(analysis), "report")
 
 
 def test_a_cache_that_cannot_be_written_is_named_with_the_way_out(
@@ -100,7 +113,137 @@ def test_a_cache_that_cannot_be_written_is_named_with_the_way_out(
     with pytest.raises(
         PrunerError, match=r"cache/pruner/plans: cannot be made: Not a directory; let XDG_CACHE_HOME name a folder"
     ):
-        keep_plan(made())
+        KeptPlans.of_user().keep(made())
+
+
+def test_a_relative_cache_is_ignored_since_policies_run_in_another_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", "cache")
+    monkeypatch.setenv("HOME", "/home/somebody")
+    assert KeptPlans.of_user().folder == Path("/home/somebody/.cache/pruner/plans")
+
+
+def test_kept_plans_are_for_their_owner_only_whatever_the_umask(plans: KeptPlans) -> None:
+    before = os.umask(0)
+    try:
+        path = plans.keep(made())
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(plans.folder.stat().st_mode) == 0o700
+    assert stat.S_IMODE(plans.folder.parent.stat().st_mode) == 0o700
+
+
+def _opened(folder: Path) -> None:
+    folder.chmod(0o770)
+
+
+def _linked(folder: Path) -> None:
+    folder.rename(folder.with_name("elsewhere"))
+    folder.symlink_to(folder.with_name("elsewhere"))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [(_opened, r"is open to other users \(mode 0770\); run chmod 0700"), (_linked, "is not a folder but a link")],
+)
+def test_a_folder_that_others_can_change_is_refused_by_whoever_writes_and_reads(
+    plans: KeptPlans, change: Callable[[Path], None], message: str
+) -> None:
+    analysis = made()
+    plans.keep(analysis)
+    change(plans.folder)
+    with pytest.raises(PrunerError, match=message):
+        plans.keep(analysis)
+    for read in (plans.plan, plans.report):
+        with pytest.raises(UnsafePlanError, match=message):
+            read(analysis.plan.fingerprint)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives a folder to another user")
+def test_a_folder_of_another_user_is_refused(plans: KeptPlans) -> None:
+    plans.folder.mkdir(mode=0o700, parents=True)
+    os.chown(plans.folder, 65534, -1)
+    with pytest.raises(PrunerError, match="belongs to user 65534, who could change the plan"):
+        plans.keep(made())
+
+
+def _writable(path: Path) -> None:
+    path.chmod(0o620)
+
+
+def _link_to_a_copy(path: Path) -> None:
+    path.rename(path.with_name("elsewhere"))
+    path.symlink_to(path.with_name("elsewhere"))
+
+
+def _a_pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path, 0o600)
+
+
+def _a_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def _without_seal(path: Path) -> None:
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1]))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (_writable, "has mode 0620, so others could have changed it"),
+        (_link_to_a_copy, "cannot be read .*Too many levels of symbolic links"),
+        (_a_pipe, "is not a regular file"),
+        (_a_folder, "cannot be read .*Is a directory"),
+        (_without_seal, "is truncated, or was changed"),
+    ],
+)
+def test_a_kept_plan_that_others_could_have_changed_is_refused(
+    plans: KeptPlans, change: Callable[[Path], None], message: str
+) -> None:
+    analysis = made()
+    change(plans.keep(analysis))
+    for read in (plans.plan, plans.report):
+        with pytest.raises(UnsafePlanError, match=message):
+            read(analysis.plan.fingerprint)
+
+
+@given(data=st.data())
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_every_byte_that_policies_and_up_look_at_is_bound(plans: KeptPlans, data: st.DataObject) -> None:
+    """Also what the fingerprint does not cover: sizes, ages, and what keeps the rest."""
+    analysis = made()
+    path = plans.keep(analysis)
+    content = bytearray(path.read_bytes())
+    position = data.draw(st.integers(0, len(content) - 1))
+    content[position] = (content[position] + data.draw(st.integers(1, 255))) % 256
+    path.write_bytes(content)
+    for read in (plans.plan, plans.report):
+        with pytest.raises(UnsafePlanError):
+            read(analysis.plan.fingerprint)
+
+
+def test_what_a_killed_run_has_left_is_removed_and_what_is_being_written_is_not(plans: KeptPlans) -> None:
+    plans.keep(made())
+    files = {
+        name: plans.folder / name for name in (".pruner-1.part", ".pruner-2.part", f"sha256-{'0' * 64}.jsonl", "mine")
+    }
+    for path in files.values():
+        path.touch()
+    week_ago = time.time() - 8 * 24 * 3600
+    for name in (".pruner-1.part", f"sha256-{'0' * 64}.jsonl", "mine"):
+        os.utime(files[name], (week_ago, week_ago))
+    plans.keep(made())
+    left = {path.name for path in plans.folder.iterdir()}
+    assert left == {".pruner-2.part", "mine", plans.path(made().plan.fingerprint).name}
+
+
+@pytest.mark.parametrize("fingerprint", ["", "sha256:../../etc/passwd", "sha256:" + "G" * 64, "md5:" + "0" * 64])
+def test_what_is_not_a_fingerprint_names_no_file(plans: KeptPlans, fingerprint: str) -> None:
+    with pytest.raises(UnsafePlanError, match="is not the fingerprint of a plan"):
+        plans.plan(fingerprint)
 
 
 # --- whose turn it is --------------------------------------------------------------------------------------------------
