@@ -34,13 +34,17 @@ def max_bytes(facts: Facts, options: Options) -> Iterator[str]:
     freed = _freed(whole)
     if limit is not None and freed > limit:
         yield f"would free {size(freed)}{_together(whole)}, and {size(limit)} are allowed: {names(_deleted(whole))}"
-    yield from _unknown_sizes(facts, options)
+    unknown = _unknown_sizes(facts, options)
+    if unknown is not None:
+        digests, images = unknown
+        yield f"the size of {count(digests, 'blob')} is not known, so the limit cannot be checked: {names(images)}"
     shares = _of_cluster(facts)
-    sums: defaultdict[str, int] = defaultdict(int)
+    blobs: defaultdict[str, dict[str, int]] = defaultdict(dict)
     for share in shares:
-        for namespace, amount in share.freed.items():
-            sums[namespace] += amount
-    for namespace, amount in sorted(sums.items()):
+        for namespace, sizes in share.freed.items():
+            _take_largest(blobs[namespace], sizes)
+    for namespace, sizes in sorted(blobs.items()):
+        amount = sum(sizes.values())
         if by_namespace is not None and amount > by_namespace:
             of_it = [image for image in _deleted(shares) if namespace in namespaces(image)]
             yield (
@@ -49,16 +53,20 @@ def max_bytes(facts: Facts, options: Options) -> Iterator[str]:
             )
 
 
-def _unknown_sizes(facts: Facts, options: Options) -> Iterator[str]:
-    """Layers of unknown size could go past any limit; manifests and configs are a few kilobytes each."""
+def _unknown_sizes(facts: Facts, options: Options) -> tuple[int, list[ReportedImage]] | None:
+    """How many blobs of unknown size are pruned that could exceed any limit, and the images with them; None for no such blob.
+
+    Layers could; manifests and configs are a few kilobytes each.
+    """
     unknown = [blob for blob in facts.plan.blobs if blob.size is None]
     if not options.get("refuse_unknown_sizes"):
         unknown = [blob for blob in unknown if blob.kind == "layer"]
-    if unknown:
-        digests = {blob.digest for blob in unknown}
-        blobs_of = {image.name: image.blobs for image in facts.plan.images}
-        images = [image for image in facts.report.going if not digests.isdisjoint(blobs_of.get(image.digest, ()))]
-        yield f"the size of {count(len(unknown), 'blob')} is not known, so that the limit cannot be checked: {names(images)}"
+    if not unknown:
+        return None
+    digests = {blob.digest for blob in unknown}
+    blobs_of = {image.name: image.blobs for image in facts.plan.images}
+    images = [image for image in facts.report.going if not digests.isdisjoint(blobs_of.get(image.digest, ()))]
+    return len(unknown), images
 
 
 def max_percent(facts: Facts, options: Options) -> Iterator[str]:
@@ -86,11 +94,14 @@ def approval(facts: Facts, options: Options) -> Iterator[str]:
     # This one is none of those that are approved.
     shares = [share for share in _shares(facts) if not share.approved]
     deleted, freed = _deleted(shares), _freed(shares)
+    unknown = None if limit is None else _unknown_sizes(facts, options)
     if (images is not None and len(deleted) > images) or (limit is not None and freed > limit):
         yield (
             f"{count(len(deleted), 'image')} and {size(freed)}{_together(shares)} need an approved plan (approved_plan): "
             f"{names(deleted)}"
         )
+    elif unknown is not None:
+        yield f"{count(unknown[0], 'blob')} of unknown size need an approved plan (approved_plan): {names(unknown[1])}"
 
 
 def _shares(facts: Facts) -> tuple[Share, ...]:
@@ -112,10 +123,16 @@ def _deleted(shares: Iterable[Share]) -> list[ReportedImage]:
 
 
 def _freed(shares: Iterable[Share]) -> int:
-    blobs: dict[tuple[str, str], int] = {}
+    blobs: defaultdict[str, dict[str, int]] = defaultdict(dict)
     for share in shares:
-        blobs.update(((share.cluster, digest), amount) for digest, amount in share.blobs.items())
-    return sum(blobs.values())
+        _take_largest(blobs[share.cluster], share.blobs)
+    return sum(sum(sizes.values()) for sizes in blobs.values())
+
+
+def _take_largest(known: dict[str, int], sizes: Mapping[str, int]) -> None:
+    """Add blobs of another resource; of what both name the larger amount counts."""
+    for digest, amount in sizes.items():
+        known[digest] = max(known.get(digest, 0), amount)
 
 
 def _by_namespace(images: Iterable[ReportedImage]) -> dict[str, list[ReportedImage]]:

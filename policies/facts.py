@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
+from pruner.analysis.blobs import pushed_to
 from pruner.errors import PrunerError
 from pruner.plan import PrunePlan
 from pruner.planning import read_plan
@@ -40,29 +41,34 @@ JUDGED: Final = (
 class Share(msgspec.Struct, frozen=True):
     """What one resource's plan contributes to the amounts of a run.
 
-    `staying` are the namespaces of every image that stays, None where only the plan is known; `freed` are bytes by namespace.
+    `staying` are the namespaces of every image that stays, None where only the plan is known; `freed` are bytes by blob, by namespace.
+    A blob counts in every namespace that loses an image with it, so that no other namespace's image can take bytes off its sum.
     """
 
     cluster: str
     deleted: dict[str, ReportedImage]
     staying: dict[str, frozenset[str]] | None
     blobs: dict[str, int]
-    freed: dict[str, int]
+    freed: dict[str, dict[str, int]]
     approved: bool = False
 
     @classmethod
     def of(cls, report: Report) -> Share:
-        freed: dict[str, int] = {}
-        for each in report.streams:
-            namespace = each.namespace if each.stream != NO_STREAM else NO_STREAM
-            freed[namespace] = freed.get(namespace, 0) + each.bytes
+        blobs = {blob.digest: blob.size or 0 for blob in report.plan.blobs}
+        blobs_of = {image.name: image.blobs for image in report.plan.images}
+        freed: dict[str, dict[str, int]] = {}
+        for image in report.going:
+            for namespace in namespaces(image):
+                # Only blobs that go are listed with an image.
+                of_it = {digest: blobs.get(digest, 0) for digest in blobs_of.get(image.digest, ())}
+                freed.setdefault(namespace, {}).update(of_it)
         staying = {image.digest: namespaces(image) for image in report.images if image.reason.kept}
         return cls(
             cluster=report.plan.cluster,
             # Revisions whose Image object is absent anyway are no images.
             deleted={image.digest: image for image in report.going if image.created is not None},
             staying=staying if report.decisions is not None else None,
-            blobs={blob.digest: blob.size or 0 for blob in report.plan.blobs},
+            blobs=blobs,
             freed=freed,
         )
 
@@ -93,9 +99,13 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def streams(image: ReportedImage) -> set[str]:
-    """The image streams that it goes from, and the one that it belongs to; of one that stays those that name it."""
+    """The image streams that an image is pruned from, and the one that it was pushed to; of an image that stays those that name it.
+
+    Where an image was pushed to, its dockerImageReference says. As everywhere the host is not compared (R6).
+    """
     named = {each.stream for each in (image.named_by if image.reason.kept else image.losing)}
-    return {image.home, *named}
+    pushed = pushed_to(image.reference)
+    return {image.home, *named} if pushed is None else {image.home, pushed, *named}
 
 
 def namespaces(image: ReportedImage) -> frozenset[str]:

@@ -28,6 +28,7 @@ from pruner.cluster.objects import Image, ImageOnTheWire, ImageStream, Registry,
 from pruner.cluster.registry import find_registry
 from pruner.cluster.resources import CLUSTER_VERSIONS, IMAGE_STREAMS, IMAGES
 from pruner.cluster.rights import Purpose, Right, rights, rules
+from pruner.cluster.sizes import SizeClaims
 from pruner.cluster.snapshot import compact
 from pruner.errors import ForbiddenError, NotFoundError, PrunerError
 from pruner.settings import Settings
@@ -159,7 +160,7 @@ async def _registry(api: Api, settings: Settings) -> tuple[Registry | None, str 
         streams: list[ImageStream] = []
         if not settings.registry_url and await api.serves(IMAGES):
             async for page in api.pages(IMAGES, decoder_of_pages(ImageOnTheWire)):
-                images.extend(compact(page.items or (), {}))
+                images.extend(compact(page.items or (), SizeClaims()))
             async for found in api.pages(IMAGE_STREAMS, decoder_of_pages(ImageStream)):
                 streams.extend(found.items or ())
         snapshot = Snapshot(

@@ -20,6 +20,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 
 from pruner.cluster.objects import Registry
+from pruner.cluster.sizes import LARGEST
 from pruner.errors import UnsafePlanError
 
 VERSION: Final = 1
@@ -102,7 +103,7 @@ class PrunedBlob(msgspec.Struct, frozen=True, gc=False, tag="blob", tag_field="l
 
     digest: str
     kind: Literal["layer", "config", "manifest"]
-    size: int | None = None
+    size: Annotated[int, msgspec.Meta(ge=0, le=LARGEST)] | None = None
 
 
 class Summary(msgspec.Struct, frozen=True):

@@ -27,7 +27,10 @@ from pruner.plan import Approval, PrunedBlob, PrunePlan, decode
 from pruner.settings import Percent, Rules, Settings, rules
 
 MEASURED: Final = 2000
-"""Manifests whose sizes are asked of the registry, one request each; of more than these none is, and the plan says so."""
+"""Manifests, and layers, whose sizes are asked of the registry, a request each; of more than these none is, and the plan says so."""
+
+REPOSITORIES: Final = 3
+"""Repositories in which a layer is looked for: any of those to which its images were pushed has it, unless somebody made a name up."""
 
 UNVERIFIED: Final = "the API server is not made sure of: "
 """What a note begins with that says so; policies look for it."""
@@ -67,7 +70,7 @@ async def make_plan(api: Api, settings: Settings, *, progress: Progress = silent
     if registry is not None:
         notes.extend(_about(registry, plan))
         if registry.deletes_blobs and plan.blobs:
-            plan = await _measured(plan, analysis, registry, api, settings, progress)
+            plan = await _measured(plan, analysis, snapshot.contested_sizes, registry, api, settings, progress)
     # A preview needs less than up, so for a preview it is worth a warning.
     notes.extend(f"up would be refused: {missing}" for missing in await missing_permissions(api, plan))
     plan = msgspec.structs.replace(plan, notes=(*plan.notes, *notes))
@@ -160,26 +163,57 @@ def _about(registry: Registry, plan: PrunePlan) -> list[str]:
 
 
 async def _measured(
-    plan: PrunePlan, analysis: Analysis, registry: Registry, api: Api, settings: Settings, progress: Progress
+    plan: PrunePlan,
+    analysis: Analysis,
+    contested: frozenset[str],
+    registry: Registry,
+    api: Api,
+    settings: Settings,
+    progress: Progress,
 ) -> PrunePlan:
-    """The plan with the sizes of manifests, which the API does not know, asked of the registry."""
-    unknown = [blob for blob in plan.blobs if blob.size is None and blob.kind == "manifest"]
-    if not unknown or len(unknown) > MEASURED:
+    """The plan with the registry's sizes of what the API does not know: manifests, and layers that no two images agree about."""
+    manifests = [blob for blob in plan.blobs if blob.size is None and blob.kind == "manifest"]
+    others = [
+        blob
+        for blob in plan.blobs
+        if blob.kind != "manifest" and (blob.digest in contested or (blob.size is None and blob.kind == "layer"))
+    ]
+    asked = [blob for group in (manifests, others) if len(group) <= MEASURED for blob in group]
+    if not asked:
         return plan
-    progress(f"measuring {len(unknown)} manifests")
-    bound = asyncio.Semaphore(settings.workers)
+    progress(f"measuring {len(asked)} blobs")
+    repositories = _repositories(plan, analysis, {blob.digest for blob in asked})
+    limit = asyncio.Semaphore(settings.workers)
 
     async def measure(client: RegistryClient, blob: PrunedBlob) -> tuple[str, int | None]:
-        repository = pushed_to(analysis.family.images[blob.digest].location)
-        if repository is None:
-            return blob.digest, None
-        async with bound:
-            return blob.digest, await client.manifest_size(repository, blob.digest)
+        found = repositories.get(blob.digest, ())
+        async with limit:
+            if blob.kind != "manifest":
+                return blob.digest, await client.blob_size(found, blob.digest)
+            return blob.digest, await client.manifest_size(found[0], blob.digest) if found else None
 
     async with RegistryClient(registry.url, settings, api.connection, timeouts=api.timeouts) as client:
-        sizes = dict(await asyncio.gather(*(measure(client, blob) for blob in unknown)))
-    blobs = (msgspec.structs.replace(blob, size=sizes.get(blob.digest, blob.size)) for blob in plan.blobs)
+        sizes = dict(await asyncio.gather(*(measure(client, blob) for blob in asked)))
+    # Where the registry does not say, the largest claim stays.
+    blobs = (
+        blob if (size := sizes.get(blob.digest)) is None else msgspec.structs.replace(blob, size=size)
+        for blob in plan.blobs
+    )
     return msgspec.structs.replace(plan, blobs=tuple(blobs))
+
+
+def _repositories(plan: PrunePlan, analysis: Analysis, digests: set[str]) -> dict[str, list[str]]:
+    """A few of the repositories, by blob, to which images were pushed that have it."""
+    found: dict[str, set[str]] = {}
+    for pruned in plan.images:
+        asked = digests.intersection(pruned.blobs)
+        repository = pushed_to(analysis.family.images[pruned.name].location) if asked else None
+        if repository is not None:
+            for digest in asked:
+                # A manifest is linked where its own image was pushed to.
+                if pruned.name == digest or digest not in analysis.family.images:
+                    found.setdefault(digest, set()).add(repository)
+    return {digest: sorted(names)[:REPOSITORIES] for digest, names in found.items()}
 
 
 async def missing_permissions(api: Api, plan: PrunePlan) -> list[str]:

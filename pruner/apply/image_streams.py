@@ -22,6 +22,7 @@ from pruner.cluster.api import Api
 from pruner.cluster.objects import ImageOnTheWire, ImageStream
 from pruner.cluster.registry import RegistryClient
 from pruner.cluster.resources import IMAGE_STREAMS, IMAGES
+from pruner.cluster.sizes import SizeClaims
 from pruner.cluster.snapshot import compact
 from pruner.errors import ClusterError, ConflictError, NotFoundError, PrunerError, RegistryError
 from pruner.http.client import Precondition
@@ -219,7 +220,7 @@ class StreamPruner:
                 found.append(await self.api.get(IMAGES, ImageOnTheWire, name=digest))
             except NotFoundError:
                 continue
-        return links.with_family(Family([*family.images.values(), *compact(found, {})]))
+        return links.with_family(Family([*family.images.values(), *compact(found, SizeClaims())]))
 
 
 def _decided_otherwise(stream: ImageStream, decided: StreamHistory, rules: HistoryRules) -> Callable[[], str | None]:

@@ -25,6 +25,7 @@ from pruner.analysis.usage import Usage, local_lookups
 from pruner.cluster.api import Api, WatchEvent
 from pruner.cluster.objects import ControllerRevision, Image, ImageOnTheWire, ImageStream, Referrer, Snapshot, Workload
 from pruner.cluster.resources import CONTROLLER_REVISIONS, IMAGE_STREAMS, IMAGES, Resource
+from pruner.cluster.sizes import SizeClaims
 from pruner.cluster.snapshot import compact, extra_referrer, kinds_of, revision_referrer
 from pruner.errors import ClusterError, ExpiredError
 from pruner.plan import PrunedImage
@@ -202,7 +203,7 @@ class Watcher:
 
     def _take(self, resource: Resource, source: PodSource | None, raw: msgspec.Raw) -> None:
         if resource == IMAGES:
-            self._take_image(next(iter(compact([msgspec.json.decode(raw, type=ImageOnTheWire)], {}))))
+            self._take_image(next(iter(compact([msgspec.json.decode(raw, type=ImageOnTheWire)], SizeClaims()))))
         elif resource == IMAGE_STREAMS:
             self._take_stream(msgspec.json.decode(raw, type=ImageStream))
         elif source is not None:

@@ -274,20 +274,22 @@ class ImageMeta(msgspec.Struct, frozen=True, rename="camel", gc=False):
 
 
 class ImageLayer(msgspec.Struct, frozen=True, gc=False):
+    """`size` is whatever the maker of the image wrote there (pruner.cluster.sizes)."""
+
     name: str = ""
-    size: int | None = None
+    size: Any = None
 
 
 class ImageManifest(msgspec.Struct, frozen=True, rename="camel", gc=False):
     """`dockerImageManifests[]`: a member of a manifest list or an OCI index."""
 
     digest: str = ""
-    manifest_size: int | None = None
+    manifest_size: Any = None
 
 
 class DockerImageMetadata(msgspec.Struct, frozen=True, gc=False):
     id: str | None = msgspec.field(name="Id", default=None)
-    size: int | None = msgspec.field(name="Size", default=None)
+    size: msgspec.Raw = msgspec.field(name="Size", default=msgspec.Raw(b"null"))
 
 
 class ImageOnTheWire(msgspec.Struct, frozen=True, rename="camel", gc=False):
@@ -343,9 +345,10 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """What a cluster has, read in the order that makes no use older than what it uses (DECISIONS R2).
 
     `cluster` identifies it; `as_of` is the time that ages are measured against (UTC); `blob_sizes` are bytes by digest,
-    as far as the API knows them; `absent` names the kinds that the cluster does not serve; `idle_paths` the paths of `extra_referrers`
-    at which no object has anything; `resource_versions` say for each kind from where a watch would go on; `unlinked` are digests, by
-    image stream, that an interrupted run has removed and whose links may be left.
+    as far as images claim them, and `contested_sizes` the digests about which their claims differ; `absent` names the kinds that the
+    cluster does not serve; `idle_paths` the paths of `extra_referrers` at which no object has anything; `resource_versions` say for
+    each kind from where a watch would go on; `unlinked` are digests, by image stream, that an interrupted run has removed and whose
+    links may be left.
     """
 
     cluster: str
@@ -355,6 +358,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     limits: tuple[ImageLimit, ...] = ()
     referrers: tuple[Referrer, ...] = ()
     blob_sizes: dict[str, int] = {}
+    contested_sizes: frozenset[str] = frozenset()
     absent: tuple[str, ...] = ()
     idle_paths: tuple[str, ...] = ()
     resource_versions: dict[str, str] = {}

@@ -13,6 +13,7 @@ import ipaddress
 import re
 import socket
 import ssl
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Final, Self
 from urllib.parse import urlsplit
@@ -21,6 +22,7 @@ import msgspec
 
 from pruner.cluster.connection import Connection, basic, tls_context
 from pruner.cluster.objects import ImageStream, ImageStreamStatus, Registry, Snapshot, moment
+from pruner.cluster.sizes import plausible
 from pruner.errors import Problem, RegistryError, SettingsError
 from pruner.http.client import HTTPClient, Precondition, Timeouts
 from pruner.http.failures import TransportError, server_of
@@ -31,6 +33,9 @@ from pruner.settings import Settings
 
 GONE: Final = frozenset({202, 204, 404})
 """Answers to a deletion after which the thing is not there (R26)."""
+
+_DIGITS: Final = 20
+"""Digits from which on a Content-Length is larger than anything."""
 
 _NO_SUCH_BLOB: Final = "sha256:" + "0" * 64
 _MANIFEST_TYPES: Final = ", ".join(
@@ -132,8 +137,18 @@ class RegistryClient:
             return None
         if answer.status == 404:
             return 0
-        length = answer.headers.get("Content-Length", "")
-        return int(length) if answer.status == 200 and length.isdecimal() else None
+        return _length(answer)
+
+    async def blob_size(self, repositories: Iterable[str], digest: str) -> int | None:
+        """Bytes of a layer or a config, by the first of these repositories that has it; None where that cannot be known."""
+        for repository in repositories:
+            try:
+                answer = await self._send("HEAD", f"/v2/{repository}/blobs/{digest}", repository, accept="*/*")
+            except RegistryError:
+                return None
+            if (size := _length(answer)) is not None:
+                return size
+        return None
 
     async def lacks(self, repository: str, digest: str, *, manifest: bool) -> bool:
         """Whether a manifest, or a layer, cannot be had from a repository; False too where that may not be asked."""
@@ -262,6 +277,12 @@ class RegistryClient:
             "delete images.image.openshift.io cluster-wide, or set prune_registry to false",
             401,
         )
+
+
+def _length(answer: Response) -> int | None:
+    """The plausible size that the answer to a HEAD gives."""
+    length = answer.headers.get("Content-Length", "")
+    return plausible(int(length)) if answer.status == 200 and length.isdecimal() and len(length) < _DIGITS else None
 
 
 def _origin(url: str) -> tuple[str, str | None, int | None]:

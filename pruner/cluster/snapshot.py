@@ -23,7 +23,6 @@ from pruner.cluster.objects import (
     WITH_CONFIG,
     ControllerRevision,
     Image,
-    ImageLayer,
     ImageLimit,
     ImageOnTheWire,
     ImageStream,
@@ -48,6 +47,7 @@ from pruner.cluster.resources import (
     WORKLOADS,
     Resource,
 )
+from pruner.cluster.sizes import SizeClaims, plausible_json
 from pruner.errors import ClusterError, ExpiredError, ForbiddenError, NotFoundError, UnsafePlanError
 from pruner.interpreter import keep_freed_memory, no_search_for_cycles, short_turns
 from pruner.settings import PRESETS, PodSource, References
@@ -111,7 +111,7 @@ async def _take_snapshot(
         )
     now = _now(api, as_of)
     unlinked = await find_unlinked(api)
-    images, sizes = await reading.images()
+    images, claims = await reading.images()
     streams = await reading.streams(images)
     kinds = kinds_of(references)
     limits: list[ImageLimit] = []
@@ -126,6 +126,7 @@ async def _take_snapshot(
         *(add(referrers, reading.referrers(resource)) for resource in kinds),
         *(add(referrers, reading.extra_referrers(source)) for source in extra_referrers),
     )
+    sizes, contested = claims.settled()
     return Snapshot(
         cluster=cluster,
         as_of=now,
@@ -134,6 +135,7 @@ async def _take_snapshot(
         limits=tuple(limits),
         referrers=tuple(referrers),
         blob_sizes=sizes,
+        contested_sizes=contested,
         absent=tuple(sorted(reading.absent)),
         idle_paths=tuple(sorted(reading.idle_paths)),
         resource_versions=reading.versions,
@@ -261,10 +263,10 @@ class _Reading:
                 take(items)
                 self.progress(f"reading {resource.plural}: {count}")
 
-    async def images(self) -> tuple[list[Image], dict[str, int]]:
-        """The images, compact, and the sizes of their blobs."""
-        sizes: dict[str, int] = {}
-        return await self.list_all(IMAGES, _images, lambda images: compact(images, sizes), ahead=AHEAD), sizes
+    async def images(self) -> tuple[list[Image], SizeClaims]:
+        """The images, compact, and what they say about the sizes of their blobs."""
+        claims = SizeClaims()
+        return await self.list_all(IMAGES, _images, lambda images: compact(images, claims), ahead=AHEAD), claims
 
     async def streams(self, images: Iterable[Image]) -> list[ImageStream]:
         """The image streams, whose items share the digests of the images, and their times, with each other."""
@@ -317,24 +319,22 @@ class _Reading:
         self.idle_paths.update(f"{path} of {source.name}" for path in idle)
 
 
-def compact(images: Iterable[ImageOnTheWire], sizes: dict[str, int]) -> Iterable[Image]:
-    """Images as they are kept; adds what is known of their blobs' sizes (bytes) to `sizes`."""
+def compact(images: Iterable[ImageOnTheWire], claims: SizeClaims) -> Iterable[Image]:
+    """Images as they are kept; adds what they say of their blobs' sizes to `claims`."""
     intern = sys.intern
     for wire in images:
         meta, metadata = wire.metadata, wire.docker_image_metadata
-        layers, measured = _layers(wire.docker_image_layers, sizes)
+        layers, measured = claims.layers(wire.docker_image_layers)
         members: tuple[str, ...] = ()
         if wire.docker_image_manifests:
             members = tuple([intern(manifest.digest) for manifest in wire.docker_image_manifests if manifest.digest])
             for manifest in wire.docker_image_manifests:
-                if manifest.manifest_size is not None:
-                    sizes[manifest.digest] = manifest.manifest_size
+                claims.claim(manifest.digest, manifest.manifest_size)
         media_type = intern(wire.docker_image_manifest_media_type)
         config = metadata.id if metadata and metadata.id and media_type in WITH_CONFIG else None
-        size = metadata.size if metadata and metadata.size else None
-        if config is not None and size is not None and size >= measured:
-            # The API counts the config and every layer once.
-            sizes[config] = size - measured
+        size = plausible_json(metadata.size) if metadata else None
+        if config is not None:
+            claims.config(config, size, layers, measured)
         yield Image(
             meta.name,
             meta.uid,
@@ -348,20 +348,6 @@ def compact(images: Iterable[ImageOnTheWire], sizes: dict[str, int]) -> Iterable
             layers,
             members,
         )
-
-
-def _layers(found: list[ImageLayer] | None, sizes: dict[str, int]) -> tuple[tuple[str, ...], int]:
-    """The layers of an image in their order, each once, and what they take together (bytes); adds their sizes to `sizes`."""
-    intern = sys.intern
-    measured = {intern(layer.name): layer.size for layer in found or () if layer.name}
-    try:
-        together = sum(measured.values())  # type: ignore[arg-type]
-    except TypeError:
-        # One is not known from here; it may be where the layer stands again, or from another image.
-        sizes.update((layer.name, layer.size) for layer in found or () if layer.name and layer.size is not None)
-        return tuple(measured), sum(sizes.get(name, 0) for name in measured)
-    sizes.update(measured)  # type: ignore[arg-type]
-    return tuple(measured), together
 
 
 def _location(reference: str, name: str) -> str:
@@ -407,13 +393,24 @@ def image_limits(limit_range: LimitRange, server: str) -> Iterable[ImageLimit]:
     for limit in (limit_range.spec.limits if limit_range.spec else None) or ():
         storage = (limit.max or {}).get("storage")
         if limit.type == _IMAGE_LIMIT and storage is not None:
-            try:
-                quantity: Decimal = parse_quantity(storage)
-            except ValueError:
+            quantity = _quantity(storage)
+            if quantity is None:
                 raise ClusterError(
-                    f"{server}: LimitRange {meta.namespace}/{meta.name}: max.storage {storage!r} is not a quantity"
-                ) from None
+                    f"{server}: LimitRange {meta.namespace}/{meta.name}: max.storage {storage!r:.80} is not a quantity; "
+                    "correct or delete this LimitRange"
+                )
             yield ImageLimit(meta.namespace, meta.name, quantity)
+
+
+def _quantity(value: Any) -> Decimal | None:
+    """A Kubernetes quantity; None for what is not one. Python's Decimal also takes NaN, infinities and booleans."""
+    if not isinstance(value, str | int | float) or isinstance(value, bool):
+        return None
+    try:
+        quantity: Decimal = parse_quantity(value)
+    except (ValueError, ArithmeticError):
+        return None
+    return quantity if quantity.is_finite() else None
 
 
 def revision_referrer(revision: ControllerRevision) -> Referrer:

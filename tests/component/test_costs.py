@@ -19,6 +19,7 @@ from pruner.cluster.api import Api
 from pruner.cluster.connection import connect
 from pruner.cluster.objects import ImageOnTheWire, ImageStream, Referrer, Snapshot, TagEvent, Workload
 from pruner.cluster.resources import WORKLOADS
+from pruner.cluster.sizes import SizeClaims
 from pruner.cluster.snapshot import compact, take_snapshot, with_shared
 from pruner.settings import Rules
 from tests.pruning import plan, settings_for
@@ -79,9 +80,9 @@ def cluster(images: int) -> Snapshot:
     lists = {
         path.rpartition("/")[2]: [body for _, body in encoded(objects)] for path, objects in Cluster(images).lists()
     }
-    sizes: dict[str, int] = {}
+    claims = SizeClaims()
     wires = (msgspec.json.decode(body, type=ImageOnTheWire) for body in lists["images"])
-    found = tuple(compact(wires, sizes))
+    found = tuple(compact(wires, claims))
     known = {image.name: image.name for image in found}
     events: dict[str, TagEvent] = {}
     return Snapshot(
@@ -96,7 +97,7 @@ def cluster(images: int) -> Snapshot:
             for kind in WORKLOADS
             for body in lists.get(kind.plural, ())
         ),
-        blob_sizes=sizes,
+        blob_sizes=claims.settled()[0],
     )
 
 

@@ -15,7 +15,7 @@ from pruner.errors import ClusterError, UnsafePlanError
 from pruner.plan import encode
 from pruner.planning import UNVERIFIED
 from pruner.settings import read
-from sandbox.builder import noise
+from sandbox.builder import layer, noise
 from tests.conftest import StartSandbox
 from tests.integration.authorities import Authority
 from tests.pruning import applied, plan, planned, settings_for
@@ -127,6 +127,36 @@ def test_a_manifest_is_measured_where_its_image_was_pushed_to_whatever_else_its_
     assert empty_sandbox.call("PUT", path, tagged).status == 200
     found = plan(settings_for(empty_sandbox, registry_url=empty_sandbox.registry_url, allow_empty_cluster=True))
     assert next(blob for blob in found.blobs if blob.kind == "manifest").size
+
+
+def test_of_a_layer_whose_size_images_contradict_the_registry_has_the_word(empty_sandbox: RunningSandbox) -> None:
+    """The largest claim counts where the registry does not say either."""
+    content = b"a layer of some size"
+
+    async def push() -> list[str]:
+        async with empty_sandbox.builder() as builder:
+            return [await builder.push(f"shop/{name}", layers=[content], age_days=9) for name in ("web", "copy")]
+
+    for name, claim in zip(asyncio.run(push()), (10**12, -1), strict=True):
+        path = f"{IMAGE_API}/images/{name}"
+        found = empty_sandbox.get(path)
+        layers = [{**each, "size": claim} for each in found["dockerImageLayers"]]
+        assert empty_sandbox.call("PUT", path, {**found, "dockerImageLayers": layers}).status == 200
+
+    def size() -> int | None:
+        settings = settings_for(empty_sandbox, registry_url=empty_sandbox.registry_url, allow_empty_cluster=True)
+        (found,) = [blob for blob in plan(settings).blobs if blob.kind == "layer"]
+        return found.size
+
+    assert size() == 10**12
+    other = {
+        **empty_sandbox.get(path),
+        "dockerImageLayers": [{**each, "size": 1} for each in found["dockerImageLayers"]],
+    }
+    assert empty_sandbox.call("PUT", path, other).status == 200
+    assert size() == len(layer(content).blob)
+    empty_sandbox.add_fault({"status": 404}, method="HEAD", path="/blobs/")
+    assert size() == 10**12
 
 
 def test_an_as_of_in_the_future_is_refused(sandbox: RunningSandbox) -> None:

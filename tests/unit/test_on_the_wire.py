@@ -19,6 +19,7 @@ from pruner.cluster.objects import (
     Referrer,
     Workload,
 )
+from pruner.cluster.sizes import SizeClaims
 from pruner.cluster.snapshot import compact, image_limits
 from pruner.errors import ClusterError
 from tests.builders.objects import (
@@ -52,8 +53,14 @@ def decoded(kind: Any, found: object) -> Any:
 
 
 def image(found: dict[str, Any], sizes: dict[str, int] | None = None) -> Image:
+    """The image; fills `sizes` with what is known of its blobs."""
     wire = decoded(ImageOnTheWire, {"metadata": {"name": A}, **found})
-    (only,) = compact([wire], {} if sizes is None else sizes)
+    claims = SizeClaims()
+    for name, size in (sizes or {}).items():
+        claims.claim(name, size)
+    (only,) = compact([wire], claims)
+    if sizes is not None:
+        sizes.update(claims.settled()[0])
     return only
 
 
@@ -339,8 +346,25 @@ def test_quantities_are_read_exactly_R16(written: object, storage: Decimal) -> N
     assert (limit.namespace, limit.name, limit.storage) == ("shop", "limits", storage)
 
 
-@pytest.mark.parametrize("written", ["1Kib", "", "ten", "1.2.3", "--1"])
-def test_what_is_no_quantity_ends_the_run_R3(written: str) -> None:
+@pytest.mark.parametrize(
+    "written",
+    [
+        "1Kib",
+        "",
+        "ten",
+        "1.2.3",
+        "--1",
+        "NaN",
+        "sNaN",
+        "Infinity",
+        "-inf",
+        "1e9999999999999999999",
+        True,
+        [5],
+        {"a": 1},
+    ],
+)
+def test_what_is_no_quantity_ends_the_run_R3(written: object) -> None:
     found = decoded(
         LimitRange,
         {

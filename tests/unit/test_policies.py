@@ -139,7 +139,7 @@ def test_max_bytes_by_namespace() -> None:
 def test_max_bytes_objects_to_layers_whose_size_is_not_known() -> None:
     found = analysed(image(A, layers=[L1]), registry=Registry("https://registry"))
     (message,) = says("max-bytes", {"limit": 10}, facts(found))
-    assert "the size of 1 blob is not known, so that the limit cannot be checked: " in message
+    assert "the size of 1 blob is not known, so the limit cannot be checked: " in message
     assert names(message) == {A}
     (message,) = says("max-bytes", {"per_namespace": 10, "refuse_unknown_sizes": True}, facts(found))
     assert "the size of 2 blobs is not known" in message
@@ -150,6 +150,34 @@ def test_max_bytes_passes_over_manifests_of_unknown_size_unless_configured() -> 
     found = analysed(image(A, layers=[L1]), registry=Registry("https://registry"), blob_sizes={L1: 5})
     assert says("max-bytes", {"limit": 10}, facts(found)) == []
     assert says("max-bytes", {"limit": 10, "refuse_unknown_sizes": True}, facts(found)) != []
+
+
+def test_approval_by_bytes_is_needed_for_layers_whose_size_is_not_known() -> None:
+    found = analysed(image(A, layers=[L1]), registry=Registry("https://registry"))
+    (message,) = says("approval", {"bytes": 10**9}, facts(found))
+    assert message.startswith("1 blob of unknown size need an approved plan (approved_plan): ")
+    assert names(message) == {A}
+    assert says("approval", {"images": 5}, facts(found)) == []
+    measured = analysed(image(A, layers=[L1]), registry=Registry("https://registry"), blob_sizes={L1: 5})
+    assert says("approval", {"bytes": 10**9}, facts(measured)) == []
+
+
+def test_a_blob_counts_in_every_namespace_that_loses_an_image_with_it() -> None:
+    """Otherwise an image of a namespace that sorts before could take the bytes off the sum of the one that owns them."""
+    found = analysed(
+        image(A, layers=[L1], repository="shop/web"),
+        image(B, layers=[L1], repository="attacker/copy"),
+        image_stream("shop/web", v1=[A]),
+        image_stream("attacker/copy", v1=[B]),
+        registry=Registry("https://registry"),
+        blob_sizes={L1: 1000},
+    )
+    messages = says("max-bytes", {"per_namespace": 500}, facts(found))
+    assert [message.partition(", and")[0] for message in messages] == [
+        "would free 1.0 kB of namespace attacker",
+        "would free 1.0 kB of namespace shop",
+    ]
+    assert says("max-bytes", {"limit": 1000}, facts(found)) == []
 
 
 @pytest.mark.parametrize("limit", ["many", "", "10 apples", "GB", "-1", "NaN", "Infinity"])
@@ -203,7 +231,7 @@ def other_share(**changed: Any) -> Share:
         ("max-images", {"limit": 6}, "would delete 7 images (with 1 other resource of this run), and 6 are allowed"),
         ("max-images", {"per_namespace": 4}, "would delete 5 images of namespace shop (with 1 other resource"),
         ("max-bytes", {"limit": 10_000}, "would free 10.2 kB (with 1 other resource of this run)"),
-        ("max-bytes", {"per_namespace": 11_000}, "would free 11.2 kB of namespace shop (with 1 other resource"),
+        ("max-bytes", {"per_namespace": 10_201}, "would free 10.2 kB of namespace shop (with 1 other resource"),
         ("max-percent", {"limit": 70}, "would delete 77.8% of the 9 images (with 1 other resource of this run)"),
         ("approval", {"images": 6}, "7 images and 10.2 kB (with 1 other resource of this run) need an approved plan"),
     ],
@@ -251,6 +279,24 @@ def test_what_is_protected_is_named(rule: str, pattern: str, named: set[str]) ->
     (message,) = says(rule, {"patterns": [pattern]})
     assert message.startswith(f"{pattern} is protected, and these would go: ")
     assert names(message) == named
+
+
+@pytest.mark.parametrize("registry", [None, Registry("https://registry")])
+@pytest.mark.parametrize(
+    "streams", [[], [image_stream("dev/copy", v1=[A])], [image_stream("prod/app"), image_stream("dev/copy", v1=[A])]]
+)
+@pytest.mark.parametrize(
+    ("rule", "pattern"),
+    [("protected-namespaces", "prod"), ("protected-streams", "prod/app"), ("protected-streams", "prod/*")],
+)
+def test_an_image_is_protected_where_it_was_pushed_to_whatever_names_it(
+    rule: str, pattern: str, streams: list[Any], registry: Registry | None
+) -> None:
+    found = analysed(image(A, repository="prod/app"), *streams, registry=registry, prune_registry=registry is not None)
+    (message,) = says(rule, {"patterns": [pattern]}, facts(found))
+    assert message.startswith(f"{pattern} is protected, and these would go: ")
+    assert names(message) == {A}
+    assert says(rule, {"patterns": ["production", "prod/application"]}, facts(found)) == []
 
 
 @pytest.mark.parametrize("rule", ["protected-namespaces", "protected-streams", "protected-tags"])
