@@ -1,8 +1,8 @@
-"""Why an image, a tag or an image stream is kept or goes: `python -m pruner explain REF`.
+"""Why an image, a tag or an image stream is kept or pruned: `python -m pruner explain REF`.
 
-`explain` is given an analysis and a name, and gives an `Explanation`: what the name stands for, where it is used and by whom, the rule
-that decides, and what would have to change for another decision. It is a pure function; the command takes the analysis from a cluster
-and writes the explanation as text or as JSON. Nothing is changed.
+`explain` is given an analysis and a name, and gives an `Explanation`: what the name stands for, what refers to it, the reason for the
+decision, and what would have to change for another decision. It is a pure function; the command takes the analysis from a cluster and
+writes the explanation as text or as JSON. Nothing is changed.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from pruner.cluster.api import Api
 from pruner.cluster.connection import connect
 from pruner.cluster.objects import BEGINNING, Image, moment
 from pruner.errors import PrunerError
-from pruner.plan import Decision, keep
 from pruner.planning import make_plan
+from pruner.reasons import ImageTooYoung, MemberOf, Reason, RevisionTooYoung, StreamTooYoung, sentence, to_change
 from pruner.report.wording import count
 from pruner.settings import Settings
 from pruner.suggestions import closest
@@ -37,56 +37,56 @@ class UnknownNameError(PrunerError):
     """The name stands for nothing in this cluster, or is no name at all; the message lists near ones."""
 
 
-class Verdict(msgspec.Struct, frozen=True):
-    """A decision, and what would have to change for the other one."""
+class Decision(msgspec.Struct, frozen=True):
+    """The reason for a decision, `said` in words, and what would have to change for the other one."""
 
     kept: bool
     rule: str
-    why: str
-    causes: tuple[str, ...]
+    said: str
+    reason: Reason
     to_change: str
 
     def __str__(self) -> str:
-        return f"{'kept' if self.kept else 'goes'}: {Decision(self.kept, self.rule, self.why, self.causes)}"
+        return f"{'kept' if self.kept else 'pruned'}: {self.reason}"
 
 
-class RevisionVerdict(msgspec.Struct, frozen=True):
-    """One revision of a tag (`namespace/stream:tag`; 0 is the current one), who uses it, and what becomes of it."""
+class ExplainedRevision(msgspec.Struct, frozen=True):
+    """One revision of a tag (`namespace/stream:tag`; 0 is the current one), what refers to it, and the decision on it."""
 
     tag: str
     revision: int
     image: str
     created: datetime
-    verdict: Verdict
+    decision: Decision
     used_by: tuple[str, ...] = ()
 
 
-class BlobVerdict(msgspec.Struct, frozen=True):
-    """A blob, and the images that need it; it goes when all of them do."""
+class ExplainedBlob(msgspec.Struct, frozen=True):
+    """A blob, and the images that need it; it is pruned when all of them are."""
 
     digest: str
-    goes: bool
+    pruned: bool
     needed_by: tuple[str, ...]
 
 
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that is known about a name.
 
-    `verdict` is that on the Image, where the name stands for one; `blobs` are counted with those that go in
-    `blobs_that_go`; `indexes` name the image, `members` it names.
+    `decision` is that on the Image, where the name stands for one; `blobs` is the number of its blobs, `pruned_blobs` are those that
+    are pruned; `indexes` name the image, `members` it names.
     """
 
     reference: str
     what: str
     digest: str | None = None
-    verdict: Verdict | None = None
-    revisions: tuple[RevisionVerdict, ...] = ()
+    decision: Decision | None = None
+    revisions: tuple[ExplainedRevision, ...] = ()
     used_by: tuple[str, ...] = ()
     indexes: tuple[str, ...] = ()
     members: tuple[str, ...] = ()
     blobs: int = 0
-    blobs_that_go: tuple[str, ...] = ()
-    blob: BlobVerdict | None = None
+    pruned_blobs: tuple[str, ...] = ()
+    blob: ExplainedBlob | None = None
 
 
 def explain(analysis: Analysis, reference: str) -> Explanation:
@@ -169,29 +169,28 @@ def _of_digest(analysis: Analysis, text: str, digest: str) -> Explanation:
         if analysis.family.indexes(digest) and not revisions:
             what = "a member of indexes, without an Image of its own"
         blob = _blob(analysis, digest)
-        users = {*analysis.usage.anywhere.get(digest, ()), *(user for each in revisions for user in each.used_by)}
         return Explanation(
             reference=text,
             what=what,
             digest=digest,
             revisions=revisions,
-            used_by=tuple(sorted(users)),
+            used_by=analysis.references.get(digest, ()),
             indexes=analysis.family.indexes(digest),
             blob=blob,
         )
-    going = {blob.digest for blob in analysis.plan.blobs}
+    pruned = {blob.digest for blob in analysis.plan.blobs}
     blobs = {*_blobs(image), image.name}
     return Explanation(
         reference=text,
         what=_described(image),
         digest=digest,
-        verdict=_verdict(analysis, analysis.images[digest], _reasons(analysis, image), image.created),
+        decision=_on_image(analysis, image),
         revisions=revisions,
-        used_by=tuple(sorted({*_users(analysis, image), *(user for each in revisions for user in each.used_by)})),
+        used_by=analysis.references.get(digest, ()),
         indexes=analysis.family.indexes(digest),
         members=image.members,
         blobs=len(blobs),
-        blobs_that_go=tuple(sorted(blobs & going)),
+        pruned_blobs=tuple(sorted(blobs & pruned)),
     )
 
 
@@ -243,52 +242,38 @@ def _of_stream(analysis: Analysis, text: str, history: StreamHistory) -> Explana
 
 def _revisions(
     analysis: Analysis, histories: Iterable[StreamHistory], digest: str | None = None
-) -> Iterator[RevisionVerdict]:
+) -> Iterator[ExplainedRevision]:
     """All revisions of these histories, or those that name a digest."""
     for history in histories:
         for tag in history.tags:
-            for number, (item, decision) in enumerate(zip(tag.items, tag.decisions, strict=True)):
+            for number, (item, reason) in enumerate(zip(tag.items, tag.reasons, strict=True)):
                 if digest not in (None, item.image):
                     continue
                 users = set(analysis.usage.digests.get((history.stream.name, item.image), ()))
                 if number == 0:
                     users.update(analysis.usage.tags.get((history.stream.name, tag.tag), ()))
-                created = max(moment(item.created), moment(history.stream.metadata.creation_timestamp))
-                yield RevisionVerdict(
+                reasons = analysis.history_rules.reasons(history.stream, tag.tag, number, item)
+                created = moment(item.created)
+                yield ExplainedRevision(
                     f"{history.stream.name}:{tag.tag}",
                     number,
                     item.image,
-                    moment(item.created),
-                    _verdict(
-                        analysis,
-                        decision,
-                        analysis.history_rules.reasons(history.stream, tag.tag, number),
-                        created,
-                        revision=number,
-                    ),
+                    created,
+                    _decision(reason, reasons, created, moment(history.stream.metadata.creation_timestamp)),
                     tuple(sorted(users)),
                 )
-
-
-def _users(analysis: Analysis, image: Image) -> set[str]:
-    """Who uses the image by its digest, in whatever repository, or runs it by the digest of its config."""
-    users = {*analysis.usage.anywhere.get(image.name, ()), *analysis.usage.anywhere.get(image.config or "", ())}
-    for (_, digest), found in analysis.usage.digests.items():
-        if digest == image.name:
-            users.update(found)
-    return users
 
 
 def _blobs(image: Image) -> set[str]:
     return {*image.layers, *([image.config] if image.config else [])}
 
 
-def _blob(analysis: Analysis, digest: str) -> BlobVerdict | None:
+def _blob(analysis: Analysis, digest: str) -> ExplainedBlob | None:
     images = analysis.family.images.values()
     needed_by = sorted(image.name for image in images if digest in _blobs(image) or digest in image.members)
     if not needed_by:
         return None
-    return BlobVerdict(digest, any(blob.digest == digest for blob in analysis.plan.blobs), tuple(needed_by))
+    return ExplainedBlob(digest, any(blob.digest == digest for blob in analysis.plan.blobs), tuple(needed_by))
 
 
 def _described(image: Image) -> str:
@@ -313,93 +298,42 @@ def _near(name: str, known: Iterable[str]) -> str:
 
 # --- what would have to change ---------------------------------------------------------------------------------------
 
-TO_PRUNE: Final = {
-    "R12": "nothing uses it any more",
-    "R15": "nothing uses the tag any more, or a newer revision takes its place",
-    "R17": "nothing uses its digest in this image stream any more",
-    "R18": "the pattern is taken out of protect",
-    "R21": "the plan is made for that namespace, or for all of them",
-    "R23": "a revision that names it is pruned in that namespace, or the plan is made for all namespaces",
-    "approval": "a new plan is made and approved that names it",
-}
-"""By rule: what would let go what is kept by it."""
 
-_TO_PRUNE_BY_REASON: Final = {
-    "its Image object is there": "the Image object is absent when the cluster is read again",
-    "it names a pull spec": "the tag were deleted with `oc tag -d`",
-    "named by": "none of these tags names it any more (see what keeps their revisions)",
-    "a member of": "every index that names it goes",
-    "imported from": "all_images is true",
-    "no revision over": "a limit makes a revision that names it too large, or an age is given with prune_over_size_limit",
-    "not larger than": "a limit for images (LimitRange) of the namespace is smaller than the image",
-}
-"""By the beginning of the reason, where a rule has several."""
+def _on_image(analysis: Analysis, image: Image) -> Decision:
+    reasons: list[Reason] = [*analysis.image_rules.reasons(image)]
+    kept_indexes = tuple(each for each in analysis.family.indexes(image.name) if analysis.images[each].kept)
+    if kept_indexes:
+        reasons.append(MemberOf(kept_indexes))
+    return _decision(analysis.images[image.name], reasons, image.created)
 
 
-def _verdict(
-    analysis: Analysis,
-    decision: Decision,
-    reasons: Iterable[Decision],
-    created: datetime,
-    *,
-    revision: int | None = None,
-) -> Verdict:
-    if decision.kept:
-        # What an approval or a look of a run keeps is no rule's, and comes after the rules.
-        change = _to_prune(analysis, {decision.why: decision} | {each.why: each for each in reasons}, created, revision)
+def _decision(
+    first: Reason, others: Iterable[Reason], created: datetime, stream_created: datetime = BEGINNING
+) -> Decision:
+    """The decision for the `first` reason; where that keeps, each one of the `others` is enough to keep it as well."""
+    if not first.kept:
+        change = f"To keep it: {to_change(first)}"
     else:
-        change = _to_keep(analysis, decision, revision)
-    return Verdict(decision.kept, decision.rule, decision.why, decision.causes, change)
+        reasons = dict.fromkeys([first, *(reason for reason in others if reason.kept)])
+        change = f"To prune it: {'; and '.join(_to_prune(reason, created, stream_created) for reason in reasons)}"
+    return Decision(first.kept, first.rule, sentence(first), first, change)
 
 
-def _reasons(analysis: Analysis, image: Image) -> Iterator[Decision]:
-    """All that keeps an Image besides the revisions that name it."""
-    yield from analysis.image_rules.reasons(image)
-    above = tuple(each for each in analysis.family.indexes(image.name) if analysis.images[each].kept)
-    if above:
-        yield keep("R22", "a member of", above)
+def _to_prune(reason: Reason, created: datetime, stream_created: datetime) -> str:
+    match reason:
+        case StreamTooYoung(minutes=minutes):
+            return f"{to_change(reason)}, {_later(stream_created, minutes)}"
+        case RevisionTooYoung(minutes=minutes) | ImageTooYoung(minutes=minutes):
+            return f"{to_change(reason)}, {_later(created, minutes)}"
+        case _:
+            return to_change(reason)
 
 
-def _to_prune(analysis: Analysis, reasons: dict[str, Decision], created: datetime, revision: int | None) -> str:
-    """What all would have to change, since any one of the reasons is enough to keep it."""
-    age = analysis.history_rules.rules.keep_younger_than
-    young = [why for why in reasons if "younger" in why]
-    conditions = [_condition(decision, revision) for why, decision in reasons.items() if why not in young]
-    change = f"It would go if {'; and if '.join(conditions)}" if conditions else "It may go"
-    if young and age is not None:
-        until = _later(created, age)
-        change += f"{',' if conditions else ''} once keep_younger_than has passed, at {until}"
-    return f"{change}."
-
-
-def _condition(decision: Decision, revision: int | None) -> str:
-    if decision.rule in TO_PRUNE:
-        return TO_PRUNE[decision.rule]
-    for beginning, change in _TO_PRUNE_BY_REASON.items():
-        if decision.why.startswith(beginning):
-            return change
-    return f"keep_tag_revisions were {revision} or less, or as many newer revisions came"
-
-
-def _later(time: datetime, age: timedelta) -> str:
+def _later(time: datetime, minutes: int) -> str:
     try:
-        return _time(time + age)
+        return f"at {_time(time + timedelta(minutes=minutes))}"
     except OverflowError:
-        return "no time that a calendar has"
-
-
-def _to_keep(analysis: Analysis, decision: Decision, revision: int | None) -> str:
-    if decision.rule == "R19":
-        return "It would stay if the image were there: push or import it again."
-    ways = ["it were used", "protect named it"]
-    rules = analysis.history_rules.rules
-    if revision is None:
-        ways.insert(0, "a tag named it")
-    elif rules.prune_over_size_limit and decision.causes:
-        ways.append("the limit were raised")
-    if revision is not None and (rules.keep_tag_revisions is not None or not rules.prune_over_size_limit):
-        ways.append(f"keep_tag_revisions were at least {revision + 1}")
-    return f"It would stay if {', or '.join(ways)}."
+        return "which no calendar reaches"
 
 
 # --- the command -----------------------------------------------------------------------------------------------------
@@ -411,24 +345,24 @@ def lines(explanation: Explanation) -> Iterator[str]:
     if explanation.digest is not None and explanation.digest != explanation.reference:
         yield f"  {explanation.digest}"
     yield f"  {explanation.what}"
-    if explanation.verdict is not None:
-        yield f"  {explanation.verdict}"
-        yield f"  {explanation.verdict.to_change}"
+    if explanation.decision is not None:
+        yield f"  {explanation.decision}"
+        yield f"  {explanation.decision.to_change}"
     if explanation.used_by:
-        yield f"  used by {', '.join(explanation.used_by)}"
+        yield f"  referenced by {', '.join(explanation.used_by)}"
     elif explanation.blob is None:
-        yield "  used by nothing"
+        yield "  nothing refers to it"
     for name, digests in (("member of", explanation.indexes), ("members", explanation.members)):
         yield from (f"  {name}: {digest}" for digest in digests)
     if explanation.blobs:
-        stay = explanation.blobs - len(explanation.blobs_that_go)
-        yield f"  {count(explanation.blobs, 'blob')}: {len(explanation.blobs_that_go)} would go, {stay} would stay"
+        pruned = len(explanation.pruned_blobs)
+        yield f"  {count(explanation.blobs, 'blob')}: {pruned} pruned, {explanation.blobs - pruned} kept"
     if explanation.blob is not None:
-        yield f"  {'goes' if explanation.blob.goes else 'kept'}: needed by {', '.join(explanation.blob.needed_by)}"
+        yield f"  {'pruned' if explanation.blob.pruned else 'kept'}: needed by {', '.join(explanation.blob.needed_by)}"
     for each in explanation.revisions:
         yield f"  {each.tag} revision {each.revision}, {each.image}, of {_time(each.created)}"
-        yield f"    {each.verdict}"
-        yield f"    {each.verdict.to_change}"
+        yield f"    {each.decision}"
+        yield f"    {each.decision.to_change}"
 
 
 @click.command()
@@ -436,7 +370,7 @@ def lines(explanation: Explanation) -> Iterator[str]:
 @click.option("--json", "as_json", is_flag=True, help="write it as JSON")
 @settings_options
 def command(settings: Settings, reference: str, as_json: bool) -> None:
-    """Say what REF is, who uses it, which rule keeps or deletes it, and what would have to change.
+    """Say what REF is, what refers to it, which rule keeps or prunes it, and what would have to change.
 
     REF is a digest, namespace/stream, namespace/stream:tag, namespace/stream@digest, or a pull spec.
     """

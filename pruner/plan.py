@@ -1,6 +1,6 @@
 """The plan: what would go, and why; the value that previews show, policies judge, people approve and apply carries out.
 
-A `PrunePlan` is canonical: everything in it is sorted, so that equal plans are equal bytes (DECISIONS P8). Its fingerprint covers
+A `PrunePlan` is canonical: everything in it is sorted, so that equal plans are equal bytes (P8, docs/rules.md). Its fingerprint covers
 what would be deleted and on which cluster, and leaves out what changes without changing that: the time of the plan, resource
 versions, and the reasons. `encode` and `decode` are its file format, JSON Lines with a header and an end, in which truncation and
 editing show; the tags of the structs name its lines. `Approval` is a plan as a limit: what else might be deleted by now is kept.
@@ -22,32 +22,12 @@ import msgspec
 from pruner.cluster.objects import Registry
 from pruner.cluster.sizes import LARGEST
 from pruner.errors import UnsafePlanError
+from pruner.reasons import PruneReason
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Of the file format. A reader refuses every other one."""
 Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 """A time with its zone, which is UTC in every plan."""
-
-
-class Decision(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """Why something is kept or goes: `rule` is a number of DECISIONS.md, `why` says it in words, `causes` name objects."""
-
-    kept: bool
-    rule: str
-    why: str
-    causes: tuple[str, ...] = ()
-
-    def __str__(self) -> str:
-        named = ", ".join(self.causes[:3]) + (f" and {len(self.causes) - 3} more" if len(self.causes) > 3 else "")
-        return f"{self.why}{f' {named}' if named else ''} ({self.rule})"
-
-
-def keep(rule: str, why: str, causes: tuple[str, ...] = ()) -> Decision:
-    return Decision(True, rule, why, causes)
-
-
-def prune(rule: str, why: str, causes: tuple[str, ...] = ()) -> Decision:
-    return Decision(False, rule, why, causes)
 
 
 class PrunedRevision(msgspec.Struct, frozen=True, gc=False):
@@ -57,13 +37,13 @@ class PrunedRevision(msgspec.Struct, frozen=True, gc=False):
     revision: int
     image: str
     created: Moment
-    reason: Decision
+    reason: PruneReason
 
 
 class StreamChange(msgspec.Struct, frozen=True, tag="image stream", tag_field="line"):
     """What goes of one image stream: items of its history, and links in its repository.
 
-    `removed_tags` lose their last item and go with it (DECISIONS R20). A change without revisions has only links left to
+    `removed_tags` lose their last item and go with it (R20). A change without revisions has only links left to
     delete, those that an interrupted run has left behind.
     """
 
@@ -92,7 +72,7 @@ class PrunedImage(msgspec.Struct, frozen=True, tag="image", tag_field="line"):
     resource_version: str
     created: Moment
     reference: str
-    reason: Decision
+    reason: PruneReason
     blobs: tuple[str, ...] = ()
     shared: int = 0
     members: int = 0

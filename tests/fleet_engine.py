@@ -13,7 +13,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pruner.plan import PrunedImage, PrunePlan, encode, prune
+from pruner.plan import PrunedImage, PrunePlan, encode
+from pruner.reasons import Unreferenced
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
@@ -55,7 +56,7 @@ elif words[0] in ("preview", "up"):
 
 def plan_of(cluster: str, images: int = 1, *, as_of: datetime = NOW) -> PrunePlan:
     """A plan that deletes so many images."""
-    reason = prune("R22", "no image stream names it, and nothing uses it")
+    reason = Unreferenced()
     pruned = (
         PrunedImage(f"sha256:{number:064x}", "u", "1", NOW, "registry/shop/web", reason) for number in range(images)
     )

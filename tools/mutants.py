@@ -1,4 +1,4 @@
-"""Mutation run over pruner/analysis: how many small defects, planted one at a time, the unit tests find.
+"""Mutation run over pruner/analysis and pruner/reasons.py: how many small defects, planted one at a time, the unit tests find.
 
     python tools/mutants.py [FOLDER]          FOLDER keeps the virtual environment and the results; .tools/mutants
     python tools/mutants.py --survivors       run those again that survived the last run, with the tests of now
@@ -24,11 +24,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 REQUIREMENTS = ROOT / "tools" / "mutants-requirements.txt"
 WANTED = 90.0
-TESTS = ("usage", "history", "images", "blobs", "on_the_wire", "pull_specs", "plan", "explain", "properties")
+TESTS = ("usage", "history", "images", "blobs", "on_the_wire", "pull_specs", "plan", "explain", "reasons", "properties")
 CONFIGURATION = f"""
 [tool.mutmut]
 source_paths = ["pruner"]
-only_mutate = ["pruner/analysis/*"]
+only_mutate = ["pruner/analysis/*", "pruner/reasons.py"]
 also_copy = ["tests", "pyproject.toml"]
 pytest_add_cli_args = ["-x", "-q", "-p", "no:cacheprovider"]
 pytest_add_cli_args_test_selection = {json.dumps([f"tests/unit/test_{name}.py" for name in TESTS])}
@@ -90,24 +90,29 @@ def forget_survivors(work: Path) -> None:
 
 
 def _results(work: Path) -> list[Path]:
-    return sorted((work / "mutants" / "pruner" / "analysis").glob("*.meta"))
+    return sorted((work / "mutants" / "pruner").rglob("*.meta"))
 
 
 def _survivors(found: dict[str, int | None]) -> list[str]:
     return [name for name, code in found.items() if code not in KILLED]
 
 
+def _module(name: str) -> str:
+    """`history` of `pruner.analysis.history.x_function__mutmut_1`, `reasons` of `pruner.reasons.x_function__mutmut_1`."""
+    return name.split(".")[-2]
+
+
 def report(found: dict[str, int | None], seconds: float) -> int:
-    counts = collections.Counter(name.split(".")[2] for name in found)
+    counts = collections.Counter(map(_module, found))
     survivors = _survivors(found)
-    surviving = collections.Counter(name.split(".")[2] for name in survivors)
+    surviving = collections.Counter(map(_module, survivors))
     for name in survivors:
         print(f"survived  {name}{'' if found[name] == 0 else '  (no test reaches it, or it was not run)'}")
     for module, count in sorted(counts.items()):
         print(f"{module:12} {count:5} mutants, {surviving[module]:3} survived")
     killed = len(found) - len(survivors)
     share = 100 * killed / len(found) if found else 0.0
-    print(f"{killed} of {len(found)} mutants of pruner/analysis killed: {share:.1f} % in {seconds / 60:.1f} minutes")
+    print(f"{killed} of {len(found)} mutants killed: {share:.1f} % in {seconds / 60:.1f} minutes")
     return 0 if share >= WANTED else 1
 
 

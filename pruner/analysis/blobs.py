@@ -20,10 +20,11 @@ from pruner.analysis.images import ImageRules
 from pruner.analysis.pullspec import InvalidPullSpecError, only_digests, parse_pull_spec
 from pruner.analysis.usage import Usage
 from pruner.cluster.objects import Image
-from pruner.plan import Approval, Decision, PrunedBlob
+from pruner.plan import Approval, PrunedBlob
+from pruner.reasons import Reason
 
 
-def doomed_blobs(family: Family, decisions: Mapping[str, Decision], sizes: Mapping[str, int]) -> dict[str, PrunedBlob]:
+def doomed_blobs(family: Family, decisions: Mapping[str, Reason], sizes: Mapping[str, int]) -> dict[str, PrunedBlob]:
     """Every blob that only images need which go, by digest.
 
     What is no digest is none: whoever may make an Image writes there what they like, and a path of the registry's API would be made of it.
@@ -84,7 +85,7 @@ class Links:
     def __init__(
         self,
         family: Family,
-        decisions: Mapping[str, Decision],
+        decisions: Mapping[str, Reason],
         histories: Collection[StreamHistory],
         named: Collection[str],
         usage: Usage,

@@ -1,15 +1,15 @@
-"""The history of tags: which revisions of every image stream go (DECISIONS R14 to R21).
+"""The history of tags: which revisions of every image stream are pruned (R14 to R21, docs/rules.md).
 
-`HistoryRules.decide` gives, for every item of every tag, the first rule that keeps it, or the one that lets it go.
+`HistoryRules.reasons` gives all reasons for the decision on one revision. `HistoryRules.decide` takes the first one of every revision.
 """
 
 from __future__ import annotations
 
-import copy
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import compress
+from typing import cast
 
 import msgspec
 
@@ -17,31 +17,49 @@ from pruner.analysis.family import Family
 from pruner.analysis.protection import Protection
 from pruner.analysis.usage import Usage, Users, age_limit, current_uses
 from pruner.cluster.objects import ImageLimit, ImageStream, Snapshot, TagEvent, moment
-from pruner.plan import Approval, Decision, keep, prune
+from pruner.plan import Approval
+from pruner.reasons import (
+    AmongNewest,
+    BeyondNewest,
+    CurrentOfReferencedTag,
+    ImageAbsent,
+    ImageAppeared,
+    KeepReason,
+    NotApproved,
+    OutsideNamespace,
+    OverSizeLimit,
+    Protected,
+    PruneReason,
+    Reason,
+    ReferencedInStream,
+    ReferenceOnly,
+    RevisionTooYoung,
+    StreamTooYoung,
+    WithinSizeLimit,
+)
 from pruner.settings import Rules
 
-_YOUNG = keep("R14", "the revision is younger than keep_younger_than")
-_ABSENT = prune("R19", "its Image object is absent")
-_REFERENCE = keep("R19", "it names a pull spec and no Image, so none can be absent")
-_NOT_APPROVED = keep("approval", "not in the approved plan")
-_SMALL = keep("R16", "not larger than the limits for images of its namespace")
+_ABSENT = ImageAbsent()
+_REFERENCE_ONLY = ReferenceOnly()
+_NOT_APPROVED = NotApproved()
+_WITHIN_LIMIT = WithinSizeLimit()
 
 
-class Verdicts(msgspec.Struct, frozen=True, gc=False):
-    """The decisions on the items of a tag, with what is asked of them again and again: which keep, and the revisions that go.
+class TagDecisions(msgspec.Struct, frozen=True, gc=False):
+    """The reason for the decision on each revision of a tag, whether each is kept, and the numbers of those that are pruned.
 
     Most tags of a cluster have one of a few dozen in common.
     """
 
-    decisions: tuple[Decision, ...]
+    reasons: tuple[Reason, ...]
     kept: tuple[bool, ...]
-    going: tuple[int, ...]
+    pruned: tuple[int, ...]
 
     @classmethod
-    def of(cls, decisions: Iterable[Decision]) -> Verdicts:
-        found = tuple(decisions)
-        going = tuple([revision for revision, decision in enumerate(found) if not decision.kept])
-        return cls(found, tuple([decision.kept for decision in found]), going)
+    def of(cls, reasons: Iterable[Reason]) -> TagDecisions:
+        reasons = tuple(reasons)
+        pruned = tuple([revision for revision, reason in enumerate(reasons) if not reason.kept])
+        return cls(reasons, tuple([reason.kept for reason in reasons]), pruned)
 
 
 class TagHistory(msgspec.Struct, frozen=True, gc=False):
@@ -49,24 +67,24 @@ class TagHistory(msgspec.Struct, frozen=True, gc=False):
 
     tag: str
     items: tuple[TagEvent, ...]
-    verdicts: Verdicts
+    decisions: TagDecisions
 
     @property
-    def decisions(self) -> tuple[Decision, ...]:
-        return self.verdicts.decisions
+    def reasons(self) -> tuple[Reason, ...]:
+        return self.decisions.reasons
 
     def remaining(self) -> Iterable[TagEvent]:
-        return compress(self.items, self.verdicts.kept) if self.verdicts.going else self.items
+        return compress(self.items, self.decisions.kept) if self.decisions.pruned else self.items
 
-    def pruned(self) -> list[tuple[int, TagEvent, Decision]]:
-        """Revision, item and reason of what goes."""
-        items, decisions = self.items, self.verdicts.decisions
-        return [(revision, items[revision], decisions[revision]) for revision in self.verdicts.going]
+    def pruned(self) -> list[tuple[int, TagEvent, PruneReason]]:
+        """Revision, item and reason of what is pruned."""
+        items, reasons = self.items, cast(tuple[PruneReason, ...], self.decisions.reasons)
+        return [(revision, items[revision], reasons[revision]) for revision in self.decisions.pruned]
 
     @property
     def emptied(self) -> bool:
-        """Whether its last item goes."""
-        return bool(self.items) and len(self.verdicts.going) == len(self.items)
+        """Whether its last item is pruned."""
+        return bool(self.items) and len(self.decisions.pruned) == len(self.items)
 
 
 class StreamHistory(msgspec.Struct, frozen=True, gc=False):
@@ -77,15 +95,15 @@ class StreamHistory(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def changes(self) -> bool:
-        """Whether any item goes."""
-        return any(tag.verdicts.going for tag in self.tags)
+        """Whether any item is pruned."""
+        return any(tag.decisions.pruned for tag in self.tags)
 
     def remaining(self) -> set[str]:
-        """The digests that items name which stay."""
+        """The digests that kept items name."""
         return {item.image for tag in self.tags for item in tag.remaining()}
 
     def pruned(self) -> set[str]:
-        return {tag.items[revision].image for tag in self.tags for revision in tag.verdicts.going}
+        return {tag.items[revision].image for tag in self.tags for revision in tag.decisions.pruned}
 
 
 class HistoryRules:
@@ -112,10 +130,13 @@ class HistoryRules:
             self.limits[limit.namespace].append(limit)
         self.used_digests: defaultdict[str, dict[str, Users]] = defaultdict(dict)
         self._use(usage.digests)
-        # Decisions that say the same are one object: half a million revisions share a few dozen.
-        self._among: dict[int, Decision] = {}
-        self._past: dict[int, Decision] = {}
-        self._before: dict[int, Verdicts] = {}
+        # Equal reasons are one object: half a million revisions share a few dozen.
+        minutes = 0 if age is None else int(age.total_seconds() // 60)
+        self._revision_too_young = RevisionTooYoung(minutes)
+        self._stream_too_young = StreamTooYoung(minutes)
+        self._among: dict[int, AmongNewest] = {}
+        self._beyond: dict[int, BeyondNewest] = {}
+        self._before: dict[int, TagDecisions] = {}
 
     def _use(self, digests: Mapping[tuple[str, str], Users]) -> None:
         """Take in users by stream and digest; with the extended rules, a used member uses its indexes (R12)."""
@@ -133,73 +154,87 @@ class HistoryRules:
         self._use(usage.digests)
 
     def decide(self, stream: ImageStream) -> StreamHistory:
-        name, whole = stream.name, self._whole_stream(stream)
+        """The first of the `reasons` for each revision of the stream."""
+        name, for_all = stream.name, next(self._for_stream(stream), None)
         used = self._used_in(stream)
         limits = self.limits.get(stream.metadata.namespace, ())
         tags = []
         for history in stream.histories:
             items = history.items or ()
-            if whole is not None:
-                decisions = [whole] * len(items)
+            reasons: list[Reason]
+            if for_all is not None:
+                reasons = [for_all] * len(items)
             else:
                 users = self.usage.tags.get((name, history.tag), ())
                 pattern = self.protection.match_item(name, history.tag)
-                decisions = self._decide(items, 0, users, used, pattern, limits)
+                reasons = self._decide(items, users, used, pattern, limits)
                 if self.approval is not None:
-                    decisions = self._approved(name, history.tag, items, decisions, self.approval)
-            tags.append(TagHistory(history.tag, items, self._alike(decisions)))
+                    reasons = self._approved(name, history.tag, items, reasons, self.approval)
+            tags.append(TagHistory(history.tag, items, self._shared(reasons)))
         return StreamHistory(stream, tuple(tags))
 
-    def sparing(self, history: StreamHistory, present: set[str]) -> StreamHistory:
-        """The same history, with the items kept whose Image turned out to be there after all (R19)."""
-        there = keep("R19", "its Image object is there by now")
+    def keeping_images(self, history: StreamHistory, present: set[str]) -> StreamHistory:
+        """The same history, with the revisions kept whose Image turned out to exist (R19)."""
+        appeared = ImageAppeared()
 
-        def again(tag: TagHistory) -> TagHistory:
-            pairs = zip(tag.items, tag.decisions, strict=True)
-            spared = (there if not decision.kept and item.image in present else decision for item, decision in pairs)
-            return TagHistory(tag.tag, tag.items, Verdicts.of(spared))
+        def decided(tag: TagHistory) -> TagHistory:
+            pairs = zip(tag.items, tag.reasons, strict=True)
+            reasons = (appeared if not reason.kept and item.image in present else reason for item, reason in pairs)
+            return TagHistory(tag.tag, tag.items, TagDecisions.of(reasons))
 
-        return StreamHistory(history.stream, tuple(again(tag) for tag in history.tags))
+        return StreamHistory(history.stream, tuple(decided(tag) for tag in history.tags))
 
-    def _whole_stream(self, stream: ImageStream) -> Decision | None:
-        """What keeps all of a stream."""
+    def reasons(self, stream: ImageStream, tag: str, revision: int, item: TagEvent) -> Iterator[Reason]:
+        """All reasons for the decision on a revision: those that keep it, in the order of the rules, or else what prunes it.
+
+        This is what the rules say, written for the reader. `decide` does the same to all revisions of a cluster, written for speed.
+        """
+        kept = False
+        for reason in self._keeping(stream, tag, revision, item):
+            kept = True
+            yield reason
+        if kept:
+            return
+        pruning = self._pruning(stream, revision, item)
+        approved = self.approval is None or _key(stream.name, tag, item) in self.approval.revisions
+        yield pruning if approved else _NOT_APPROVED
+
+    def _keeping(self, stream: ImageStream, tag: str, revision: int, item: TagEvent) -> Iterator[KeepReason]:
+        yield from self._for_stream(stream)
+        if self._is_young(item.created):
+            yield self._revision_too_young
+        references = self.usage.tags.get((stream.name, tag), ())
+        if revision == 0 and references:
+            yield CurrentOfReferencedTag(references)
+        pattern = self.protection.match_item(stream.name, tag) or self.protection.match_image(item.image)
+        if not item.image:
+            yield _REFERENCE_ONLY
+        elif item.image in self.family.images or pattern is not None:
+            count, used = self.rules.keep_tag_revisions, self._used_in(stream)
+            if count is not None and revision < count:
+                yield self._among_newest(revision)
+            limits = self.limits.get(stream.metadata.namespace, ())
+            if self.rules.prune_over_size_limit and self._exceeded(item, limits) is None:
+                yield _WITHIN_LIMIT
+            if item.image in used:
+                yield ReferencedInStream(used[item.image])
+            if pattern is not None:
+                yield Protected(pattern)
+
+    def _pruning(self, stream: ImageStream, revision: int, item: TagEvent) -> PruneReason:
+        if item.image not in self.family.images:
+            return _ABSENT
+        return self._over_size_or_beyond(item, revision, self.limits.get(stream.metadata.namespace, ()))
+
+    def _for_stream(self, stream: ImageStream) -> Iterator[KeepReason]:
+        """What keeps all revisions of a stream."""
         if self.rules.namespace is not None and stream.metadata.namespace != self.rules.namespace:
-            return keep("R21", f"outside of namespace {self.rules.namespace}")
+            yield OutsideNamespace(self.rules.namespace)
         if self._is_young(stream.metadata.creation_timestamp):
-            return keep("R14", "the image stream is younger than keep_younger_than")
-        return None
+            yield self._stream_too_young
 
     def _is_young(self, created: datetime | None) -> bool:
         return self.young_after is not None and moment(created) > self.young_after
-
-    def reasons(self, stream: ImageStream, tag: str, revision: int) -> Iterator[Decision]:
-        """All that keeps a revision, in the order of the rules: each as it would be if those before it did not hold."""
-        item = next(history.items[revision] for history in stream.histories if history.tag == tag and history.items)
-        users = self.usage.tags.get((stream.name, tag), ())
-        used, pattern = self._used_in(stream), self.protection.match_item(stream.name, tag)
-        limits = self.limits.get(stream.metadata.namespace, ())
-        rest = copy.copy(self)
-        rest._among, rest._past = {}, {}
-        said: set[str] = set()
-        while True:
-            decision = rest._whole_stream(stream) or rest._decide([item], revision, users, used, pattern, limits)[0]
-            if not decision.kept or decision.why in said:
-                return
-            said.add(decision.why)
-            yield decision
-            match decision.rule:
-                case "R21":
-                    rest.rules = msgspec.structs.replace(rest.rules, namespace=None)
-                case "R14":
-                    rest.young_after = None
-                case "R15":
-                    users = ()
-                case "R16" if decision is _SMALL:
-                    rest.rules = msgspec.structs.replace(rest.rules, prune_over_size_limit=False)
-                case "R16":
-                    rest.rules = msgspec.structs.replace(rest.rules, keep_tag_revisions=None)
-                case "R17":
-                    used = {}
 
     def _used_in(self, stream: ImageStream) -> Mapping[str, Users]:
         """Users by digest in this stream: with the extended rules also of indexes of what is current in a used tag (R12)."""
@@ -217,87 +252,94 @@ class HistoryRules:
     def _decide(
         self,
         items: Sequence[TagEvent],
-        first: int,
         tag_users: Users,
         used: Mapping[str, Users],
         pattern: str | None,
         limits: Sequence[ImageLimit],
-    ) -> list[Decision]:
-        """The first rule that speaks of each of the items, of which the first one is revision `first`.
+    ) -> list[Reason]:
+        """The first of the `reasons` for each item of a tag, besides those of its stream.
 
         Half a million items of a large cluster go through this loop, so it asks each nothing twice and calls nothing for most.
         """
         young_after, images, count = self.young_after, self.family.images, self.rules.keep_tag_revisions
         newest, over_size_only = -1 if count is None else count, self.rules.prune_over_size_limit
-        protected, among, past = self.protection.match_image, self._among, self._past
-        decisions: list[Decision] = []
-        for revision, item in enumerate(items, first):
+        protected, among, beyond = self.protection.match_image, self._among, self._beyond
+        reasons: list[Reason] = []
+        reason: Reason
+        for revision, item in enumerate(items):
             digest, created = item.image, item.created
             if (
                 young_after is not None
                 and created is not None
                 and (created if created.tzinfo else moment(created)) > young_after
             ):
-                decision = _YOUNG
+                reason = self._revision_too_young
             elif revision == 0 and tag_users:
-                decision = keep("R15", "the current revision of a tag that is used by", tag_users)
+                reason = CurrentOfReferencedTag(tag_users)
             elif not digest:
                 # Of a tag that is a reference only (`oc tag --reference`): without the item it would lead nowhere.
-                decision = _REFERENCE
-            # What is protected, as a tag or as a digest, stays even when its Image is absent: it is never pruned (R18).
+                reason = _REFERENCE_ONLY
+            # What is protected, as a tag or as a digest, is kept even when its Image is absent (R18).
             elif digest not in images and pattern is None and not protected(digest):
-                decision = _ABSENT
+                reason = _ABSENT
             elif revision < newest:
-                decision = among.get(revision) or self._by_revision(True, revision)
+                reason = among.get(revision) or self._among_newest(revision)
             elif over_size_only and self._exceeded(item, limits) is None:
-                decision = _SMALL
+                reason = _WITHIN_LIMIT
             elif digest in used:
-                decision = keep("R17", "used in this image stream by", used[digest])
+                reason = ReferencedInStream(used[digest])
             elif (matched := pattern or protected(digest)) is not None:
-                decision = keep("R18", "protected by pattern", (matched,))
+                reason = Protected(matched)
             else:
-                decision = (None if over_size_only else past.get(revision)) or self._let_go(item, revision, limits)
-            decisions.append(decision)
-        return decisions
+                known = None if over_size_only else beyond.get(revision)
+                reason = known or self._over_size_or_beyond(item, revision, limits)
+            reasons.append(reason)
+        return reasons
 
+    @staticmethod
     def _approved(
-        self, stream: str, tag: str, items: Sequence[TagEvent], decisions: list[Decision], approval: Approval
-    ) -> list[Decision]:
-        """The decisions, with what is not in the approved plan kept."""
+        stream: str, tag: str, items: Sequence[TagEvent], reasons: list[Reason], approval: Approval
+    ) -> list[Reason]:
+        """The reasons, with what is not in the approved plan kept."""
         return [
-            decision
-            if decision.kept or (stream, tag, item.image, moment(item.created)) in approval.revisions
-            else _NOT_APPROVED
-            for item, decision in zip(items, decisions, strict=True)
+            reason if reason.kept or _key(stream, tag, item) in approval.revisions else _NOT_APPROVED
+            for item, reason in zip(items, reasons, strict=True)
         ]
 
-    def _alike(self, decisions: list[Decision]) -> Verdicts:
-        """The decisions on a tag: where they are those of the last tag of as many items, as they mostly are, the same object."""
-        found = tuple(decisions)
-        before = self._before.get(len(found))
-        if before is None or before.decisions != found:
-            before = self._before[len(found)] = Verdicts.of(found)
+    def _shared(self, reasons: list[Reason]) -> TagDecisions:
+        """The decisions on a tag: those of the last tag with as many items where they are equal, as they mostly are."""
+        decided = tuple(reasons)
+        before = self._before.get(len(decided))
+        if before is None or before.reasons != decided:
+            before = self._before[len(decided)] = TagDecisions.of(decided)
         return before
 
     def _exceeded(self, item: TagEvent, limits: Sequence[ImageLimit]) -> ImageLimit | None:
-        """The smallest limit that the image is larger than. What has no size exceeds none."""
-        image = self.family.images.get(item.image)
-        size = image.size if image is not None else None
+        """The smallest limit that the image is larger than. An image without a size exceeds none."""
+        size = self._size(item)
         return next((limit for limit in limits if size is not None and size > limit.storage), None)
 
-    def _let_go(self, item: TagEvent, revision: int, limits: Sequence[ImageLimit]) -> Decision:
-        if self.rules.prune_over_size_limit:
-            limit = self._exceeded(item, limits)
-            if limit is not None:
-                return prune("R16", "larger than allowed by", (f"LimitRange {limit.namespace}/{limit.name}",))
-        return self._by_revision(False, revision)
+    def _size(self, item: TagEvent) -> int | None:
+        image = self.family.images.get(item.image)
+        return image.size if image is not None else None
 
-    def _by_revision(self, kept: bool, revision: int) -> Decision:
-        shared = self._among if kept else self._past
-        decision = shared.get(revision)
-        if decision is None:
-            count = self.rules.keep_tag_revisions
-            among = f"revision {revision} is among the newest {count}"
-            past = f"revision {revision} is past the newest {count}, and not used"
-            decision = shared[revision] = Decision(kept, "R16", among if kept else past)
-        return decision
+    def _over_size_or_beyond(self, item: TagEvent, revision: int, limits: Sequence[ImageLimit]) -> PruneReason:
+        if self.rules.prune_over_size_limit:
+            limit, size = self._exceeded(item, limits), self._size(item)
+            if limit is not None and size is not None:
+                return OverSizeLimit(size, limit.storage, f"{limit.namespace}/{limit.name}")
+        reason = self._beyond.get(revision)
+        if reason is None:
+            reason = self._beyond[revision] = BeyondNewest(revision, self.rules.keep_tag_revisions or 0)
+        return reason
+
+    def _among_newest(self, revision: int) -> AmongNewest:
+        reason = self._among.get(revision)
+        if reason is None:
+            reason = self._among[revision] = AmongNewest(revision, self.rules.keep_tag_revisions or 0)
+        return reason
+
+
+def _key(stream: str, tag: str, item: TagEvent) -> tuple[str, str, str, datetime]:
+    """How an approval names a revision."""
+    return stream, tag, item.image, moment(item.created)

@@ -7,6 +7,7 @@ has decided, so that keeping a revision, for whatever reason, keeps its image, i
 from __future__ import annotations
 
 from operator import attrgetter
+from typing import cast
 
 import msgspec
 
@@ -15,10 +16,12 @@ from pruner.analysis.family import Family
 from pruner.analysis.history import HistoryRules, StreamHistory
 from pruner.analysis.images import ImageRules, names
 from pruner.analysis.protection import Protection
-from pruner.analysis.usage import Usage, find_usage
+from pruner.analysis.referenced import all_references
+from pruner.analysis.usage import Usage, Users, find_usage
 from pruner.cluster.objects import Registry, Snapshot, moment
 from pruner.errors import Problem, SettingsError
-from pruner.plan import Approval, Decision, PrunedBlob, PrunedImage, PrunedRevision, PrunePlan, StreamChange, keep
+from pruner.plan import Approval, PrunedBlob, PrunedImage, PrunedRevision, PrunePlan, StreamChange
+from pruner.reasons import BlobNotApproved, PruneReason, Reason
 from pruner.settings import Rules
 
 
@@ -33,10 +36,16 @@ class Analysis(msgspec.Struct, frozen=True):
     usage: Usage
     family: Family
     histories: tuple[StreamHistory, ...]
-    images: dict[str, Decision]
+    images: dict[str, Reason]
     history_rules: HistoryRules
     image_rules: ImageRules
     links: Links
+
+    @property
+    def references(self) -> dict[str, Users]:
+        """All references to each digest, sorted: objects as `Kind namespace/name`."""
+        streams = (history.stream for history in self.histories)
+        return all_references(self.usage, self.family.images.values(), streams)
 
     def __repr__(self) -> str:
         # asyncio writes the result of a program's main task into a message that it throws away: hundreds of megabytes, seconds.
@@ -93,7 +102,7 @@ def analyse(
 
 
 def _keep_unapproved(
-    approval: Approval, images: dict[str, Decision], blobs: dict[str, PrunedBlob], family: Family, snapshot: Snapshot
+    approval: Approval, images: dict[str, Reason], blobs: dict[str, PrunedBlob], family: Family, snapshot: Snapshot
 ) -> dict[str, PrunedBlob]:
     """Keep the images that would take a blob with them which was not approved: something shared it when the plan was made."""
     unapproved = blobs.keys() - approval.blobs
@@ -104,7 +113,7 @@ def _keep_unapproved(
     }
     for name in family.with_members(spared):
         if name in images and not images[name].kept:
-            images[name] = keep("approval", "one of its blobs is not in the approved plan")
+            images[name] = BlobNotApproved()
     return doomed_blobs(family, images, snapshot.blob_sizes)
 
 
@@ -147,10 +156,11 @@ _name_of_tag = attrgetter("tag")
 
 
 def _pruned_images(
-    family: Family, images: dict[str, Decision], blobs: dict[str, PrunedBlob], *, deletes_blobs: bool
+    family: Family, images: dict[str, Reason], blobs: dict[str, PrunedBlob], *, deletes_blobs: bool
 ) -> tuple[PrunedImage, ...]:
     pruned = []
-    for name in sorted(name for name, decision in images.items() if not decision.kept):
+    reasons = {name: cast(PruneReason, reason) for name, reason in images.items() if not reason.kept}
+    for name in sorted(reasons):
         image = family.images[name]
         whole = blobs_of(image) if deletes_blobs else set()
         going = tuple(sorted(filter(blobs.__contains__, whole)))
@@ -161,7 +171,7 @@ def _pruned_images(
                 image.resource_version,
                 image.created,
                 image.reference,
-                images[name],
+                reasons[name],
                 going,
                 len(whole) - len(going),
                 len(image.members),

@@ -255,7 +255,7 @@ class _Run:
             (history.stream.name, tag.tag, item.image): decision
             for history in analysis.histories
             for tag in history.tags
-            for item, decision in zip(tag.items, tag.decisions, strict=True)
+            for item, decision in zip(tag.items, tag.reasons, strict=True)
         }
         for revision in sorted(self.approval.revisions - left):
             stream, tag, digest, _ = revision

@@ -27,6 +27,7 @@ from pruner.cluster.snapshot import compact
 from pruner.errors import ClusterError, ConflictError, NotFoundError, PrunerError, RegistryError
 from pruner.http.client import Precondition
 from pruner.plan import Approval, StreamChange
+from pruner.reasons import ImageAbsent
 
 CONFLICTS: Final = 10
 """How often a stream that changes under one's hands is read and decided anew before it is left to the next run."""
@@ -142,7 +143,7 @@ class StreamPruner:
         kept = {
             (tag.tag, item.image): decision
             for tag in history.tags
-            for item, decision in zip(tag.items, tag.decisions, strict=True)
+            for item, decision in zip(tag.items, tag.reasons, strict=True)
             if decision.kept
         }
         for revision in change.revisions:
@@ -155,9 +156,9 @@ class StreamPruner:
         present = set()
         for tag in history.tags:
             for _, item, reason in tag.pruned():
-                if reason.rule == "R19" and await self._exists(item.image):
+                if isinstance(reason, ImageAbsent) and await self._exists(item.image):
                     present.add(item.image)
-        return rules.sparing(history, present) if present else history
+        return rules.keeping_images(history, present) if present else history
 
     async def _exists(self, digest: str) -> bool:
         try:

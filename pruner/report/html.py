@@ -19,7 +19,7 @@ import msgspec
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from pruner.plan import Decision
+from pruner.reasons import Reason, sentence
 from pruner.report import wording
 from pruner.report.model import NO_STREAM, Report, ReportedImage, StreamSum
 
@@ -28,6 +28,8 @@ _TILES: Final = 400
 """Image streams that the treemap has tiles for; the rest of a namespace is one tile."""
 _SUMS: Final = 200
 """Rows of the table of image streams."""
+_NAMED: Final = 20
+"""Objects that a reason names; the others are counted."""
 
 
 def page(report: Report) -> str:
@@ -88,7 +90,7 @@ class _Texts:
     def __init__(self) -> None:
         self.all: list[str] = []
         self._numbers: dict[str, int] = {}
-        self._decisions: dict[int, tuple[Decision, int]] = {}
+        self._reasons: dict[int, tuple[Reason, int]] = {}
 
     def number(self, text: str) -> int:
         found = self._numbers.get(text)
@@ -97,19 +99,13 @@ class _Texts:
             self.all.append(wording.printable(text))
         return found
 
-    def of(self, decision: Decision) -> int:
-        """Decisions are shared objects, so that putting one into words is done once."""
-        known = self._decisions.get(id(decision))
+    def of(self, reason: Reason) -> int:
+        """Equal reasons are mostly one object, so that putting one into words is done once."""
+        known = self._reasons.get(id(reason))
         if known is None:
-            known = self._decisions[id(decision)] = (decision, self.number(_in_full(decision)))
+            text = f"{sentence(reason, _NAMED)} ({reason.rule})"
+            known = self._reasons[id(reason)] = (reason, self.number(text))
         return known[1]
-
-
-def _in_full(decision: Decision) -> str:
-    """The reason with the objects that it names: twenty of them, which says enough."""
-    named = ", ".join(decision.causes[:20])
-    more = f" and {len(decision.causes) - 20} more" if len(decision.causes) > 20 else ""
-    return f"{decision.why}{f' {named}' if named else ''}{more} ({decision.rule})"
 
 
 def _content(report: Report) -> dict[str, Any]:

@@ -6,7 +6,7 @@ images by age, and what keeps the rest by rule. All writers show the same of it.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -17,7 +17,8 @@ from pruner.analysis import Analysis
 from pruner.apply.result import Failure, Result, Skipped
 from pruner.apply.result import Summary as ResultSummary
 from pruner.cluster.objects import moment
-from pruner.plan import Decision, PrunedBlob, PrunePlan
+from pruner.plan import PrunedBlob, PrunePlan
+from pruner.reasons import Reason, in_general
 
 
 class KeptImage(msgspec.Struct, frozen=True, gc=False, tag="kept image", tag_field="line", omit_defaults=True):
@@ -25,7 +26,7 @@ class KeptImage(msgspec.Struct, frozen=True, gc=False, tag="kept image", tag_fie
 
     name: str
     created: datetime
-    reason: Decision
+    reason: Reason
     size: int | None = None
     reference: str = ""
 
@@ -38,7 +39,7 @@ class KeptRevision(msgspec.Struct, frozen=True, gc=False, tag="kept revision", t
     revision: int
     image: str
     created: datetime
-    reason: Decision
+    reason: Reason
 
 
 class InUse(msgspec.Struct, frozen=True, gc=False, tag="in use", tag_field="line"):
@@ -76,30 +77,16 @@ class Decisions(msgspec.Struct, frozen=True):
                 KeptRevision(history.stream.name, tag.tag, revision, item.image, moment(item.created), reason)
                 for history in analysis.histories
                 for tag in sorted(history.tags, key=lambda tag: tag.tag)
-                for revision, (item, reason) in enumerate(zip(tag.items, tag.decisions, strict=True))
+                for revision, (item, reason) in enumerate(zip(tag.items, tag.reasons, strict=True))
                 if reason.kept
             ),
-            uses=tuple(InUse(image, by) for image, by in sorted(_users(analysis).items())),
+            uses=tuple(InUse(image, by) for image, by in sorted(analysis.references.items())),
             sizes=tuple(
                 ImageSize(image.name, size)
                 for image in analysis.plan.images
                 if (size := images[image.name].size) is not None
             ),
         )
-
-
-def _users(analysis: Analysis) -> dict[str, tuple[str, ...]]:
-    """Who uses each digest: by digest, or by a tag whose current revision it is."""
-    users: defaultdict[str, set[str]] = defaultdict(set)
-    for (_, digest), names in analysis.usage.digests.items():
-        users[digest].update(names)
-    for digest, names in analysis.usage.anywhere.items():
-        users[digest].update(names)
-    for history in analysis.histories:
-        for tag in history.tags:
-            if tag.items and (names := analysis.usage.tags.get((history.stream.name, tag.tag), ())):
-                users[tag.items[0].image].update(names)
-    return {digest: tuple(sorted(names)) for digest, names in users.items()}
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -127,7 +114,7 @@ class NamedBy(msgspec.Struct, frozen=True, gc=False):
     tag: str
     revision: int
     created: datetime
-    reason: Decision
+    reason: Reason
 
 
 class ReportedImage(msgspec.Struct, frozen=True, gc=False):
@@ -140,7 +127,7 @@ class ReportedImage(msgspec.Struct, frozen=True, gc=False):
     """
 
     digest: str
-    reason: Decision
+    reason: Reason
     home: str = ""
     created: datetime | None = None
     size: int | None = None
@@ -188,7 +175,7 @@ class AgeCount(msgspec.Struct, frozen=True):
 
 
 class RuleCount(msgspec.Struct, frozen=True):
-    """What one rule keeps. `why` are its reasons in words, most frequent first."""
+    """What one reason keeps. `why` says it in general."""
 
     rule: str
     why: str
@@ -259,33 +246,14 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         """What keeps the rest: for each rule and reason how much, most first. Empty where only the plan is known."""
         counts: defaultdict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0])
         if self.decisions is not None:
-            reasons = (
-                [each.reason for each in self.decisions.images],
-                [each.reason for each in self.decisions.revisions],
-            )
-            for position, found in enumerate(reasons):
-                for reason in found:
-                    counts[reason.rule, _in_general(reason)][position] += 1
+            # Half a million revisions have a few dozen different reasons.
+            images = Counter(each.reason for each in self.decisions.images)
+            revisions = Counter(each.reason for each in self.decisions.revisions)
+            for position, numbers in enumerate((images, revisions)):
+                for reason, number in numbers.items():
+                    counts[reason.rule, in_general(reason)][position] += number
         sums = (RuleCount(rule, why, *numbers) for (rule, why), numbers in counts.items())
         return tuple(sorted(sums, key=lambda each: (-each.images - each.revisions, each.rule, each.why)))
-
-
-_IN_GENERAL: Final = {
-    "named by": "an image stream names it",
-    "used by": "something uses it",
-    "a member of": "a member of an index that stays",
-    "the current revision of a tag that is used by": "the current revision of a tag in use",
-    "used in this image stream by": "something uses it in its image stream",
-    "protected by pattern": "a pattern protects it",
-}
-"""Reasons that end with the names of objects, as they are said of many."""
-
-
-def _in_general(reason: Decision) -> str:
-    """The reason without what is special to one object, so that equal reasons are counted together."""
-    if reason.why.startswith("revision "):
-        return "among the newest revisions of its tag"
-    return _IN_GENERAL.get(reason.why, reason.why)
 
 
 class _Rows:

@@ -54,7 +54,8 @@ from pruner.cluster.objects import (
     WorkloadStatus,
 )
 from pruner.cluster.snapshot import image_limits
-from pruner.plan import Approval, Decision
+from pruner.plan import Approval
+from pruner.reasons import Reason
 from pruner.settings import Rules
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -307,18 +308,18 @@ def analysed(
     return analyse(snapshot(*objects, blob_sizes=blob_sizes), rules(**asked), approval, registry)
 
 
-def revision(analysis: Analysis, tag: str, number: int = 0) -> Decision:
-    """The decision on a revision of `namespace/stream:tag`, by its number before the change."""
+def revision(analysis: Analysis, tag: str, number: int = 0) -> Reason:
+    """The reason for the decision on a revision of `namespace/stream:tag`, by its number before the change."""
     stream, _, name = tag.partition(":")
     found = next(history for history in analysis.histories if history.stream.name == stream)
-    return next(each for each in found.tags if each.tag == name).decisions[number]
+    return next(each for each in found.tags if each.tag == name).reasons[number]
 
 
-def kept_by(decision: Decision) -> str | None:
-    """The rule that keeps; None for what goes."""
+def kept_by(decision: Reason) -> str | None:
+    """The rule that keeps; None for what is pruned."""
     return decision.rule if decision.kept else None
 
 
-def pruned_by(decision: Decision) -> str | None:
-    """The rule that lets it go; None for what is kept."""
+def pruned_by(decision: Reason) -> str | None:
+    """The rule that prunes; None for what is kept."""
     return None if decision.kept else decision.rule

@@ -439,6 +439,6 @@ def test_status_and_report_show_the_last_runs(fleet: Fleet) -> None:
     assert "fleet up" in shown
     page = fleet.folder / "page.md"
     assert fleet.run("report", "--output", str(page)).exit_code == 0
-    assert "no image stream names it, and nothing uses it (R22)" in page.read_text(encoding="utf-8")
+    assert "no image stream names it, and nothing refers to it (R22)" in page.read_text(encoding="utf-8")
     assert json.loads(fleet.run("report", "--verb", "preview", "--json").stdout)["totals"]["images"] == 3
     assert fleet.run("report", "--output", str(fleet.folder / "engine" / "pulumi" / "x")).exit_code == 1

@@ -179,9 +179,9 @@ def test_a_row_opens_with_its_explanation_and_closes(browser: Browser, tmp_path:
     show(browser, Report.of(analysis()), tmp_path)
     one(browser, "#rows button").click()
     detail = one(browser, "#rows tr.detail").text
-    assert "Goes: no image stream names it, and nothing uses it (R22)" in detail
+    assert "Goes: no image stream names it, and nothing refers to it (R22)" in detail
     assert "shop/web:latest, revision 1 of" in detail
-    assert "revision 1 is past the newest 0, and not used (R16)" in detail
+    assert "revision 1 is beyond the newest 0 of its tag, and nothing refers to it (R16)" in detail
     assert one(browser, "#rows button").get_attribute("aria-expanded") == "true"
     one(browser, "#rows button").click()
     assert not all_of(browser, "#rows tr.detail")
@@ -192,7 +192,7 @@ def test_an_image_that_stays_and_loses_a_revision_is_listed_with_what_goes(brows
     assert one(browser, "#count").text == "1 image of 1, 0 of them go"
     assert names(browser) == ["prod/web:v1"]
     assert one(browser, "#rows td.state").text == "untagged"
-    assert "past the newest 0" in one(browser, "#rows td.why").text
+    assert "beyond the newest 0" in one(browser, "#rows td.why").text
     one(browser, "#rows button").click()
     assert "Stays, and loses a revision: named by shop/web:latest (R22)" in one(browser, "#rows tr.detail").text
 

@@ -25,8 +25,8 @@ def test_first_preview_shows_what_would_go_with_reasons_and_sizes(demo: Project)
     output = demo.succeed("preview", "--diff")
     assert "shop/web:latest@sha256:" in output
     assert "data/collector:edge@sha256:" in output
-    assert "is past the newest 3, and not used (R16)" in output
-    assert "no image stream names it, and nothing uses it (R22)" in output
+    assert "is beyond the newest 3 of its tag, and nothing refers to it (R16)" in output
+    assert "no image stream names it, and nothing refers to it (R22)" in output
     assert "its Image object is absent (R19)" in output
     assert "+ 2 to create" in output
 

@@ -11,6 +11,7 @@ from pruner.analysis import Analysis
 from pruner.analysis.family import Family
 from pruner.cluster.objects import Registry
 from pruner.plan import Approval
+from pruner.reasons import BlobNotApproved
 from tests.builders.objects import (
     HOST,
     L1,
@@ -365,7 +366,7 @@ def test_an_image_whose_blob_was_shared_when_the_plan_was_approved_is_kept() -> 
     before = analysed(image(A, layers=[L1, L2]), image(B, layers=[L2], age=YOUNG), image(D, layers=[L3]))
     now = [image(A, layers=[L1, L2]), image(D, layers=[L3])]
     found = analysed(*now, approval=Approval.of(before.plan))
-    assert str(found.images[A]) == "one of its blobs is not in the approved plan (approval)"
+    assert found.images[A] == BlobNotApproved()
     assert [each.name for each in found.plan.images] == [D]
     assert {blob.digest for blob in found.plan.blobs} == {D, L3}
 

@@ -8,6 +8,7 @@ from click.testing import CliRunner
 
 from pruner.cli import main
 from pruner.explain import Explanation, UnknownNameError, explain, lines
+from pruner.reasons import AmongNewest, BeyondNewest, NotPrunedInNamespace, OutsideNamespace
 from tests.builders.objects import (
     HOST,
     L1,
@@ -96,7 +97,7 @@ def test_a_digest_in_a_stream_stands_for_its_revisions_there(reference: str) -> 
     assert found.what.endswith("in image stream shop/web")
     assert [each.tag for each in found.revisions] == ["shop/web:v1"]
     assert found.used_by == ("Pod shop/x",)
-    assert found.verdict is not None
+    assert found.decision is not None
 
 
 @pytest.mark.parametrize("blob", [L1, CONFIG])
@@ -105,22 +106,22 @@ def test_a_blob_stands_for_the_images_that_need_it(blob: str) -> None:
     assert found.what == "a blob of images"
     assert found.blob is not None
     assert found.blob.needed_by == tuple(sorted([A, B] if blob == L1 else [A]))
-    assert not found.blob.goes
-    assert "used by nothing" not in "\n".join(lines(found))
+    assert not found.blob.pruned
+    assert "nothing refers to it" not in "\n".join(lines(found))
 
 
 def test_a_blob_goes_with_all_its_images() -> None:
     found = explained(L1, image(A, layers=[L1]))
     assert found.blob is not None
-    assert found.blob.goes
-    assert f"  goes: needed by {A}" in list(lines(found))
+    assert found.blob.pruned
+    assert f"  pruned: needed by {A}" in list(lines(found))
 
 
 def test_a_digest_without_an_image_is_said_to_be_absent_R19() -> None:
     found = explained(F)
     assert found.what == "named by revisions, and its Image object is absent"
-    assert found.verdict is None
-    assert found.revisions[0].verdict.rule == "R19"
+    assert found.decision is None
+    assert found.revisions[0].decision.rule == "R19"
 
 
 def test_a_tag_that_failed_to_import_stays_R20() -> None:
@@ -171,38 +172,48 @@ STREAM = image_stream("shop/web", latest=[A])
             [image(A), image_stream("shop/web", latest=[item(A, 10)])],
             {},
             "R14",
-            "once keep_younger_than has passed, at 2026-01-01 12:50:00",
+            "wait until the revision is 60 minutes old, at 2026-01-01 12:50:00",
         ),
         (
             [image(A), image_stream("shop/web", latest=[A], age=5)],
             {},
             "R14",
-            "once keep_younger_than has passed, at 2026-01-01 12:55:00",
+            "wait until the image stream is 60 minutes old, at 2026-01-01 12:55:00",
         ),
-        ([image(A), STREAM, deployment("shop/x", WEB)], {}, "R15", "would go if nothing uses the tag any more"),
-        ([image(A), STREAM], {"revisions": 3}, "R16", "would go if keep_tag_revisions were 0 or less"),
-        ([image(A), STREAM], OVERSIZE, "R16", "a limit for images (LimitRange) of the namespace is smaller"),
+        ([image(A), STREAM, deployment("shop/x", WEB)], {}, "R15", "To prune it: remove all references to the tag, or"),
+        (
+            [image(A), STREAM],
+            {"revisions": 3},
+            "R16",
+            "To prune it: set keep_tag_revisions to 0, or push newer revisions",
+        ),
+        ([image(A), STREAM], OVERSIZE, "R16", "set an image size limit (LimitRange) in the namespace"),
         (
             [image(A), STREAM, deployment("shop/x", f"{WEB}@{A}")],
             {},
             "R17",
-            "nothing uses its digest in this image stream",
+            "remove all references to its digest in this image stream",
         ),
-        ([image(A), STREAM], {"protect": ("shop/*",)}, "R18", "the pattern is taken out of protect"),
-        ([image(A), STREAM], {"namespace": "other"}, "R21", "the plan is made for that namespace"),
-        ([STREAM], {}, "R19", "would stay if the image were there"),
-        ([image_stream("shop/web", latest=[item("")])], {}, "R19", "would go if the tag were deleted with `oc tag -d`"),
+        ([image(A), STREAM], {"protect": ("shop/*",)}, "R18", "To prune it: remove the pattern from protect"),
+        (
+            [image(A), STREAM],
+            {"namespace": "other"},
+            "R21",
+            "set namespace to that of the image stream, or leave it out",
+        ),
+        ([STREAM], {}, "R19", "To keep it: push or import the image again"),
+        ([image_stream("shop/web", latest=[item("")])], {}, "R19", "To prune it: delete the tag with `oc tag -d`"),
         (
             [image(A), STREAM],
             {},
             "R16",
-            "would stay if it were used, or protect named it, or keep_tag_revisions were at least 1.",
+            "To keep it: refer to it, protect it, or set keep_tag_revisions to 1 or more",
         ),
         (
             [image(A, size=9), STREAM, limit("shop/l", 1)],
             OVERSIZE,
             "R16",
-            "or protect named it, or the limit were raised.",
+            "raise the limit of LimitRange shop/l to 9 bytes",
         ),
     ],
 )
@@ -210,28 +221,38 @@ def test_each_decision_on_a_revision_says_what_would_change_it(
     objects: list[Object], asked: dict[str, object], rule: str, change: str
 ) -> None:
     (found,) = explained("shop/web:latest", *objects, **asked).revisions
-    assert found.verdict.rule == rule
-    assert change in found.verdict.to_change
+    assert found.decision.rule == rule
+    assert change in found.decision.to_change
 
 
 @pytest.mark.parametrize(
     ("objects", "asked", "rule", "change"),
     [
-        ([image(A, age=1)], {}, "R22", "once keep_younger_than has passed, at 2026-01-01 12:59:00"),
-        ([image(A, managed=False)], {"all_images": False}, "R22", "would go if all_images is true"),
-        ([image(A), image_stream("shop/web", latest=[item(A, 1)])], {}, "R22", "none of these tags names it any more"),
-        ([image(A), index(B, [A], age=1)], {}, "R22", "every index that names it goes"),
-        ([image(A)], OVERSIZE, "R22", "a limit makes a revision that names it too large"),
-        ([image(A), pod("x/y", running=[A])], {}, "R12", "nothing uses it any more"),
-        ([image(A)], {"protect": (A,)}, "R18", "the pattern is taken out of protect"),
-        ([image(A)], {"namespace": "shop"}, "R23", "the plan is made for all namespaces"),
-        ([image(A)], {}, "R22", "would stay if a tag named it, or it were used, or protect named it."),
+        ([image(A, age=1)], {}, "R22", "wait until the image is 60 minutes old, at 2026-01-01 12:59:00"),
+        ([image(A, managed=False)], {"all_images": False}, "R22", "To prune it: set all_images to true"),
+        (
+            [image(A), image_stream("shop/web", latest=[item(A, 1)])],
+            {},
+            "R22",
+            "prune the revisions of these tags that name it",
+        ),
+        ([image(A), index(B, [A], age=1)], {}, "R22", "prune every index that it is a member of"),
+        ([image(A)], OVERSIZE, "R22", "set an image size limit that a revision naming it exceeds"),
+        ([image(A), pod("x/y", running=[A])], {}, "R12", "To prune it: remove all references to it"),
+        ([image(A)], {"protect": (A,)}, "R18", "To prune it: remove the pattern from protect"),
+        (
+            [image(A)],
+            {"namespace": "shop"},
+            "R23",
+            "prune a revision in that namespace that names it, or leave namespace out",
+        ),
+        ([image(A)], {}, "R22", "To keep it: tag it, refer to it, or protect it"),
     ],
 )
 def test_each_decision_on_an_image_says_what_would_change_it(
     objects: list[Object], asked: dict[str, object], rule: str, change: str
 ) -> None:
-    found = explained(A, *objects, **asked).verdict
+    found = explained(A, *objects, **asked).decision
     assert found is not None
     assert found.rule == rule
     assert change in found.to_change
@@ -242,47 +263,47 @@ def test_all_that_keeps_a_revision_would_have_to_change() -> None:
     users = [deployment("shop/x", WEB), deployment("shop/y", f"{WEB}@{A}")]
     asked = {"revisions": 3, "protect": ("shop/*",), "namespace": "other"}
     (found,) = explained("shop/web:latest", image(A), stream, *users, **asked).revisions
-    assert (found.verdict.rule, found.verdict.to_change) == (
+    assert (found.decision.rule, found.decision.to_change) == (
         "R21",
-        "It would go if the plan is made for that namespace, or for all of them; and if nothing uses the tag any more, or a newer "
-        "revision takes its place; and if keep_tag_revisions were 0 or less, or as many newer revisions came; and if nothing uses its "
-        "digest in this image stream any more; and if the pattern is taken out of protect, once keep_younger_than has passed, at "
-        "2026-01-01 12:50:00 UTC.",
+        "To prune it: set namespace to that of the image stream, or leave it out; and wait until the revision is 60 minutes old, at "
+        "2026-01-01 12:50:00 UTC; and remove all references to the tag, or push a newer revision; and set keep_tag_revisions to 0, or "
+        "push newer revisions; and remove all references to its digest in this image stream; and remove the pattern from protect",
     )
 
 
 def test_size_and_number_of_a_revision_are_both_named() -> None:
     asked = {"minutes": None, "revisions": 1, "prune_over_size_limit": True}
     (found,) = explained("shop/web:latest", image(A, size=1), STREAM, limit("shop/l", 5), **asked).revisions
-    assert found.verdict.to_change == (
-        "It would go if keep_tag_revisions were 0 or less, or as many newer revisions came; and if a limit for images (LimitRange) of "
-        "the namespace is smaller than the image."
+    assert found.decision.to_change == (
+        "To prune it: set keep_tag_revisions to 0, or push newer revisions; and set an image size limit (LimitRange) in the namespace "
+        "that is smaller than the image"
     )
 
 
 def test_reasons_are_looked_for_without_changing_the_decisions() -> None:
     found = analysed(image(A), image_stream("shop/web", latest=[A, A]), revisions=1)
     explain(found, "shop/web:latest")
-    assert str(found.history_rules.decide(found.histories[0].stream).tags[0].decisions[1]).startswith(
-        "revision 1 is past the newest 1"
+    assert found.history_rules.decide(found.histories[0].stream).tags[0].reasons == (
+        AmongNewest(0, 1),
+        BeyondNewest(1, 1),
     )
 
 
 def test_all_that_keeps_an_image_would_have_to_change() -> None:
     objects = [image(A, age=10, managed=False), index(B, [A], age=5), image_stream("shop/web", latest=[item(A, 1)])]
-    found = explained(A, *objects, pod("x/y", running=[A]), all_images=False, protect=(A,)).verdict
+    found = explained(A, *objects, pod("x/y", running=[A]), all_images=False, protect=(A,)).decision
     assert found is not None
     assert found.to_change == (
-        "It would go if none of these tags names it any more (see what keeps their revisions); and if nothing uses it any more; and if "
-        "the pattern is taken out of protect; and if all_images is true; and if every index that names it goes, once keep_younger_than "
-        "has passed, at 2026-01-01 12:50:00 UTC."
+        "To prune it: prune the revisions of these tags that name it; and remove all references to it; and remove the pattern from "
+        "protect; and wait until the image is 60 minutes old, at 2026-01-01 12:50:00 UTC; and set all_images to true; and prune every "
+        "index that it is a member of"
     )
 
 
 def test_an_age_beyond_all_calendars_has_no_end() -> None:
-    found = explained(A, image(A), minutes=10**10).verdict
+    found = explained(A, image(A), minutes=10**10).decision
     assert found is not None
-    assert found.to_change == "It may go once keep_younger_than has passed, at no time that a calendar has."
+    assert found.to_change == "To prune it: wait until the image is 10000000000 minutes old, which no calendar reaches"
 
 
 def test_who_uses_a_tag_uses_its_current_image() -> None:
@@ -326,12 +347,26 @@ def test_an_index_names_its_members_and_a_member_its_indexes() -> None:
 
 def test_the_blobs_of_an_image_are_counted() -> None:
     found = explained(B, image(A, layers=[L1], age=1), image(B, layers=[L1, L2]))
-    assert (found.blobs, found.blobs_that_go) == (3, tuple(sorted([B, L2])))
-    assert "  3 blobs: 2 would go, 1 would stay" in list(lines(found))
+    assert (found.blobs, found.pruned_blobs) == (3, tuple(sorted([B, L2])))
+    assert "  3 blobs: 2 pruned, 1 kept" in list(lines(found))
 
 
 def test_what_runs_by_the_digest_of_its_config_is_a_user_R11() -> None:
     assert explained(A, image(A, config=CONFIG), pod("x/y", running=[CONFIG])).used_by == ("Pod x/y",)
+
+
+@pytest.mark.parametrize("namespace", ["younger", "named-by", "revision", "a-member-of"])
+def test_names_of_objects_do_not_change_what_would_have_to_be_done(namespace: str) -> None:
+    """Reasons are values: nothing is read from the sentence in which a name stands."""
+    (found,) = explained("shop/web:latest", image(A), STREAM, namespace=namespace).revisions
+    assert found.decision.reason == OutsideNamespace(namespace)
+    assert found.decision.to_change == "To prune it: set namespace to that of the image stream, or leave it out"
+    on_image = explained(A, image(A), namespace=namespace).decision
+    assert on_image is not None
+    assert on_image.reason == NotPrunedInNamespace(namespace)
+    assert on_image.to_change == (
+        "To prune it: prune a revision in that namespace that names it, or leave namespace out"
+    )
 
 
 # --- as text and as JSON ---------------------------------------------------------------------------------------------
@@ -341,25 +376,25 @@ def test_an_explanation_as_text() -> None:
     assert list(lines(explained("shop/web:latest"))) == [
         "shop/web:latest",
         "  a tag with 2 revisions",
-        "  used by Deployment shop/web",
+        "  referenced by Deployment shop/web",
         f"  shop/web:latest revision 0, {A}, of 2025-12-02 12:00:00 UTC",
-        "    kept: the current revision of a tag that is used by Deployment shop/web (R15)",
-        "    It would go if nothing uses the tag any more, or a newer revision takes its place.",
+        "    kept: the current revision of a tag referenced by Deployment shop/web (R15)",
+        "    To prune it: remove all references to the tag, or push a newer revision",
         f"  shop/web:latest revision 1, {B}, of 2025-12-02 12:00:00 UTC",
-        "    goes: revision 1 is past the newest 0, and not used (R16)",
-        "    It would stay if it were used, or protect named it, or keep_tag_revisions were at least 2.",
+        "    pruned: revision 1 is beyond the newest 0 of its tag, and nothing refers to it (R16)",
+        "    To keep it: refer to it, protect it, or set keep_tag_revisions to 2 or more",
     ]
-    assert "  used by nothing" in list(lines(explained("shop/db:latest")))
+    assert "  nothing refers to it" in list(lines(explained("shop/db:latest")))
 
 
 def test_an_explanation_as_json() -> None:
     found = msgspec.json.decode(msgspec.json.encode(explained(B)))
-    assert found["verdict"] == {
+    assert found["decision"] == {
         "kept": False,
         "rule": "R22",
-        "why": "no image stream names it, and nothing uses it",
-        "causes": [],
-        "to_change": "It would stay if a tag named it, or it were used, or protect named it.",
+        "said": "no image stream names it, and nothing refers to it",
+        "reason": {"type": "unreferenced"},
+        "to_change": "To keep it: tag it, refer to it, or protect it",
     }
     assert found["revisions"][0]["tag"] == "shop/web:latest"
 

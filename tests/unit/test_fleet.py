@@ -38,7 +38,8 @@ from pruner.fleet.model import (
     waves_with_clusters,
 )
 from pruner.fleet.table import Progress, table
-from pruner.plan import PrunedImage, PrunePlan, prune
+from pruner.plan import PrunedImage, PrunePlan
+from pruner.reasons import Unreferenced
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 names = st.lists(st.text("abcdefghijklmnopqrstuvwxyz0123456789-", min_size=1, max_size=12), unique=True, max_size=60)
@@ -269,7 +270,7 @@ def test_of_a_large_fleet_those_at_work_and_not_well_are_shown_with_the_sums_of_
 
 
 def plan_with(reference: str) -> PrunePlan:
-    reason = prune("R22", "no image stream names it, and nothing uses it")
+    reason = Unreferenced()
     image = PrunedImage(f"sha256:{'a' * 64}", "u", "1", NOW, reference, reason)
     return PrunePlan(cluster="c", as_of=NOW, rules={}, images=(image,))
 
@@ -278,7 +279,7 @@ def test_review_page_has_fingerprints_and_reasons() -> None:
     plan = plan_with("registry/shop/web@sha256:1")
     page = "\n".join(review.page("Plans", [outcome(verb="preview", images=1, plan=plan.fingerprint)], {"kiel": plan}))
     assert page.count(plan.fingerprint) == 2
-    assert "no image stream names it, and nothing uses it (R22)" in page
+    assert "no image stream names it, and nothing refers to it (R22)" in page
 
 
 def test_a_name_from_a_cluster_cannot_break_out_of_its_cell() -> None:

@@ -2,10 +2,28 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import pytest
+from kubernetes.utils.quantity import parse_quantity
 
 from pruner.analysis import Analysis, Usage
 from pruner.plan import Approval
+from pruner.reasons import (
+    AmongNewest,
+    BeyondNewest,
+    CurrentOfReferencedTag,
+    ImageAbsent,
+    ImageAppeared,
+    NotApproved,
+    OutsideNamespace,
+    OverSizeLimit,
+    Protected,
+    ReferencedInStream,
+    ReferenceOnly,
+    RevisionTooYoung,
+    StreamTooYoung,
+)
 from tests.builders.objects import (
     HOST,
     NOW,
@@ -70,8 +88,8 @@ def test_all_of_a_young_image_stream_is_kept_R14(age: float, rule: str | None) -
 
 def test_what_is_young_is_said_R14() -> None:
     found = analysed(*IMAGES, image_stream("shop/web", latest=[item(A, 1)]), image_stream("shop/db", latest=[A], age=1))
-    assert str(revision(found, "shop/web:latest")) == "the revision is younger than keep_younger_than (R14)"
-    assert str(revision(found, "shop/db:latest")) == "the image stream is younger than keep_younger_than (R14)"
+    assert revision(found, "shop/web:latest") == RevisionTooYoung(60)
+    assert revision(found, "shop/db:latest") == StreamTooYoung(60)
 
 
 def test_a_young_stream_keeps_revisions_without_an_image_R14() -> None:
@@ -107,9 +125,7 @@ def test_without_an_age_limit_nothing_is_young_R14() -> None:
 def test_current_revision_of_a_used_tag_is_kept_R15() -> None:
     found = analysed(*IMAGES, image_stream("shop/web", latest=[A, B]), deployment("shop/x", WEB))
     decision = revision(found, "shop/web:latest", 0)
-    assert kept_by(decision) == "R15"
-    assert decision.causes == ("Deployment shop/x",)
-    assert str(decision) == "the current revision of a tag that is used by Deployment shop/x (R15)"
+    assert decision == CurrentOfReferencedTag(("Deployment shop/x",))
 
 
 def test_earlier_revisions_of_a_used_tag_are_not_R15() -> None:
@@ -148,19 +164,16 @@ def test_the_newest_revisions_of_every_tag_are_kept_R16(count: int) -> None:
 
 def test_the_number_of_a_revision_is_said_R16() -> None:
     found = analysed(*IMAGES, image_stream("shop/web", latest=[A, B, C]), revisions=2)
-    assert [str(revision(found, "shop/web:latest", number)) for number in range(3)] == [
-        "revision 0 is among the newest 2 (R16)",
-        "revision 1 is among the newest 2 (R16)",
-        "revision 2 is past the newest 2, and not used (R16)",
+    assert [revision(found, "shop/web:latest", number) for number in range(3)] == [
+        AmongNewest(0, 2),
+        AmongNewest(1, 2),
+        BeyondNewest(2, 2),
     ]
 
 
 def test_each_revision_that_goes_has_its_own_number_R16() -> None:
     found = analysed(*IMAGES, image_stream("shop/web", latest=[A, B]))
-    assert [str(revision(found, "shop/web:latest", number)) for number in (0, 1)] == [
-        "revision 0 is past the newest 0, and not used (R16)",
-        "revision 1 is past the newest 0, and not used (R16)",
-    ]
+    assert [revision(found, "shop/web:latest", number) for number in (0, 1)] == [BeyondNewest(0, 0), BeyondNewest(1, 0)]
 
 
 def test_use_comes_before_the_number_R15_R16() -> None:
@@ -211,7 +224,7 @@ def test_sizes_are_compared_with_exact_quantities_R16(storage: object, size: int
     assert decision.kept is kept
     assert decision.rule == "R16"
     if not kept:
-        assert str(decision) == "larger than allowed by LimitRange shop/limits (R16)"
+        assert decision == OverSizeLimit(size, parse_quantity(storage), "shop/limits")
 
 
 OVERSIZE = {"minutes": None, "revisions": None, "prune_over_size_limit": True}
@@ -232,7 +245,7 @@ def test_limits_of_other_kinds_and_other_namespaces_do_not_count_R16() -> None:
 def test_every_limit_of_the_namespace_counts_and_the_smallest_is_named_R16() -> None:
     limits = [limit("shop/b", 50), limit("shop/a", 500), limit("shop/c", 10)]
     found = analysed(image(A, size=100), image_stream("shop/web", latest=[A]), *limits, **OVERSIZE)
-    assert revision(found, "shop/web:latest").causes == ("LimitRange shop/c",)
+    assert revision(found, "shop/web:latest") == OverSizeLimit(100, Decimal(10), "shop/c")
 
 
 @pytest.mark.parametrize("kept", [image(A, size=None), image(A, size=0)])
@@ -272,7 +285,7 @@ def test_revisions_and_size_must_agree_to_a_deletion_R16() -> None:
 
 def test_limits_do_not_count_without_prune_over_size_limit_R16() -> None:
     found = analysed(image(A, size=100), image_stream("shop/web", latest=[A]), limit("shop/limits", 1000))
-    assert str(revision(found, "shop/web:latest")) == "revision 0 is past the newest 0, and not used (R16)"
+    assert revision(found, "shop/web:latest") == BeyondNewest(0, 0)
 
 
 # --- R17: digests ----------------------------------------------------------------------------------------------------
@@ -281,7 +294,7 @@ def test_limits_do_not_count_without_prune_over_size_limit_R16() -> None:
 def test_a_digest_used_in_the_stream_is_kept_at_any_revision_R17() -> None:
     found = analysed(*IMAGES, image_stream("shop/web", latest=[A, B], v1=[B]), deployment("shop/x", f"{WEB}@{B}"))
     assert kept_by(revision(found, "shop/web:latest", 1)) == kept_by(revision(found, "shop/web:v1")) == "R17"
-    assert str(revision(found, "shop/web:v1")) == "used in this image stream by Deployment shop/x (R17)"
+    assert revision(found, "shop/web:v1") == ReferencedInStream(("Deployment shop/x",))
     assert remaining(found) == [B]
 
 
@@ -320,7 +333,9 @@ def test_users_of_an_index_by_tag_and_by_digest_are_named_together_R12_R17() -> 
     stream = image_stream("shop/web", latest=[A], multi=[B])
     users = [deployment("x/z", f"{WEB}:latest"), deployment("x/y", f"{WEB}@{B}"), deployment("x/a", f"{WEB}:latest")]
     found = analysed(image(A), index(B, [A]), stream, *users)
-    assert revision(found, "shop/web:multi").causes == ("Deployment x/a", "Deployment x/y", "Deployment x/z")
+    assert revision(found, "shop/web:multi") == ReferencedInStream(
+        ("Deployment x/a", "Deployment x/y", "Deployment x/z")
+    )
 
 
 def test_users_of_an_index_and_of_its_members_are_named_together_R12_R17() -> None:
@@ -333,7 +348,9 @@ def test_users_of_an_index_and_of_its_members_are_named_together_R12_R17() -> No
         deployment("shop/y", f"{WEB}@{B}"),
         deployment("shop/z", f"{WEB}@{C}"),
     )
-    assert revision(found, "shop/web:latest").causes == ("Deployment shop/x", "Deployment shop/y", "Deployment shop/z")
+    assert revision(found, "shop/web:latest") == ReferencedInStream(
+        ("Deployment shop/x", "Deployment shop/y", "Deployment shop/z")
+    )
 
 
 # --- R18: protection -------------------------------------------------------------------------------------------------
@@ -342,9 +359,7 @@ def test_users_of_an_index_and_of_its_members_are_named_together_R12_R17() -> No
 @pytest.mark.parametrize("pattern", ["shop/web", "shop/web:latest", "shop/*", "*/web:l*", A, "sha256:*"])
 def test_what_a_pattern_matches_is_kept_R18(pattern: str) -> None:
     found = analysed(*IMAGES, image_stream("shop/web", latest=[A]), protect=(pattern,))
-    decision = revision(found, "shop/web:latest")
-    assert kept_by(decision) == "R18"
-    assert str(decision) == f"protected by pattern {pattern} (R18)"
+    assert revision(found, "shop/web:latest") == Protected(pattern)
 
 
 @pytest.mark.parametrize("pattern", ["shop/we", "shop/web:v1", "other/*", B, "*/*:v?"])
@@ -379,10 +394,11 @@ def test_uses_that_come_up_later_count_in_later_decisions_R28() -> None:
         )
     )
     latest, v1 = found.history_rules.decide(stream).tags
-    assert [kept_by(decision) for decision in (*latest.decisions, *v1.decisions)] == ["R15", "R17", "R15"]
-    assert latest.decisions[0].causes == ("Deployment shop/x", "Pod shop/b")
-    assert latest.decisions[1].causes == ("Pod shop/c",)
-    assert v1.decisions[0].causes == ("Pod shop/a",)
+    assert latest.reasons == (
+        CurrentOfReferencedTag(("Deployment shop/x", "Pod shop/b")),
+        ReferencedInStream(("Pod shop/c",)),
+    )
+    assert v1.reasons == (CurrentOfReferencedTag(("Pod shop/a",)),)
 
 
 def test_users_of_a_digest_that_come_up_later_join_the_earlier_R28() -> None:
@@ -390,7 +406,7 @@ def test_users_of_a_digest_that_come_up_later_join_the_earlier_R28() -> None:
     found = analysed(*IMAGES, stream, deployment("shop/x", f"{WEB}@{A}"))
     found.history_rules.also_used(Usage(digests={("shop/web", A): ("Pod shop/b",)}))
     (latest,) = found.history_rules.decide(stream).tags
-    assert latest.decisions[0].causes == ("Deployment shop/x", "Pod shop/b")
+    assert latest.reasons == (ReferencedInStream(("Deployment shop/x", "Pod shop/b")),)
 
 
 def test_all_reasons_for_a_revision_are_those_of_its_own_tag_and_namespace() -> None:
@@ -402,7 +418,8 @@ def test_all_reasons_for_a_revision_are_those_of_its_own_tag_and_namespace() -> 
         found = analysed(image(A, size=size), image(B, size=size), stream, *users, *limits, **asked)
 
         def reasons(tag: str, number: int, found: Analysis = found) -> list[str]:
-            return [each.rule for each in found.history_rules.reasons(stream, tag, number)]
+            (event,) = (each.items[number] for each in stream.histories if each.tag == tag and each.items)
+            return [each.rule for each in found.history_rules.reasons(stream, tag, number, event) if each.kept]
 
         assert reasons("latest", 0) == ["R14", "R15", "R16", *small, "R17", "R18"]
         assert reasons("latest", 1) == [*small, "R18"]
@@ -416,39 +433,32 @@ def test_all_reasons_for_a_revision_are_those_of_its_own_tag_and_namespace() -> 
 @pytest.mark.parametrize("asked", [{"revisions": 3}, {"revisions": 0}, OVERSIZE])
 def test_a_revision_without_an_image_goes_R19(asked: dict[str, object]) -> None:
     found = analysed(image(B), image_stream("shop/web", latest=[A, B]), deployment("x/y", f"{WEB}@{A}"), **asked)
-    assert str(revision(found, "shop/web:latest")) == "its Image object is absent (R19)"
+    assert revision(found, "shop/web:latest") == ImageAbsent()
     first = found.plan.streams[0].revisions[0]
-    assert (first.image, first.reason.rule) == (A, "R19")
+    assert (first.image, first.reason) == (A, ImageAbsent())
 
 
 @pytest.mark.parametrize("references", ["extended", "oc"])
 def test_a_revision_that_names_no_image_at_all_stays_R19(references: str) -> None:
     """`oc tag --reference` makes such ones: no GET of an Image could answer 404 for them."""
     found = analysed(image_stream("shop/web", latest=[item("")], v1=[A, item("")]), references=references)
-    assert [kept_by(revision(found, tag, number)) for tag, number in (("shop/web:latest", 0), ("shop/web:v1", 1))] == [
-        "R19",
-        "R19",
-    ]
+    assert revision(found, "shop/web:latest", 0) == revision(found, "shop/web:v1", 1) == ReferenceOnly()
     assert [each.image for each in found.plan.streams[0].revisions] == [A]
 
 
-def test_an_image_that_is_there_after_all_spares_its_revisions_R19() -> None:
+def test_an_image_that_exists_after_all_keeps_its_revisions_R19() -> None:
     found = analysed(image(C), image_stream("shop/web", latest=[A, B, C], v1=[A]))
-    spared = found.history_rules.sparing(found.histories[0], {A, C})
-    latest, v1 = spared.tags
-    assert [str(decision) for decision in latest.decisions] == [
-        "its Image object is there by now (R19)",
-        "its Image object is absent (R19)",
-        "its Image object is there by now (R19)",
-    ]
-    assert spared.remaining() == {A, C}
-    assert spared.pruned() == {B}
-    assert (latest.tag, v1.tag, spared.stream) == ("latest", "v1", found.histories[0].stream)
+    kept = found.history_rules.keeping_images(found.histories[0], {A, C})
+    latest, v1 = kept.tags
+    assert latest.reasons == (ImageAppeared(), ImageAbsent(), ImageAppeared())
+    assert kept.remaining() == {A, C}
+    assert kept.pruned() == {B}
+    assert (latest.tag, v1.tag, kept.stream) == ("latest", "v1", found.histories[0].stream)
 
 
-def test_what_is_kept_anyway_keeps_its_reason_when_images_are_spared_R19() -> None:
+def test_kept_revisions_keep_their_reason_when_images_appear_R19() -> None:
     found = analysed(*IMAGES, image_stream("shop/web", latest=[A]), revisions=1)
-    assert found.history_rules.sparing(found.histories[0], {A}) == found.histories[0]
+    assert found.history_rules.keeping_images(found.histories[0], {A}) == found.histories[0]
 
 
 def test_a_tag_that_loses_its_last_revision_is_removed_R20() -> None:
@@ -498,7 +508,7 @@ def test_only_streams_of_the_namespace_change_R21() -> None:
         *IMAGES, image_stream("shop/web", latest=[A]), image_stream("other/web", latest=[B]), namespace="shop"
     )
     assert [change.stream for change in found.plan.streams] == ["shop/web"]
-    assert str(revision(found, "other/web:latest")) == "outside of namespace shop (R21)"
+    assert revision(found, "other/web:latest") == OutsideNamespace("shop")
 
 
 def test_uses_of_all_namespaces_count_whatever_the_namespace_R2_R21() -> None:
@@ -513,7 +523,7 @@ def test_revisions_that_were_not_approved_are_kept() -> None:
     objects = [*IMAGES, image_stream("shop/web", latest=[A, B])]
     approved = Approval(revisions=frozenset({("shop/web", "latest", B, at(43200))}))
     found = analysed(*objects, approval=approved)
-    assert str(revision(found, "shop/web:latest", 0)) == "not in the approved plan (approval)"
+    assert revision(found, "shop/web:latest", 0) == NotApproved()
     assert pruned_by(revision(found, "shop/web:latest", 1)) == "R16"
 
 

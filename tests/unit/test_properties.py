@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from pruner.analysis import analyse
 from pruner.plan import Approval, decode, encode
+from pruner.reasons import MemberOf, NamedBy, Unreferenced
 from pruner.settings import Rules
 from tests.builders.clusters import (
     NAMESPACES,
@@ -120,6 +121,31 @@ def test_a_plan_applied_leaves_nothing_to_plan_P3(cluster: Cluster, rules: Rules
     plan = analyse(cluster.snapshot, rules).plan
     again = analyse(applied(cluster.snapshot, plan), rules).plan
     assert again.empty
+
+
+@given(clusters(), any_settings(), st.booleans())
+def test_every_decision_on_a_revision_is_the_first_of_its_reasons(
+    cluster: Cluster, rules: Rules, approved: bool
+) -> None:
+    """`decide`, which is written for speed, does what `reasons` says."""
+    found = analyse(cluster.snapshot, rules, Approval() if approved else None)
+    for history in found.histories:
+        for tag in history.tags:
+            for number, (event, decided) in enumerate(zip(tag.items, tag.reasons, strict=True)):
+                reasons = [*found.history_rules.reasons(history.stream, tag.tag, number, event)]
+                assert reasons[0] == decided
+                assert [reason.kept for reason in reasons] == ([True] * len(reasons) if decided.kept else [False])
+
+
+@given(clusters(), any_settings())
+def test_every_decision_on_an_image_is_the_first_of_its_reasons(cluster: Cluster, rules: Rules) -> None:
+    found = analyse(cluster.snapshot, rules)
+    for image in cluster.snapshot.images:
+        decided = found.images[image.name]
+        if not isinstance(decided, NamedBy | MemberOf | Unreferenced):
+            assert next(found.image_rules.reasons(image)) == decided
+        elif not isinstance(decided, NamedBy):
+            assert next(found.image_rules.reasons(image), None) is None
 
 
 @given(clusters(), settings(), st.integers(0, 2), st.sampled_from([0, 1, 440, 10_000]))

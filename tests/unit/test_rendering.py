@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 
 from pruner.cluster.objects import Registry
-from pruner.plan import PrunedImage, PrunedRevision, PrunePlan, StreamChange, prune
+from pruner.plan import PrunedImage, PrunedRevision, PrunePlan, StreamChange
+from pruner.reasons import BeyondNewest
 from pruner.report import Report
 from pruner.report.wording import headline
 from pruner.resource.rendering import LISTED, rendered
 from tests.builders.objects import L1, NOW, A, analysed, digest, image, image_stream
 
-GONE = prune("R16", "not used")
+GONE = BeyondNewest(0, 0)
 
 
 def plan_of(streams: int) -> PrunePlan:

@@ -118,9 +118,9 @@ def test_ages_count_what_goes_and_what_stays() -> None:
 def test_what_keeps_the_rest_is_counted_by_rule() -> None:
     counts = {(each.rule, each.why): (each.images, each.revisions) for each in Report.of(analysis()).kept_by}
     assert counts == {
-        ("R22", "an image stream names it"): (1, 0),
-        ("R22", "younger than keep_younger_than"): (1, 0),
-        ("R15", "the current revision of a tag in use"): (0, 1),
+        ("R22", "named by an image stream"): (1, 0),
+        ("R22", "the image is younger than 60 minutes"): (1, 0),
+        ("R15", "the current revision of a referenced tag"): (0, 1),
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 
 import msgspec
@@ -15,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families as older_tex
 from rich.console import Console
 
 from pruner.plan import PrunePlan
+from pruner.reasons import OverSizeLimit
 from pruner.report import Report
 from pruner.report.html import page
 from pruner.report.markdown import code, markdown
@@ -40,7 +42,7 @@ def hostile() -> Report:
     revision = msgspec.structs.replace(
         first.revisions[0],
         tag=HOSTILE,
-        reason=msgspec.structs.replace(first.revisions[0].reason, causes=(HOSTILE,)),
+        reason=OverSizeLimit(2, Decimal(1), HOSTILE),
     )
     change = msgspec.structs.replace(first, name=HOSTILE, namespace=HOSTILE, revisions=(revision,))
     gone = msgspec.structs.replace(plan.images[0], reference=HOSTILE)
@@ -68,7 +70,7 @@ def test_text_says_what_goes_how_much_and_why() -> None:
     assert shown.startswith("2 revisions of 1 image stream, 3 images, 5 blobs: 120 bytes and 3 blobs of unknown size")
     assert "shop/web:latest" in shown
     assert "its Image object is absent (R19)" in shown
-    assert "the current revision of a tag in use" in shown
+    assert "the current revision of a referenced tag" in shown
 
 
 def test_text_of_a_result_names_what_failed_and_what_was_left_alone() -> None:
@@ -98,7 +100,9 @@ def test_text_obeys_no_control_sequence_of_a_name() -> None:
 def test_a_revision_that_goes_is_listed_although_its_image_stays(shown: Callable[[Report], str]) -> None:
     said = " ".join(shown(Report.of(untagged())).split())
     assert "prod/web:v1" in said
-    assert "revision 0 is past the newest 0, and not used (R16); the image itself stays: " in said
+    assert (
+        "revision 0 is beyond the newest 0 of its tag, and nothing refers to it (R16); the image itself stays: " in said
+    )
 
 
 # --- Markdown --------------------------------------------------------------------------------------------------------

@@ -1,0 +1,32 @@
+"""What refers to an image, however it is named: by its digest, by that of its config, or by a tag whose current revision it is."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+
+from pruner.analysis.usage import Usage, Users, current_uses
+from pruner.cluster.objects import Image, ImageStream
+
+
+def by_digest(usage: Usage, images: Iterable[Image]) -> Iterator[tuple[str, Users]]:
+    """Digests that are referenced in whatever repository (R12), each with its references."""
+    yield from usage.anywhere.items()
+    if usage.anywhere:
+        # A running container can be known by the digest of its image's config.
+        for image in images:
+            if image.config in usage.anywhere:
+                yield image.name, usage.anywhere[image.config]
+
+
+def all_references(usage: Usage, images: Iterable[Image], streams: Iterable[ImageStream]) -> dict[str, Users]:
+    """All references to each digest, sorted, whether they keep its image or not."""
+    references: defaultdict[str, set[str]] = defaultdict(set)
+    for digest, users in by_digest(usage, images):
+        references[digest].update(users)
+    for (_, digest), users in usage.digests.items():
+        references[digest].update(users)
+    for stream in streams:
+        for digest, users in current_uses(stream, usage):
+            references[digest].update(users)
+    return {digest: tuple(sorted(users)) for digest, users in references.items()}

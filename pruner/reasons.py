@@ -1,0 +1,393 @@
+"""Why something is kept or pruned: one type per reason, with its facts.
+
+A reason knows its rule (`rule`, a section of docs/rules.md) and whether it keeps (`kept`). How it is said (`sentence`), how it is said of
+many things at once (`in_general`) and what would have to change for the opposite decision (`to_change`) are answered below, each in one
+`match` that has to name every reason. No other module puts a reason into words or reads those words.
+
+A plan's file stores reasons by their tags, which therefore never change. CONTRIBUTING.md lists the steps of adding one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import ClassVar, Final, assert_never, cast
+
+import msgspec
+
+NAMED: Final = 3
+"""So many objects are named in a sentence; the others are counted."""
+
+
+class _Reason(msgspec.Struct, frozen=True, gc=False, tag_field="type"):
+    """What all reasons share. `rule` is the number of a rule of docs/rules.md, or `approval` for the limit of an approved plan."""
+
+    rule: ClassVar[str]
+    kept: ClassVar[bool]
+
+    def __str__(self) -> str:
+        return f"{sentence(cast('Reason', self))} ({self.rule})"
+
+
+class _Kept(_Reason, frozen=True, gc=False):
+    kept: ClassVar[bool] = True
+
+
+class _Pruned(_Reason, frozen=True, gc=False):
+    kept: ClassVar[bool] = False
+
+
+# --- revisions --------------------------------------------------------------------------------------------------------
+
+
+class OutsideNamespace(_Kept, frozen=True, gc=False, tag="outside-namespace"):
+    """The image stream is not in the namespace that the plan is limited to."""
+
+    rule: ClassVar[str] = "R21"
+    namespace: str
+
+
+class StreamTooYoung(_Kept, frozen=True, gc=False, tag="stream-too-young"):
+    """The image stream was created after the age limit. `minutes` is `keep_younger_than`."""
+
+    rule: ClassVar[str] = "R14"
+    minutes: int
+
+
+class RevisionTooYoung(_Kept, frozen=True, gc=False, tag="revision-too-young"):
+    """The revision was created after the age limit. `minutes` is `keep_younger_than`."""
+
+    rule: ClassVar[str] = "R14"
+    minutes: int
+
+
+class CurrentOfReferencedTag(_Kept, frozen=True, gc=False, tag="current-of-referenced-tag"):
+    """Revision 0 of a tag that `references`, objects as `Kind namespace/name`, refer to."""
+
+    rule: ClassVar[str] = "R15"
+    references: tuple[str, ...]
+
+
+class AmongNewest(_Kept, frozen=True, gc=False, tag="among-newest"):
+    """The revision is below `keep`, which is `keep_tag_revisions`."""
+
+    rule: ClassVar[str] = "R16"
+    revision: int
+    keep: int
+
+
+class WithinSizeLimit(_Kept, frozen=True, gc=False, tag="within-size-limit"):
+    """With `prune_over_size_limit`: the image exceeds no limit of its namespace."""
+
+    rule: ClassVar[str] = "R16"
+
+
+class ReferencedInStream(_Kept, frozen=True, gc=False, tag="referenced-in-stream"):
+    """`references` refer to the digest in this image stream."""
+
+    rule: ClassVar[str] = "R17"
+    references: tuple[str, ...]
+
+
+class Protected(_Kept, frozen=True, gc=False, tag="protected"):
+    """A pattern of `protect` matches the tag or the digest."""
+
+    rule: ClassVar[str] = "R18"
+    pattern: str
+
+
+class ReferenceOnly(_Kept, frozen=True, gc=False, tag="reference-only"):
+    """The revision names a pull spec and no Image, as `oc tag --reference` makes it."""
+
+    rule: ClassVar[str] = "R19"
+
+
+class ImageAppeared(_Kept, frozen=True, gc=False, tag="image-appeared"):
+    """The Image was absent from the list, and a GET of it before the update found it."""
+
+    rule: ClassVar[str] = "R19"
+
+
+class ImageAbsent(_Pruned, frozen=True, gc=False, tag="image-absent"):
+    """The revision's Image does not exist."""
+
+    rule: ClassVar[str] = "R19"
+
+
+class BeyondNewest(_Pruned, frozen=True, gc=False, tag="beyond-newest"):
+    """The revision is not below `keep`, which is `keep_tag_revisions`, and nothing else keeps it."""
+
+    rule: ClassVar[str] = "R16"
+    revision: int
+    keep: int
+
+
+class OverSizeLimit(_Pruned, frozen=True, gc=False, tag="over-size-limit"):
+    """The image's `size` exceeds `limit`, both in bytes, of the LimitRange `limit_range` (`namespace/name`)."""
+
+    rule: ClassVar[str] = "R16"
+    size: int
+    limit: Decimal
+    limit_range: str
+
+
+# --- images -----------------------------------------------------------------------------------------------------------
+
+
+class Referenced(_Kept, frozen=True, gc=False, tag="referenced"):
+    """`references` refer to the image by digest, or to something in it or above it that needs it."""
+
+    rule: ClassVar[str] = "R12"
+    references: tuple[str, ...]
+
+
+class NamedBy(_Kept, frozen=True, gc=False, tag="named-by"):
+    """Kept revisions of `tags` (`namespace/stream:tag`) name the image."""
+
+    rule: ClassVar[str] = "R22"
+    tags: tuple[str, ...]
+
+
+class MemberOf(_Kept, frozen=True, gc=False, tag="member-of"):
+    """Kept indexes list the image as a manifest."""
+
+    rule: ClassVar[str] = "R22"
+    indexes: tuple[str, ...]
+
+
+class ImageTooYoung(_Kept, frozen=True, gc=False, tag="image-too-young"):
+    """The image was created after the age limit. `minutes` is `keep_younger_than`."""
+
+    rule: ClassVar[str] = "R22"
+    minutes: int
+
+
+class Imported(_Kept, frozen=True, gc=False, tag="imported"):
+    """The image was not pushed to the integrated registry, and `all_images` is false."""
+
+    rule: ClassVar[str] = "R22"
+
+
+class NoRevisionOverSize(_Kept, frozen=True, gc=False, tag="no-revision-over-size"):
+    """With `prune_over_size_limit` alone: no revision that is pruned named the image."""
+
+    rule: ClassVar[str] = "R22"
+
+
+class NotPrunedInNamespace(_Kept, frozen=True, gc=False, tag="not-pruned-in-namespace"):
+    """No pruned revision of the namespace that the plan is limited to named the image."""
+
+    rule: ClassVar[str] = "R23"
+    namespace: str
+
+
+class Unreferenced(_Pruned, frozen=True, gc=False, tag="unreferenced"):
+    """Nothing names the image or refers to it."""
+
+    rule: ClassVar[str] = "R22"
+
+
+# --- the limit of an approved plan ------------------------------------------------------------------------------------
+
+
+class NotApproved(_Kept, frozen=True, gc=False, tag="not-approved"):
+    """The approved plan does not name the revision or the image."""
+
+    rule: ClassVar[str] = "approval"
+
+
+class BlobNotApproved(_Kept, frozen=True, gc=False, tag="blob-not-approved"):
+    """The approved plan does not name a blob that would be deleted with the image."""
+
+    rule: ClassVar[str] = "approval"
+
+
+KeepReason = (
+    OutsideNamespace
+    | StreamTooYoung
+    | RevisionTooYoung
+    | CurrentOfReferencedTag
+    | AmongNewest
+    | WithinSizeLimit
+    | ReferencedInStream
+    | Protected
+    | ReferenceOnly
+    | ImageAppeared
+    | Referenced
+    | NamedBy
+    | MemberOf
+    | ImageTooYoung
+    | Imported
+    | NoRevisionOverSize
+    | NotPrunedInNamespace
+    | NotApproved
+    | BlobNotApproved
+)
+PruneReason = ImageAbsent | BeyondNewest | OverSizeLimit | Unreferenced
+Reason = KeepReason | PruneReason
+
+
+# --- the questions ----------------------------------------------------------------------------------------------------
+
+
+def sentence(reason: Reason, most: int = NAMED) -> str:  # noqa: C901, PLR0911, PLR0912 - one case for each reason
+    """How the reason is said of one revision or image. At most `most` objects are named."""
+    match reason:
+        case OutsideNamespace(namespace=namespace):
+            return f"its image stream is not in namespace {namespace}"
+        case StreamTooYoung(minutes=minutes):
+            return f"its image stream is younger than {_minutes(minutes)}"
+        case RevisionTooYoung(minutes=minutes):
+            return f"the revision is younger than {_minutes(minutes)}"
+        case CurrentOfReferencedTag(references=references):
+            return f"the current revision of a tag referenced by {_listed(references, most)}"
+        case AmongNewest(revision=revision, keep=keep):
+            return f"revision {revision} is among the newest {keep} of its tag"
+        case WithinSizeLimit():
+            return "the image does not exceed the image size limits of its namespace"
+        case ReferencedInStream(references=references):
+            return f"referenced by digest in this image stream by {_listed(references, most)}"
+        case Protected(pattern=pattern):
+            return f"protected by pattern {pattern}"
+        case ReferenceOnly():
+            return "it names a pull spec instead of an Image"
+        case ImageAppeared():
+            return "its Image object was absent and exists now"
+        case ImageAbsent():
+            return "its Image object is absent"
+        case BeyondNewest(revision=revision, keep=keep):
+            return f"revision {revision} is beyond the newest {keep} of its tag, and nothing refers to it"
+        case OverSizeLimit(size=size, limit=limit, limit_range=limit_range):
+            return f"its {size:,} bytes exceed the {limit:,f} bytes that LimitRange {limit_range} allows"
+        case Referenced(references=references):
+            return f"referenced by {_listed(references, most)}"
+        case NamedBy(tags=tags):
+            return f"named by {_listed(tags, most)}"
+        case MemberOf(indexes=indexes):
+            return f"a member of {_listed(indexes, most)}"
+        case ImageTooYoung(minutes=minutes):
+            return f"the image is younger than {_minutes(minutes)}"
+        case Imported():
+            return "imported from another registry, and all_images is false"
+        case NoRevisionOverSize():
+            return "no pruned revision over the size limit named it"
+        case NotPrunedInNamespace(namespace=namespace):
+            return f"no pruned revision in namespace {namespace} named it"
+        case Unreferenced():
+            return "no image stream names it, and nothing refers to it"
+        case NotApproved():
+            return "not in the approved plan"
+        case BlobNotApproved():
+            return "one of its blobs is not in the approved plan"
+        case _:
+            assert_never(reason)
+
+
+def in_general(reason: Reason) -> str:  # noqa: C901, PLR0911 - one case for each reason
+    """How the reason is said of many things: without what is special to one of them, so that they can be counted together."""
+    match reason:
+        case CurrentOfReferencedTag():
+            return "the current revision of a referenced tag"
+        case AmongNewest(keep=keep):
+            return f"among the newest {keep} of its tag"
+        case BeyondNewest(keep=keep):
+            return f"beyond the newest {keep} of its tag, and nothing refers to it"
+        case OverSizeLimit():
+            return "larger than the image size limits of its namespace allow"
+        case ReferencedInStream():
+            return "referenced by digest in its image stream"
+        case Protected():
+            return "protected by a pattern"
+        case Referenced():
+            return "referenced by digest"
+        case NamedBy():
+            return "named by an image stream"
+        case MemberOf():
+            return "a member of a kept index"
+        case (
+            OutsideNamespace()
+            | StreamTooYoung()
+            | RevisionTooYoung()
+            | WithinSizeLimit()
+            | ReferenceOnly()
+            | ImageAppeared()
+            | ImageAbsent()
+            | ImageTooYoung()
+            | Imported()
+            | NoRevisionOverSize()
+            | NotPrunedInNamespace()
+            | Unreferenced()
+            | NotApproved()
+            | BlobNotApproved()
+        ):
+            # The facts of these, if any, are settings, which are the same for everything in a plan.
+            return sentence(reason)
+        case _:
+            assert_never(reason)
+
+
+def to_change(reason: Reason) -> str:  # noqa: C901, PLR0911, PLR0912 - one case for each reason
+    """What would have to be done for the opposite decision, as an instruction: to prune what is kept, to keep what is pruned.
+
+    Something can be kept for several reasons: to prune it, what each of them says has to be done.
+    """
+    match reason:
+        case OutsideNamespace():
+            return "set namespace to that of the image stream, or leave it out"
+        case StreamTooYoung(minutes=minutes):
+            return f"wait until the image stream is {_minutes(minutes)} old"
+        case RevisionTooYoung(minutes=minutes):
+            return f"wait until the revision is {_minutes(minutes)} old"
+        case CurrentOfReferencedTag():
+            return "remove all references to the tag, or push a newer revision"
+        case AmongNewest(revision=revision):
+            lower = f"{revision} or less" if revision else "0"
+            return f"set keep_tag_revisions to {lower}, or push newer revisions"
+        case WithinSizeLimit():
+            return "set an image size limit (LimitRange) in the namespace that is smaller than the image"
+        case ReferencedInStream():
+            return "remove all references to its digest in this image stream"
+        case Protected():
+            return "remove the pattern from protect"
+        case ReferenceOnly():
+            return "delete the tag with `oc tag -d`"
+        case ImageAppeared():
+            return "run again, which decides by the other rules now that its Image object exists"
+        case ImageAbsent():
+            return "push or import the image again"
+        case BeyondNewest(revision=revision):
+            return f"refer to it, protect it, or set keep_tag_revisions to {revision + 1} or more"
+        case OverSizeLimit(size=size, limit_range=limit_range):
+            return (
+                f"refer to it, protect it, raise the limit of LimitRange {limit_range} to {size} bytes, or set keep_tag_revisions "
+                "so that the revision is among the newest"
+            )
+        case Referenced():
+            return "remove all references to it"
+        case NamedBy():
+            return "prune the revisions of these tags that name it"
+        case MemberOf():
+            return "prune every index that it is a member of"
+        case ImageTooYoung(minutes=minutes):
+            return f"wait until the image is {_minutes(minutes)} old"
+        case Imported():
+            return "set all_images to true"
+        case NoRevisionOverSize():
+            return "set an image size limit that a revision naming it exceeds, or set keep_younger_than"
+        case NotPrunedInNamespace():
+            return "prune a revision in that namespace that names it, or leave namespace out"
+        case Unreferenced():
+            return "tag it, refer to it, or protect it"
+        case NotApproved() | BlobNotApproved():
+            return "make and approve a new plan"
+        case _:
+            assert_never(reason)
+
+
+def _minutes(minutes: int) -> str:
+    return "1 minute" if minutes == 1 else f"{minutes} minutes"
+
+
+def _listed(names: Sequence[str], most: int) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"{', '.join(names[:most])}{more}"

@@ -1,0 +1,142 @@
+"""How each reason is said, of one thing and of many, what would have to change, and how a file stores it."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import NamedTuple, get_args
+
+import msgspec
+import pytest
+
+from pruner.reasons import (
+    AmongNewest,
+    BeyondNewest,
+    BlobNotApproved,
+    CurrentOfReferencedTag,
+    ImageAbsent,
+    ImageAppeared,
+    ImageTooYoung,
+    Imported,
+    KeepReason,
+    MemberOf,
+    NamedBy,
+    NoRevisionOverSize,
+    NotApproved,
+    NotPrunedInNamespace,
+    OutsideNamespace,
+    OverSizeLimit,
+    Protected,
+    PruneReason,
+    Reason,
+    Referenced,
+    ReferencedInStream,
+    ReferenceOnly,
+    RevisionTooYoung,
+    StreamTooYoung,
+    Unreferenced,
+    WithinSizeLimit,
+    in_general,
+    sentence,
+    to_change,
+)
+
+
+class Row(NamedTuple):
+    """A reason, and what is said of it; `general` is empty where it is the sentence."""
+
+    reason: Reason
+    tag: str
+    rule: str
+    sentence: str
+    general: str
+    change: str
+
+
+ROWS = [
+    Row(OutsideNamespace("shop"), "outside-namespace", "R21", "its image stream is not in namespace shop", "",
+        "set namespace to that of the image stream, or leave it out"),
+    Row(StreamTooYoung(60), "stream-too-young", "R14", "its image stream is younger than 60 minutes", "",
+        "wait until the image stream is 60 minutes old"),
+    Row(RevisionTooYoung(1), "revision-too-young", "R14", "the revision is younger than 1 minute", "",
+        "wait until the revision is 1 minute old"),
+    Row(CurrentOfReferencedTag(("Pod a/b",)), "current-of-referenced-tag", "R15",
+        "the current revision of a tag referenced by Pod a/b", "the current revision of a referenced tag",
+        "remove all references to the tag, or push a newer revision"),
+    Row(AmongNewest(2, 3), "among-newest", "R16", "revision 2 is among the newest 3 of its tag",
+        "among the newest 3 of its tag", "set keep_tag_revisions to 2 or less, or push newer revisions"),
+    Row(AmongNewest(0, 3), "among-newest", "R16", "revision 0 is among the newest 3 of its tag",
+        "among the newest 3 of its tag", "set keep_tag_revisions to 0, or push newer revisions"),
+    Row(WithinSizeLimit(), "within-size-limit", "R16",
+        "the image does not exceed the image size limits of its namespace", "",
+        "set an image size limit (LimitRange) in the namespace that is smaller than the image"),
+    Row(ReferencedInStream(("Pod a/b", "Pod a/c")), "referenced-in-stream", "R17",
+        "referenced by digest in this image stream by Pod a/b, Pod a/c", "referenced by digest in its image stream",
+        "remove all references to its digest in this image stream"),
+    Row(Protected("shop/*"), "protected", "R18", "protected by pattern shop/*", "protected by a pattern",
+        "remove the pattern from protect"),
+    Row(ReferenceOnly(), "reference-only", "R19", "it names a pull spec instead of an Image", "",
+        "delete the tag with `oc tag -d`"),
+    Row(ImageAppeared(), "image-appeared", "R19", "its Image object was absent and exists now", "",
+        "run again, which decides by the other rules now that its Image object exists"),
+    Row(ImageAbsent(), "image-absent", "R19", "its Image object is absent", "", "push or import the image again"),
+    Row(BeyondNewest(3, 3), "beyond-newest", "R16",
+        "revision 3 is beyond the newest 3 of its tag, and nothing refers to it",
+        "beyond the newest 3 of its tag, and nothing refers to it",
+        "refer to it, protect it, or set keep_tag_revisions to 4 or more"),
+    Row(OverSizeLimit(1001, Decimal("1E+3"), "shop/limits"), "over-size-limit", "R16",
+        "its 1,001 bytes exceed the 1,000 bytes that LimitRange shop/limits allows",
+        "larger than the image size limits of its namespace allow",
+        "refer to it, protect it, raise the limit of LimitRange shop/limits to 1001 bytes, or set keep_tag_revisions so that the "
+        "revision is among the newest"),
+    Row(Referenced(("Pod a/b",)), "referenced", "R12", "referenced by Pod a/b", "referenced by digest",
+        "remove all references to it"),
+    Row(NamedBy(("shop/web:v1",)), "named-by", "R22", "named by shop/web:v1", "named by an image stream",
+        "prune the revisions of these tags that name it"),
+    Row(MemberOf(("sha256:1",)), "member-of", "R22", "a member of sha256:1", "a member of a kept index",
+        "prune every index that it is a member of"),
+    Row(ImageTooYoung(60), "image-too-young", "R22", "the image is younger than 60 minutes", "",
+        "wait until the image is 60 minutes old"),
+    Row(Imported(), "imported", "R22", "imported from another registry, and all_images is false", "",
+        "set all_images to true"),
+    Row(NoRevisionOverSize(), "no-revision-over-size", "R22", "no pruned revision over the size limit named it", "",
+        "set an image size limit that a revision naming it exceeds, or set keep_younger_than"),
+    Row(NotPrunedInNamespace("shop"), "not-pruned-in-namespace", "R23",
+        "no pruned revision in namespace shop named it", "",
+        "prune a revision in that namespace that names it, or leave namespace out"),
+    Row(Unreferenced(), "unreferenced", "R22", "no image stream names it, and nothing refers to it", "",
+        "tag it, refer to it, or protect it"),
+    Row(NotApproved(), "not-approved", "approval", "not in the approved plan", "", "make and approve a new plan"),
+    Row(BlobNotApproved(), "blob-not-approved", "approval", "one of its blobs is not in the approved plan", "",
+        "make and approve a new plan"),
+]  # fmt: skip
+
+
+def test_the_table_has_every_reason() -> None:
+    assert {type(row.reason) for row in ROWS} == {*get_args(KeepReason), *get_args(PruneReason)}
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.tag)
+def test_a_reason_is_put_into_words(row: Row) -> None:
+    assert sentence(row.reason) == row.sentence
+    assert str(row.reason) == f"{row.sentence} ({row.rule})"
+    assert in_general(row.reason) == (row.general or row.sentence)
+    assert to_change(row.reason) == row.change
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.tag)
+def test_a_reason_is_stored_by_its_tag_and_read_again(row: Row) -> None:
+    stored = msgspec.json.encode(row.reason)
+    assert msgspec.json.decode(stored)["type"] == row.tag
+    assert msgspec.json.decode(stored, type=Reason) == row.reason
+
+
+def test_a_reason_keeps_or_prunes() -> None:
+    assert {type(row.reason) for row in ROWS if row.reason.kept} == {*get_args(KeepReason)}
+
+
+@pytest.mark.parametrize("make", [CurrentOfReferencedTag, ReferencedInStream, Referenced, NamedBy, MemberOf])
+def test_many_names_are_counted(make: type[Referenced]) -> None:
+    reason = make(tuple("abcde"))
+    assert sentence(reason).endswith(" a, b, c and 2 more")
+    assert sentence(reason, most=5).endswith(" a, b, c, d, e")
+    assert sentence(make(tuple("abc"))).endswith(" a, b, c")
