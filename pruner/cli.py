@@ -66,9 +66,10 @@ def settings_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
     for parameter in reversed(_shown()):
         name = "--" + parameter.name.replace("_", "-")
-        with_settings = click.option(name, parameter.name, metavar=parameter.takes.upper(), help=parameter.help)(
-            with_settings
-        )
+        kind = click.Choice(parameter.choices) if parameter.choices else None
+        metavar = None if parameter.choices else "BOOL" if parameter.kind == "boolean" else parameter.metavar
+        decorate = click.option(name, parameter.name, type=kind, metavar=metavar, help=parameter.help)
+        with_settings = decorate(with_settings)
     return with_settings
 
 

@@ -7,6 +7,7 @@ what looks like a broken view of the cluster, and plans that are larger than was
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from typing import Final
 
 import msgspec
@@ -24,7 +25,7 @@ from pruner.errors import UnsafePlanError
 from pruner.files import read_lines
 from pruner.interpreter import no_search_for_cycles
 from pruner.plan import Approval, PrunedBlob, PrunePlan, decode
-from pruner.settings import Percent, Rules, Settings, rules
+from pruner.settings import AnalysisSettings, Percent, Settings
 
 MEASURED: Final = 2000
 """Manifests, and layers, whose sizes are asked of the registry, a request each; of more than these none is, and the plan says so."""
@@ -53,7 +54,7 @@ async def make_plan(api: Api, settings: Settings, *, progress: Progress = silent
     if approved is not None:
         check_approved(approved, snapshot)
     noted = (*_absent(snapshot), *_unprotected(snapshot, settings), *_unverified(api.connection, settings))
-    asked, notes = rules(settings), [*noted]
+    asked, notes = settings.analysis, [*noted]
     registry = None
     if asked.prune_registry:
         progress("looking for the registry")
@@ -148,9 +149,9 @@ def _unverified(connection: Connection, settings: Settings) -> list[str]:
     return []
 
 
-def _without_registry(asked: Rules, notes: list[str]) -> tuple[Rules, list[str]]:
+def _without_registry(asked: AnalysisSettings, notes: list[str]) -> tuple[AnalysisSettings, list[str]]:
     note = "no image and no image stream names a registry, so none is pruned; give registry_url if there is one"
-    return msgspec.structs.replace(asked, prune_registry=False), [*notes, note]
+    return dataclasses.replace(asked, prune_registry=False), [*notes, note]
 
 
 def _about(registry: Registry, plan: PrunePlan) -> list[str]:

@@ -1,9 +1,9 @@
-"""Writes what is made from the parameters: the config schema in Pulumi.yaml, the table in README.md, the resource's docstring.
+"""Write what is made from the declaration of the parameters: schemas, the README's table, the resource's docstring.
 
     python tools/generate.py            rewrite them
     python tools/generate.py --check    exit 1, and name them, where they differ
 
-Each stands between marks in its file; what is outside of them is left alone.
+Each part stands between marks in its file, and the rest of the file stays as it is. The schema of fleet.yaml is a file of its own.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from pruner.fleet import schema as fleet_schema  # noqa: E402
 from pruner.settings import PARAMETERS, Parameter  # noqa: E402
 
-BEGIN, END = "generated from pruner/settings.py", "end of what is generated"
+BEGIN, END = "generated from pruner/settings/declaration.py", "end of what is generated"
 
 
 def schema() -> str:
@@ -42,7 +43,7 @@ def _typed(parameter: Parameter) -> list[str]:
 
 def _described(parameter: Parameter) -> str:
     environment = f"; environment {parameter.environment}" if parameter.environment else ""
-    return f"{parameter.takes}: {parameter.help} (default: {parameter.default}{environment})"
+    return f"{parameter.help} ({parameter.takes}; default {parameter.default}{environment})"
 
 
 def _quoted(text: str) -> str:
@@ -51,7 +52,7 @@ def _quoted(text: str) -> str:
 
 def table() -> str:
     """The table of the README."""
-    lines = ["| parameter | aliases | takes | default | environment | what it is |", "|---|---|---|---|---|---|"]
+    lines = ["| parameter | aliases | value | default | environment | description |", "|---|---|---|---|---|---|"]
     for parameter in PARAMETERS:
         cells = (
             f"`{parameter.name}`" + (" (secret)" if parameter.secret else ""),
@@ -80,7 +81,9 @@ MADE = {
 
 
 def rewritten(path: Path) -> str:
-    """The file's text with its part made anew."""
+    """The file's text with its part made again."""
+    if path == fleet_schema.FILE:
+        return fleet_schema.text()
     begin, end, make = MADE[str(path.relative_to(ROOT))]
     text = path.read_text(encoding="utf-8")
     head, mark, rest = text.partition(begin)
@@ -91,7 +94,7 @@ def rewritten(path: Path) -> str:
 
 def main() -> int:
     differing = []
-    for name in MADE:
+    for name in (*MADE, str(fleet_schema.FILE.relative_to(ROOT))):
         path = ROOT / name
         new = rewritten(path)
         if new != path.read_text(encoding="utf-8"):
@@ -99,7 +102,7 @@ def main() -> int:
             if "--check" not in sys.argv:
                 path.write_text(new, encoding="utf-8")
     if differing and "--check" in sys.argv:
-        print(f"{', '.join(differing)}: not what pruner/settings.py says; run python tools/generate.py")
+        print(f"{', '.join(differing)}: not what pruner/settings/declaration.py says; run python tools/generate.py")
         return 1
     return 0
 

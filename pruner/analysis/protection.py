@@ -12,8 +12,24 @@ from collections.abc import Iterable
 from pruner.cluster.objects import ImageStream
 
 
-def _expression(glob: str) -> str:
-    return "".join({"*": "[^/:]*", "?": "[^/:]"}.get(character, re.escape(character)) for character in glob)
+def expression(glob: str) -> str:
+    """The pattern as a regular expression that does not backtrack: what people write here must not be able to stop a run.
+
+    A `*` takes as little as it can, up to the next piece of the pattern, and never tries anything else: atomic groups, `(?>...)`. Only the
+    last piece before a slash, a colon or the end is looked for there, since a piece has one length.
+    """
+    return "".join(part if part in "/:" else _segment(part) for part in re.split("([/:])", glob))
+
+
+def _segment(glob: str) -> str:
+    first, *pieces = (
+        "".join("[^/:]" if each == "?" else re.escape(each) for each in piece) for piece in glob.split("*")
+    )
+    if not pieces:
+        return first
+    *middle, last = pieces
+    found = "".join(f"(?>[^/:]*?{piece})" for piece in middle if piece)
+    return rf"{first}{found}(?>[^/:]*{last}(?![^/:]))"
 
 
 class Protection:
@@ -25,11 +41,11 @@ class Protection:
         self._items = [(pattern, re.compile(self._of_item(pattern))) for pattern in self.patterns if "/" in pattern]
         # Lists of whole digests may be long, and are asked about every image.
         self._whole = frozenset(pattern for pattern in digests if not {"*", "?"} & set(pattern))
-        self._images = [(each, re.compile(_expression(each))) for each in digests if each not in self._whole]
+        self._images = [(each, re.compile(expression(each))) for each in digests if each not in self._whole]
 
     @staticmethod
     def _of_item(pattern: str) -> str:
-        return _expression(pattern) + ("" if ":" in pattern else ":.*")
+        return expression(pattern) + ("" if ":" in pattern else ":.*")
 
     def match_item(self, stream: str, tag: str) -> str | None:
         if not self._items:

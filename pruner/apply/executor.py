@@ -31,7 +31,7 @@ from pruner.errors import ClusterError, ForbiddenError, PrunerError, UnsafePlanE
 from pruner.interpreter import no_search_for_cycles
 from pruner.plan import Approval, PrunedImage, PrunePlan, StreamChange
 from pruner.planning import check_view, missing_permissions
-from pruner.settings import Settings, rules
+from pruner.settings import Settings
 
 GOOD_FOR: Final = 10.0
 """Seconds for which a look is good where the cluster cannot be watched; as many as it took, where that was longer."""
@@ -170,7 +170,7 @@ class _Run:
         async with Watcher(self.api, self.settings, snapshot, max(GOOD_FOR, clock() - begun)) as watcher:
             with no_search_for_cycles():
                 analysis = await asyncio.to_thread(
-                    analyse, snapshot, rules(self.settings), approval, self.plan.registry
+                    analyse, snapshot, self.settings.analysis, approval, self.plan.registry
                 )
             guard = Guard(watcher, self.breaker)
             watcher.know(analysis.family, analysis.history_rules.also_used)

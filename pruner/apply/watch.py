@@ -29,7 +29,7 @@ from pruner.cluster.sizes import SizeClaims
 from pruner.cluster.snapshot import compact, extra_referrer, kinds_of, revision_referrer
 from pruner.errors import ClusterError, ExpiredError
 from pruner.plan import PrunedImage
-from pruner.settings import PodSource, Settings, rules
+from pruner.settings import PodSource, Settings
 
 SECONDS: Final = 15
 """How long a watch lasts before it is begun again: after as long, and a few seconds, a dead connection is noticed."""
@@ -253,7 +253,7 @@ class Watcher:
         self._take_usage(msgspec.structs.replace(self._nothing(), referrers=(referrer,)))
 
     def _take_usage(self, found: Snapshot) -> None:
-        usage = find_usage(found, rules(self.settings), self._local)
+        usage = find_usage(found, self.settings.analysis, self._local)
         self._on_usage(usage)
         for digest, users in usage.anywhere.items():
             for reached in self.family.with_members(self.family.with_indexes([digest])):

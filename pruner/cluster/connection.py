@@ -1,31 +1,33 @@
-"""Who asks, and how: from the settings to everything that one HTTP client needs.
+"""Which API server to talk to, and as whom: from the settings to everything that one HTTP client needs.
 
-Kubeconfigs, contexts, exec plugins and in-cluster credentials are read by the `kubernetes` package; what the settings say besides wins
-over them, and credentials that are given replace all that a kubeconfig has. A `Connection` is what is left: an address, a TLS context, a
-way to the proxy, and credentials that renew themselves. It shows no credential: not in `repr`, not in messages.
+What the settings say wins over a kubeconfig, and credentials that are set replace all that a kubeconfig has. A `Connection` is what is
+left: an address, a TLS context, a way to the proxy, and credentials that renew themselves. It shows no credential: not in `repr`, not
+in messages.
 """
 
 from __future__ import annotations
 
 import asyncio
-import base64
 import re
 import ssl
 from collections.abc import Callable
-from typing import Any
-from urllib.parse import unquote, urlsplit
+from typing import Any, Final
 
 import kubernetes.config
-import yaml
 from kubernetes.client import Configuration
 from kubernetes.config.config_exception import ConfigException
 
 from pruner.cluster import kubeconfig
+from pruner.cluster.credentials import Source
+from pruner.cluster.kubeconfig import KubeconfigError, UnknownContextError
+from pruner.cluster.proxy import basic, proxy_of
+from pruner.cluster.tls import CertificateError, load_certificate, tls_context
 from pruner.errors import ClusterError, Problem, SettingsError
-from pruner.http.proxy import Proxy
-from pruner.settings import BY_NAME, Settings, UnfitError
+from pruner.settings import BY_NAME, ConnectionSettings, UnfitError
+from pruner.settings.files import named
+from pruner.settings.shown import shown
 
-_CONTROL = re.compile(r"[\x00-\x1f]")
+_TOKEN: Final = re.compile(r"[\x20-\x7e]+")
 
 
 class Connection:
@@ -35,15 +37,16 @@ class Connection:
     where the kubeconfig gives another one than the address.
     """
 
-    def __init__(self, configuration: Any, settings: Settings, source: kubeconfig.Source | None = None) -> None:
+    def __init__(self, configuration: Any, settings: ConnectionSettings, source: Source | None = None) -> None:
         self.server: str = configuration.host
         self.validates_certificates: bool = configuration.verify_ssl
         self.server_name: str | None = configuration.tls_server_name
-        self.ca_file: str | None = configuration.ssl_ca_cert
+        self.ca: str | None = configuration.ssl_ca_cert
+        """A path or PEM content."""
         self.tls = _tls(configuration, settings, self)
         """For connections that are made from now on; another one when the client certificate has been renewed."""
         self.headers = _impersonation(settings, source)
-        self.proxy = _proxy(configuration, settings)
+        self.proxy = proxy_of(settings, configuration.proxy)
         self.generation = 0
         """Grows when the credentials change."""
         self._configuration = configuration
@@ -67,8 +70,8 @@ class Connection:
 
     def _configured_authorization(self) -> str | None:
         scheme, _, credentials = str(self._configuration.api_key.get("BearerToken") or "").strip().partition(" ")
-        if _CONTROL.search(credentials.strip()):
-            message = "its token contains a line break or another control character, which a header cannot carry"
+        if credentials.strip() and not _TOKEN.fullmatch(credentials.strip()):
+            message = "its token contains a line break or another character that a header cannot carry"
             raise SettingsError([Problem("kubeconfig", message)])
         if credentials:
             # In a pod the package writes the scheme in small letters, and the token with the file's line break.
@@ -103,7 +106,7 @@ class Connection:
             renew(self._configuration)
         except (ConfigException, OSError, ValueError, KeyError) as error:
             raise ClusterError(
-                f"{self.server}: the credentials have expired and could not be renewed ({_in_one_line(error)}); log in again"
+                f"{self.server}: the credentials have expired and could not be renewed ({_why(error)}); log in again"
             ) from None
         if self._configuration.cert_file != before[1]:
             # Connections in which the old certificate was shown are not used again, since they belong to the other context.
@@ -117,12 +120,7 @@ class Connection:
         return token if scheme == "Bearer" else None
 
 
-def basic(user_and_password: str) -> str:
-    """The value of a header of basic authentication."""
-    return "Basic " + base64.b64encode(user_and_password.encode()).decode("ascii")
-
-
-def connect(settings: Settings) -> Connection:
+def connect(settings: ConnectionSettings) -> Connection:
     """Find out whom to ask and as whom. Raises SettingsError when nothing says it.
 
     Contacts nothing but what a kubeconfig names as the source of credentials.
@@ -154,12 +152,12 @@ def _server(address: str) -> str:
     return server
 
 
-def _speaks_itself(settings: Settings) -> bool:
+def _speaks_itself(settings: ConnectionSettings) -> bool:
     """Whether the settings say as whom to ask."""
     return bool(settings.api_key or settings.username or settings.client_cert)
 
 
-def _speak_as_given(settings: Settings, configuration: Any) -> None:
+def _speak_as_given(settings: ConnectionSettings, configuration: Any) -> None:
     """Credentials of the settings, instead of all that the kubeconfig has.
 
     An API server that is shown a certificate and a token goes by the certificate: what the kubeconfig has beside must not win.
@@ -170,7 +168,7 @@ def _speak_as_given(settings: Settings, configuration: Any) -> None:
     configuration.cert_file, configuration.key_file = settings.client_cert, settings.client_key
 
 
-def _load(settings: Settings, configuration: Configuration) -> kubeconfig.Source | None:
+def _load(settings: ConnectionSettings, configuration: Configuration) -> Source | None:
     """Load the kubeconfig that the settings name, or the client's own, or what a pod is given."""
     if settings.kubeconfig is None and settings.context is None and settings.host:
         # An address that is given by itself gets no credentials that belong to another one.
@@ -180,31 +178,29 @@ def _load(settings: Settings, configuration: Configuration) -> kubeconfig.Source
         return None
     source = settings.kubeconfig if settings.kubeconfig is not None else kubeconfig.default_paths()
     try:
-        return kubeconfig.load(configuration, source, context=settings.context, persist=settings.persist_config)
-    except ConfigException as error:
-        raise SettingsError([_kubeconfig_problem(settings, _in_one_line(error))]) from None
-    except OSError as error:
-        message = f"names {error.filename!r}, which cannot be read: {error.strerror}"
-        raise SettingsError([_kubeconfig_problem(settings, message)]) from None
-    except (ValueError, TypeError, KeyError, AttributeError, yaml.YAMLError) as error:
-        # What PyYAML and the loader raise for files that are no kubeconfig at all.
-        raise SettingsError([_kubeconfig_problem(settings, f"is not a kubeconfig: {type(error).__name__}")]) from None
+        entries, files = kubeconfig.load(source, settings.context)
+        found = Source(entries, files.save_changes if files is not None and settings.persist_config else None)
+        found.load(configuration)
+    except UnknownContextError as error:
+        raise SettingsError([Problem("context", str(error))]) from None
+    except (ConfigException, OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise SettingsError([Problem("kubeconfig", _why(error))]) from None
+    return found
 
 
-def _in_one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:500]
-
-
-def _kubeconfig_problem(settings: Settings, message: str) -> Problem:
-    if settings.context is not None and f"name {settings.context} " in message:
-        return Problem("context", f"the kubeconfig has no context {settings.context!r}")
-    return Problem("kubeconfig", message.replace("kube-config", "kubeconfig"))
+def _why(error: Exception) -> str:
+    """What is wrong with a kubeconfig or its credentials. Only our own words are shown: those of others may quote credentials."""
+    if isinstance(error, KubeconfigError):
+        return str(error)
+    if isinstance(error, OSError):
+        return f"refers to {shown(error.filename)}, which cannot be read: {error.strerror}"
+    return f"is not a kubeconfig that can be used ({type(error).__name__})"
 
 
 def _load_in_cluster(configuration: Configuration, credentials: bool) -> None:
     try:
         kubernetes.config.load_incluster_config(client_configuration=configuration)
-    except ConfigException:
+    except (ConfigException, OSError, ValueError):
         what = "credentials are given, and no host" if credentials else "no cluster is given"
         raise SettingsError(
             [
@@ -216,76 +212,32 @@ def _load_in_cluster(configuration: Configuration, credentials: bool) -> None:
         ) from None
 
 
-def _tls(configuration: Configuration, settings: Settings, connection: Connection) -> ssl.SSLContext | None:
+def _tls(configuration: Configuration, settings: ConnectionSettings, connection: Connection) -> ssl.SSLContext | None:
     """The TLS context for https; None for http. Raises SettingsError for certificates that cannot be used."""
     if not connection.server.startswith("https://"):
         return None
     try:
-        context = tls_context(connection.ca_file, validates=connection.validates_certificates)
-    except (ssl.SSLError, OSError) as error:
-        message = (
-            f"{settings.ca_cert!r} cannot be used" if settings.ca_cert else "its authority's certificate cannot be used"
-        )
+        context = tls_context(connection.ca, validates=connection.validates_certificates)
+    except CertificateError as error:
+        message = f"{named(settings.ca_cert)} cannot be used" if settings.ca_cert else _CA_UNUSABLE
         raise SettingsError([Problem("ca_cert" if settings.ca_cert else "kubeconfig", f"{message}: {error}")]) from None
     if configuration.cert_file:
         try:
-            # Without a password for it OpenSSL would ask for one on the terminal.
-            context.load_cert_chain(str(configuration.cert_file), configuration.key_file, password="")
-        except (ssl.SSLError, OSError) as error:
+            load_certificate(context, configuration.cert_file, configuration.key_file)
+        except CertificateError as error:
             given = settings.client_cert
-            message = f"{given!r} cannot be used" if given else "its client certificate cannot be used"
+            message = f"{named(given)} cannot be used" if given else "its client certificate cannot be used"
             problem = Problem("client_cert" if given else "kubeconfig", f"{message} with its key: {error}")
             raise SettingsError([problem]) from None
-        finally:
-            kubeconfig.discard(configuration.key_file)
     return context
 
 
-def tls_context(ca_file: str | None, *, validates: bool) -> ssl.SSLContext:
-    """A client's TLS context. Without a CA file the system's authorities are trusted."""
-    context = ssl.create_default_context(cafile=ca_file)
-    if not validates:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context
+_CA_UNUSABLE: Final = "its authority's certificate cannot be used"
 
 
-def _impersonation(settings: Settings, source: kubeconfig.Source | None) -> list[tuple[str, str]]:
+def _impersonation(settings: ConnectionSettings, source: Source | None) -> list[tuple[str, str]]:
     """As whom to ask: as the settings say, else as the kubeconfig does."""
     if settings.impersonate_user is None:
         return source.impersonation if source is not None else []
     groups = [("Impersonate-Group", group) for group in settings.impersonate_groups]
     return [("Impersonate-User", settings.impersonate_user), *groups]
-
-
-def _proxy(configuration: Configuration, settings: Settings) -> Proxy | None:
-    """The proxy of the settings, or of the kubeconfig (`proxy-url`); never one of the environment's usual variables."""
-    render: dict[str, tuple[str, Callable[[str], str]]] = {
-        "basic_auth": ("Authorization", basic),
-        "proxy_basic_auth": ("Proxy-Authorization", basic),
-        "user_agent": ("User-Agent", str),
-    }
-    headers = {render[name][0]: render[name][1](value) for name, value in settings.proxy_headers.items()}
-    if settings.proxy:
-        return Proxy(settings.proxy, headers, settings.no_proxy)
-    if not configuration.proxy:
-        return None
-    url, credentials = _proxy_of_kubeconfig(configuration.proxy)
-    return Proxy(url, {**credentials, **headers}, settings.no_proxy)
-
-
-def _proxy_of_kubeconfig(url: str) -> tuple[str, dict[str, str]]:
-    """The address without credentials, and the header that these become."""
-    try:
-        parts = urlsplit(url)
-        valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        valid = False
-    if not valid:
-        raise SettingsError(
-            [Problem("kubeconfig", "its proxy-url is not like http://host:port; other proxies are not used")]
-        )
-    address = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
-    if parts.username is None:
-        return address, {}
-    return address, {"Proxy-Authorization": basic(f"{unquote(parts.username)}:{unquote(parts.password or '')}")}

@@ -1,36 +1,134 @@
-"""Kubeconfigs, read by the `kubernetes` package and kept to what kubectl does where that package does something else.
+"""Kubeconfigs: read, merged and checked as kubectl does it.
 
-`load` fills a client's configuration from a path, several joined paths or a dictionary, and gives what the user's entry says besides. Four
-things differ from the package's own loader: of joined files the first one that has a current context decides; credentials that cannot be
-had (an exec plugin that fails, a token that is not renewed) are an error and not a request without any; credentials that end are renewed
-shortly before they do, however short they live, and when they are refused; and `as` and `as-groups` are heeded.
+`load` gives the entries of the context that is used, each checked against its shape. Files are decoded within bounds, keys that are null
+are absent, and the first of joined files that says something wins. No message shows a value of a user's or cluster's entry: most of
+them are credentials, or may be.
 """
 
 from __future__ import annotations
 
+import copy
 import os
-import ssl
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from collections.abc import Mapping
+from datetime import date
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
+import msgspec
 import yaml
-from kubernetes.client import Configuration
-from kubernetes.client.exceptions import OpenApiException
-from kubernetes.config import kube_config
 from kubernetes.config.config_exception import ConfigException
-from kubernetes.config.kube_config import FileOrData, KubeConfigLoader, KubeConfigMerger
-from oauthlib.oauth2 import OAuth2Error  # type: ignore[import-untyped]
-from urllib3.exceptions import HTTPError
 
-from pruner.cluster.exec_plugin import credential
+from pruner.settings.documents import LARGEST, DocumentError, from_yaml
+from pruner.settings.shown import shown
 
-LONGEST_MARGIN: Final = timedelta(minutes=5)
-"""Credentials are renewed so long before they end, or a quarter of their life before, whichever is shorter."""
+T = TypeVar("T")
+_LISTS: Final = ("clusters", "contexts", "users")
 
-TOKEN_FILE_READ_AGAIN: Final = timedelta(minutes=1)
+
+class KubeconfigError(ConfigException):
+    """Something is wrong with a kubeconfig, or with what it refers to. The message can be shown as it is."""
+
+
+class UnknownContextError(KubeconfigError):
+    """The context that is asked for is not there."""
+
+
+class ExecEntry(msgspec.Struct, frozen=True, rename="camel"):
+    """An exec plugin, as a user's entry names it."""
+
+    class Variable(msgspec.Struct, frozen=True):
+        name: str
+        value: str = ""
+
+    command: str
+    api_version: str
+    args: list[str] = []
+    env: list[Variable] = []
+    install_hint: str = ""
+    interactive_mode: str = ""
+    provide_cluster_info: bool = False
+
+
+class AuthProvider(msgspec.Struct, frozen=True):
+    """A credential helper of the time before exec plugins."""
+
+    name: str
+    config: dict[str, str] = {}
+
+
+class UserEntry(msgspec.Struct, frozen=True, rename="kebab"):
+    """What a kubeconfig says about a user."""
+
+    token: str = ""
+    token_file: str = msgspec.field(name="tokenFile", default="")
+    client_certificate: str = ""
+    client_certificate_data: str = ""
+    client_key: str = ""
+    client_key_data: str = ""
+    username: str = ""
+    password: str | None = None
+    exec: ExecEntry | None = None
+    auth_provider: AuthProvider | None = None
+    as_: str = msgspec.field(name="as", default="")
+    as_uid: str = ""
+    as_groups: list[str] = []
+    as_user_extra: dict[str, list[str]] = {}
+
+
+class ClusterEntry(msgspec.Struct, frozen=True, rename="kebab"):
+    """What a kubeconfig says about a cluster."""
+
+    class Extension(msgspec.Struct, frozen=True):
+        name: str
+        extension: Any = None
+
+    server: str = ""
+    certificate_authority: str = ""
+    certificate_authority_data: str = ""
+    insecure_skip_tls_verify: bool = False
+    tls_server_name: str = ""
+    proxy_url: str = ""
+    extensions: list[Extension] = []
+
+
+class _ContextEntry(msgspec.Struct, frozen=True):
+    cluster: str
+    user: str = ""
+
+
+class Entries(msgspec.Struct, frozen=True):
+    """The entries of one context. Paths in an entry start at the folder of the file that it stands in."""
+
+    cluster: ClusterEntry
+    cluster_folder: Path
+    raw_cluster: dict[str, Any]
+    user: UserEntry
+    user_folder: Path
+    raw_user: dict[str, Any]
+    """The user's entry as its file has it: what is renewed is written into it."""
+
+
+class _Item(msgspec.Struct, frozen=True):
+    """An entry of one of the lists, and the folder of its file."""
+
+    value: Any
+    folder: Path
+
+
+class Files:
+    """The documents of joined kubeconfigs; `save_changes` writes back the ones that have changed."""
+
+    def __init__(self, documents: Mapping[str, dict[str, Any]]) -> None:
+        self._documents = documents
+        self._saved = copy.deepcopy(dict(documents))
+
+    def save_changes(self) -> None:
+        for path, document in self._documents.items():
+            if document != self._saved[path]:
+                # Written through: the file may be a link, and keeps its owner and mode.
+                with Path(path).open("w", encoding="utf-8") as opened:
+                    yaml.safe_dump(document, opened, default_flow_style=False)
+        self._saved = copy.deepcopy(dict(self._documents))
 
 
 def default_paths() -> str:
@@ -40,169 +138,131 @@ def default_paths() -> str:
 
 def default_exists() -> bool:
     """Whether there is a kubeconfig in the default place."""
-    return any(Path(path).expanduser().is_file() for path in default_paths().split(os.pathsep) if path)
+    return bool(_existing(default_paths()))
 
 
-class Source:
-    """Where the credentials in a client's configuration come from."""
-
-    def __init__(self, loader: _Loader) -> None:
-        self._loader = loader
-
-    @property
-    def impersonation(self) -> list[tuple[str, str]]:
-        """The headers that the user's entry asks for with `as`, `as-uid`, `as-groups` and `as-user-extra`."""
-        user = self._loader.user
-        if not user.get("as"):
-            return []
-        extra = [
-            (f"Impersonate-Extra-{key}", str(each))
-            for key, all_ in (user.get("as-user-extra") or {}).items()
-            for each in all_
-        ]
-        uid = [("Impersonate-Uid", str(user["as-uid"]))] if user.get("as-uid") else []
-        groups = [("Impersonate-Group", str(group)) for group in user.get("as-groups") or ()]
-        return [("Impersonate-User", str(user["as"])), *uid, *groups, *extra]
-
-    def renew(self, configuration: Configuration) -> None:
-        """Read or make the credentials again although they have not ended: they were refused. Raises ConfigException, OSError."""
-        self._loader.renew(configuration)
-
-
-def load(configuration: Configuration, source: str | dict[str, Any], *, context: str | None, persist: bool) -> Source:
-    """Fill the configuration. Raises ConfigException, OSError and what PyYAML raises for a file that is no kubeconfig."""
-    if isinstance(source, dict):
-        loader = _Loader(source, active_context=context, config_base_path=None)
-    else:
-        files = KubeConfigMerger(source)
-        if files.config is None:
-            raise ConfigException(f"there is no file {source!r}")
-        loader = _Loader(
-            files.config,
-            active_context=context or _first_current_context(source),
-            config_base_path=None,
-            config_persister=files.save_changes if persist else None,
-        )
-    loader.load_and_set(configuration)
-    return Source(loader)
-
-
-def _first_current_context(paths: str) -> str | None:
-    """The current context of the first of these files that has one; the package takes the last."""
-    for path in paths.split(os.pathsep):
-        file = Path(path).expanduser()
-        if path and file.is_file():
-            content = yaml.safe_load(file.read_text(encoding="utf-8"))
-            current = content.get("current-context") if isinstance(content, Mapping) else None
-            if current:
-                return str(current)
-    return None
-
-
-_PackageLoader: Any = KubeConfigLoader  # without types
-
-
-class _Loader(_PackageLoader):  # type: ignore[misc]
-    """The package's loader, with credentials that must be had and that are renewed."""
-
-    def _load_from_exec_plugin(self) -> bool | None:
-        if "exec" not in self._user:
-            return None
-        base_path = self._get_base_path(self._cluster.path)
-        given = credential(self._user["exec"], base_path, self._cluster)
-        if given.token:
-            self.token = f"Bearer {given.token}"
-        if given.certificate is not None:
-            self.cert_file, self.key_file = (_in_file(text) for text in given.certificate)
-        end = given.expiration_timestamp
-        self.expiry = end if end is None or end.tzinfo else end.replace(tzinfo=UTC)
-        return True
-
-    def _load_auth_provider_token(self) -> Any:
-        if "auth-provider" not in self._user:
-            return None
-        provider = self._user["auth-provider"].safe_get("name")
-        if provider not in ("gcp", "oidc"):
-            raise ConfigException(f"auth-provider {provider!r} is not known: have the kubeconfig made anew, with exec")
+def _existing(joined: str) -> list[Path]:
+    paths = []
+    for text in joined.split(os.pathsep):
         try:
-            token = super()._load_auth_provider_token()
-        except (HTTPError, OpenApiException, OAuth2Error, OSError, ValueError, KeyError) as error:
-            raise ConfigException(
-                f"auth-provider {provider!r}: its token cannot be renewed: {type(error).__name__}: {error}"
-            ) from None
-        if not token:
-            raise ConfigException(f"auth-provider {provider!r}: has no token that can be used; log in again")
-        return token
-
-    def _refresh_oidc(self, provider: Any) -> None:
-        with _verified_issuer(provider["config"]):
-            super()._refresh_oidc(provider)
-
-    def _load_authentication(self) -> None:
-        super()._load_authentication()
-        self._read_at = datetime.now(UTC)
-
-    def _set_config(self, client_configuration: Configuration) -> None:
-        super()._set_config(client_configuration)
-        hook: Any = self._renew if self._ends else None
-        client_configuration.refresh_api_key_hook = hook
-
-    @property
-    def _ends(self) -> bool:
-        """Whether the credentials may have to be read or made again."""
-        return self._user is not None and any(kind in self._user for kind in ("exec", "auth-provider", "tokenFile"))
-
-    @property
-    def user(self) -> Mapping[str, Any]:
-        """The user's entry, empty where the context names none."""
-        return self._user.value if self._user is not None else {}
-
-    def renew(self, client_configuration: Configuration) -> None:
-        if self._ends:
-            self._load_authentication()
-            self._set_config(client_configuration)
-
-    def _renew(self, client_configuration: Configuration) -> None:
-        if self._is_stale(datetime.now(UTC)):
-            self._load_authentication()
-        self._set_config(client_configuration)
-
-    def _is_stale(self, now: datetime) -> bool:
-        if "auth-provider" in self._user:
-            # The package looks into the token itself.
-            return True
-        if "tokenFile" in self._user:
-            return now - self._read_at >= TOKEN_FILE_READ_AGAIN
-        end = getattr(self, "expiry", None)
-        if end is None:
-            return False
-        margin = max(timedelta(0), min(LONGEST_MARGIN, (end - self._read_at) / 4))
-        return bool(now >= end - margin)
+            path = Path(text).expanduser()
+            if text and path.is_file():
+                paths.append(path)
+        except (OSError, ValueError, RuntimeError):
+            # No file can have this name, or be reached in this folder.
+            continue
+    return paths
 
 
-def _in_file(text: str) -> str:
-    """The path of a file with this content; it is the process's own, and goes with it."""
-    path: str = FileOrData({"x-data": text}, None, data_key_name="x-data", base64_file_content=False).as_file()
-    return path
+def load(source: str | dict[str, Any], context: str | None) -> tuple[Entries, Files | None]:
+    """The entries of a context, and the files where the source is one or several. Raises KubeconfigError, OSError."""
+    if isinstance(source, dict):
+        documents, files = {"": _without_nulls(copy.deepcopy(source), depth=0)}, None
+    else:
+        paths = _existing(source)
+        if not paths:
+            raise KubeconfigError(f"there is no file {shown(source)}")
+        documents = {str(path): _read(path) for path in paths}
+        files = Files(documents)
+    for document in documents.values():
+        _check_lists(document)
+    return _entries(documents, context), files
 
 
-def discard(path: str | None) -> None:
-    """Remove a file that was written for a kubeconfig's data, once it has been read; one of the user's own stays."""
-    # The package would leave a key there when the process is killed. It writes the file anew where it is missing.
-    if path in kube_config._temp_files.values():
-        Path(str(path)).unlink(missing_ok=True)
-
-
-@contextmanager
-def _verified_issuer(config: Any) -> Iterator[None]:
-    """The issuer of tokens with its certificate verified; the package verifies none where the kubeconfig names no CA."""
-    named = ("idp-certificate-authority", "idp-certificate-authority-data")
-    authorities = ssl.get_default_verify_paths().cafile
-    if authorities is None or any(name in config for name in named):
-        yield
-        return
-    config.value[named[0]] = authorities
+def _read(path: Path) -> dict[str, Any]:
+    with path.open("rb") as opened:
+        content = opened.read(LARGEST + 1)
+    where = shown(str(path))
     try:
-        yield
-    finally:
-        del config.value[named[0]]
+        document = _without_nulls(from_yaml(content.decode("utf-8-sig")), depth=0)
+    except UnicodeDecodeError:
+        raise KubeconfigError(f"the file {where} is not a kubeconfig: it is not UTF-8") from None
+    except DocumentError as error:
+        raise KubeconfigError(f"the file {where} {error}") from None
+    if not isinstance(document, dict):
+        reason = "is empty" if document is None else "is not a kubeconfig: it holds no map"
+        raise KubeconfigError(f"the file {where} {reason}")
+    return document
+
+
+def _without_nulls(value: Any, depth: int) -> Any:
+    """The value with keys that are null removed, and numbers and dates as texts, in place: that is how kubectl reads them.
+
+    What a plugin is told (`extensions`) is its own matter and stays as it is.
+    """
+    if isinstance(value, dict):
+        for key in [key for key, part in value.items() if part is None]:
+            del value[key]
+        for key, part in value.items():
+            value[key] = part if key == "extensions" and depth > 0 else _without_nulls(part, depth + 1)
+    elif isinstance(value, list):
+        value[:] = [_without_nulls(part, depth + 1) for part in value]
+    elif isinstance(value, date):
+        return value.isoformat()
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        try:
+            return str(value)
+        except ValueError:
+            raise KubeconfigError("has a number of more than 4300 digits") from None
+    return value
+
+
+def _check_lists(document: Any) -> None:
+    if not isinstance(document, dict):
+        raise KubeconfigError("is not a kubeconfig: it holds no map")
+    for kind in _LISTS:
+        items = document.get(kind, [])
+        if not isinstance(items, list):
+            raise KubeconfigError(f"its {kind} are not a list")
+        for number, item in enumerate(items, start=1):
+            if not isinstance(item, dict) or not isinstance(item.get("name"), str):
+                raise KubeconfigError(f"entry {number} of its {kind} has no name")
+
+
+def _entries(documents: Mapping[str, dict[str, Any]], context: str | None) -> Entries:
+    named = {kind: _merged(documents, kind) for kind in _LISTS}
+    current = next((found["current-context"] for found in documents.values() if found.get("current-context")), None)
+    name = context if context is not None else current
+    if not isinstance(name, str):
+        raise KubeconfigError("has no current-context: give context")
+    if name not in named["contexts"]:
+        if context is not None:
+            raise UnknownContextError(f"the kubeconfig has no context {shown(name)}")
+        raise KubeconfigError(f"its current-context {shown(name)} is not among its contexts")
+    chosen = _convert(named["contexts"][name].value.get("context", {}), _ContextEntry, f"its context {shown(name)}")
+    if chosen.cluster not in named["clusters"]:
+        raise KubeconfigError(
+            f"its context {shown(name)} names cluster {shown(chosen.cluster)}, which it does not have"
+        )
+    cluster = named["clusters"][chosen.cluster]
+    user = named["users"].get(chosen.user, _Item({"user": {}}, cluster.folder))
+    raw_cluster, raw_user = cluster.value.get("cluster", {}), user.value.get("user", {})
+    return Entries(
+        _convert(raw_cluster, ClusterEntry, f"its cluster {shown(chosen.cluster)}"),
+        cluster.folder,
+        raw_cluster,
+        _convert(raw_user, UserEntry, f"its user {shown(chosen.user)}"),
+        user.folder,
+        raw_user,
+    )
+
+
+def _merged(documents: Mapping[str, dict[str, Any]], kind: str) -> dict[str, _Item]:
+    """The entries of all files by name; the first file that has one wins."""
+    found: dict[str, _Item] = {}
+    for path, document in documents.items():
+        of_file: dict[str, _Item] = {}
+        for item in document.get(kind, []):
+            if item["name"] in of_file:
+                raise KubeconfigError(f"has two {kind} of the name {shown(item['name'])}")
+            of_file[item["name"]] = _Item(item, Path(path).absolute().parent if path else Path())
+        found = {**of_file, **found}
+    return found
+
+
+def _convert(value: Any, shape: type[T], what: str) -> T:
+    try:
+        return msgspec.convert(value, shape, strict=False)
+    except msgspec.ValidationError as error:
+        # It names types and places, and no values.
+        raise KubeconfigError(f"{what} is not valid: {error}") from None

@@ -7,11 +7,14 @@ behind the cluster's ingress: its certificate is verified with the API's authori
 
 from __future__ import annotations
 
+import re
+from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
-from pruner.cluster.connection import Connection, tls_context
+from pruner.cluster.connection import Connection
+from pruner.cluster.tls import tls_context, trust
 from pruner.errors import ClusterError, UnauthorizedError
 from pruner.http.client import HTTPClient
 from pruner.http.failures import TransportError
@@ -22,6 +25,22 @@ class _OAuthServer(msgspec.Struct):
     authorization_endpoint: str
 
 
+_CODES: Final = frozenset(
+    {
+        "access_denied",
+        "invalid_request",
+        "invalid_scope",
+        "server_error",
+        "temporarily_unavailable",
+        "unauthorized_client",
+        "unsupported_response_type",
+    }
+)
+"""The error codes of RFC 6749, 4.1.2.1. Other words of the server are not shown: they may quote what it was sent."""
+
+_TOKEN: Final = re.compile(r"[\x21-\x7e]{1,65536}")
+
+
 async def token_by_challenge(http: HTTPClient, connection: Connection) -> str | None:
     """The token; None where the cluster has no OAuth server, and basic authentication is tried as it is.
 
@@ -30,32 +49,54 @@ async def token_by_challenge(http: HTTPClient, connection: Connection) -> str | 
     endpoint = await _endpoint(http, connection)
     if endpoint is None:
         return None
-    if urlsplit(endpoint).scheme != "https":
+    server = _server(endpoint)
+    if not server.startswith("https://"):
         raise ClusterError(
-            f"{connection.server}: its OAuth server {endpoint} is not https; the password is not sent there, "
+            f"{connection.server}: its OAuth server {server} is not https; the password is not sent there, "
             "give api_key instead"
         )
     url = endpoint + query({"client_id": "openshift-challenging-client", "response_type": "token"})
     headers = [("X-CSRF-Token", "pruner"), ("Authorization", connection.password or "")]
     tls = tls_context(None, validates=connection.validates_certificates)
-    if connection.ca_file is not None:
-        tls.load_verify_locations(connection.ca_file)
+    if connection.ca is not None:
+        trust(tls, connection.ca)
     async with HTTPClient(lambda: tls, proxy=connection.proxy, timeouts=http.timeouts) as oauth:
         try:
             answer = await oauth.send("GET", url, headers=headers)
         except TransportError as error:
             raise ClusterError(f"the OAuth server of {connection.server}: {error}") from None
-    location = urlsplit(answer.headers.get("Location", ""))
-    token = parse_qs(location.fragment).get("access_token")
+    token, code = _redirected(answer.headers.get("Location", ""))
     if answer.status == 302 and token:
-        return token[0]
+        return token
     if answer.status == 401:
         raise UnauthorizedError(
             f"{connection.server}: username and password are not accepted by its OAuth server (401); check both"
         )
-    refusal = {**parse_qs(location.query), **parse_qs(location.fragment)}
-    reason = (refusal.get("error_description") or refusal.get("error") or [f"status {answer.status}"])[0]
+    reason = code if code in _CODES else f"status {answer.status}"
     raise ClusterError(f"{connection.server}: its OAuth server gives no token ({reason}); give api_key instead")
+
+
+def _redirected(location: str) -> tuple[str | None, str]:
+    """The token in the address that the server redirects to, and its error code."""
+    try:
+        parts = urlsplit(location)
+        found = {**parse_qs(parts.query), **parse_qs(parts.fragment)}
+        token = parse_qs(parts.fragment).get("access_token", [""])[0]
+    except ValueError:
+        return None, ""
+    return token if _TOKEN.fullmatch(token) else None, found.get("error", [""])[0]
+
+
+def _server(endpoint: str) -> str:
+    """Scheme, host and port of the endpoint: all of it that is shown. The API server's word is not trusted to hold no credentials."""
+    try:
+        parts = urlsplit(endpoint)
+        port = f":{parts.port}" if parts.port is not None else ""
+        if not parts.hostname or parts.username is not None or "@" in endpoint or not endpoint.isprintable():
+            return "(an address that is not shown)"
+    except ValueError:
+        return "(an address that is not shown)"
+    return f"{parts.scheme}://{parts.hostname}{port}"
 
 
 async def _endpoint(http: HTTPClient, connection: Connection) -> str | None:
@@ -68,5 +109,5 @@ async def _endpoint(http: HTTPClient, connection: Connection) -> str | None:
         return None
     try:
         return msgspec.json.decode(answer.body, type=_OAuthServer).authorization_endpoint
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, ValueError, RecursionError):
         return None

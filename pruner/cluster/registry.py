@@ -20,9 +20,11 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from pruner.cluster.connection import Connection, basic, tls_context
+from pruner.cluster.connection import Connection
 from pruner.cluster.objects import ImageStream, ImageStreamStatus, Registry, Snapshot, moment
+from pruner.cluster.proxy import basic
 from pruner.cluster.sizes import plausible
+from pruner.cluster.tls import CertificateError, tls_context, trust
 from pruner.errors import Problem, RegistryError, SettingsError
 from pruner.http.client import HTTPClient, Precondition, Timeouts
 from pruner.http.failures import TransportError, server_of
@@ -30,6 +32,7 @@ from pruner.http.response import Response
 from pruner.http.retry import RetryPolicy
 from pruner.http.urls import query
 from pruner.settings import Settings
+from pruner.settings.files import named
 
 GONE: Final = frozenset({202, 204, 404})
 """Answers to a deletion after which the thing is not there (R26)."""
@@ -404,10 +407,9 @@ def registry_tls(settings: Settings, connection: Connection) -> ssl.SSLContext:
     """
     try:
         context = tls_context(settings.registry_ca_cert, validates=settings.registry_certs_validated)
-    except OSError as error:
-        raise SettingsError(
-            [Problem("registry_ca_cert", f"{settings.registry_ca_cert!r} cannot be used: {error}")]
-        ) from None
-    if settings.registry_ca_cert is None and connection.ca_file is not None:
-        context.load_verify_locations(connection.ca_file)
+    except CertificateError as error:
+        message = f"{named(settings.registry_ca_cert or '')} cannot be used: {error}"
+        raise SettingsError([Problem("registry_ca_cert", message)]) from None
+    if settings.registry_ca_cert is None and connection.ca is not None:
+        trust(context, connection.ca)
     return context

@@ -1,6 +1,6 @@
 """The JSON schema of `fleet.yaml`, for editors: made from the structs that read it and the table of parameters.
 
-`python -m pruner.fleet.schema` writes it to schema.json beside this module.
+`tools/generate.py` writes it to schema.json beside this module.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def schema() -> dict[str, Any]:
 
 
 def _parameter(parameter: Parameter) -> dict[str, Any]:
-    described = {"description": f"{parameter.takes}: {parameter.help} (default: {parameter.default})"}
+    described = {"description": f"{parameter.help} ({parameter.takes}; default {parameter.default})"}
     if parameter.kind == "object":
         written = {"type": "object", "additionalProperties": {"anyOf": [_REFERENCE, {"type": "string"}]}}
         return {**described, "anyOf": [_REFERENCE, written]}
@@ -66,7 +66,3 @@ def _parameter(parameter: Parameter) -> dict[str, Any]:
 
 def text() -> str:
     return msgspec.json.format(msgspec.json.encode(schema()), indent=2).decode() + "\n"
-
-
-if __name__ == "__main__":
-    FILE.write_text(text(), encoding="utf-8")

@@ -38,7 +38,7 @@ from pruner.fleet.command import Command, StoppedError, TimeLimitError
 from pruner.fleet.model import Cluster, Outcome, PolicyPack, Reference
 from pruner.plan import PrunePlan
 from pruner.planning import read_plan
-from pruner.settings import BY_NAME
+from pruner.settings import BY_NAME, HOLD_KEYS, SECRETS, may_hold_credentials
 
 PROGRAM: Final = ("Pulumi.yaml", "__main__.py")
 ROOT: Final = Path(pruner.__file__).resolve().parent.parent
@@ -329,12 +329,7 @@ def _words(message: str) -> str:
 
 
 def _is_secret(name: str, value: Any) -> bool:
-    return BY_NAME[name].secret or (name == "kubeconfig" and _holds_kubeconfig(value))
-
-
-def _holds_kubeconfig(value: Any) -> bool:
-    """Whether it is a kubeconfig itself, with its credentials, and not the path of one."""
-    return not isinstance(value, str) or value.lstrip().startswith("{")
+    return BY_NAME[name].secret or (name in SECRETS | HOLD_KEYS and may_hold_credentials(value))
 
 
 def _written(value: Any) -> Any:

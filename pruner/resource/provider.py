@@ -42,7 +42,7 @@ from pruner.resource import engine
 from pruner.resource.rendering import LISTED, in_words, rendered
 from pruner.resource.store import KeptPlans
 from pruner.resource.turns import turn
-from pruner.settings import BY_NAME, SECRETS, Settings, read
+from pruner.settings import Settings, is_secret, may_hold_credentials, read
 
 T = TypeVar("T")
 
@@ -125,11 +125,8 @@ class PrunedImagesProvider(ResourceProvider):
 
 
 def _failure(problem: Problem, value: Any) -> CheckFailure:
-    """The failure on the property, whose value the engine prints beside it, secret or not: of what may hold a secret the name alone.
-
-    A misspelt name may be one of a secret, and an address may have a password in it.
-    """
-    if problem.parameter not in BY_NAME or problem.parameter in SECRETS or "@" in str(value):
+    """The failure on the property, whose value the engine prints beside it, secret or not: of what may hold a secret the name alone."""
+    if is_secret(problem.parameter, value) or may_hold_credentials(value) or "@" in str(value):
         return CheckFailure("", str(problem))
     return CheckFailure(problem.parameter, problem.message)
 

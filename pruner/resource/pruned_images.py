@@ -17,7 +17,7 @@ from pulumi.dynamic import Resource
 from pulumi.runtime.config import CONFIG
 
 from pruner.resource.provider import OUTPUTS, PrunedImagesProvider
-from pruner.settings import ALIASES, BY_NAME, PARAMETERS, SECRETS, settled_by
+from pruner.settings import ALIASES, BY_NAME, PARAMETERS, is_secret, settled_by
 
 NAMESPACE = "pruner"
 """Of the keys in the stack configuration."""
@@ -27,62 +27,65 @@ class PrunedImages(Resource, module="pruner", name="PrunedImages"):
     """The pruned state of one OpenShift cluster.
 
     Args:
-        all_images: bool: also prune images that were imported from other registries; false: only those pushed to the
-            integrated one (default: true)
-        ignore_invalid_refs: bool: go on with a warning where a pull spec does not parse, instead of ending with an
-            error (default: false)
-        keep_younger_than: minutes, >= 0: keep what is younger than this many minutes (default: 60)
-        namespace: str: change the image streams of this namespace only; uses are read from all of them (default: every
-            namespace)
-        prune_over_size_limit: bool: prune revisions larger than the namespace's limit for images; keep_younger_than and
-            keep_tag_revisions then apply only where they are given (default: false)
-        prune_registry: bool: also delete layer links, manifests and blobs in the registry (default: true)
-        registry_url: [scheme://]host[:port]: where the registry is reached, instead of where the cluster says it is
-            (default: discovered)
-        registry_ca_cert: path: file of the CA certificates that the registry's is verified with (default: none)
-        registry_validate_certs: bool: verify the registry's certificate (default: as validate_certs; environment
-            K8S_AUTH_VERIFY_SSL)
-        host: URL: the API server (default: from kubeconfig; environment K8S_AUTH_HOST)
-        api_key: str: the bearer token, for the API and the registry (default: none; environment K8S_AUTH_API_KEY)
-        username: str: name for basic authentication, or for a token by OpenShift's challenge (default: none;
+        all_images: Also prune images imported from other registries, not only those pushed to the integrated registry
+            (bool; default true)
+        ignore_invalid_refs: Ignore image references that cannot be parsed, with a warning, instead of stopping (bool;
+            default false)
+        keep_younger_than: Keep images and revisions younger than this many minutes (minutes; default 60)
+        keep_tag_revisions: Number of newest revisions to keep of every tag (int; default 3)
+        namespace: Prune image streams of this namespace only; references are read from all namespaces (NAME; default
+            every namespace)
+        prune_over_size_limit: Prune revisions over the namespace's size limit; the two keep settings then apply only
+            where they are set (bool; default false)
+        prune_registry: Also delete layer links, manifests and blobs in the registry (bool; default true)
+        references: References that keep an image: only those `oc adm prune images` reads, or those of more kinds and
+            fields (`extended` or `oc`; default extended)
+        protect: Never prune these: namespace/stream, namespace/stream:tag or digests, with * and ? as wildcards (list
+            of patterns; default [])
+        strict: Fail when a pattern of protect matches nothing (bool; default false)
+        host: Address of the API server (URL; default from kubeconfig; environment K8S_AUTH_HOST)
+        api_key: Bearer token for the API and the registry (TEXT; default none; environment K8S_AUTH_API_KEY)
+        username: User name for basic authentication or OpenShift's OAuth challenge flow (TEXT; default none;
             environment K8S_AUTH_USERNAME)
-        password: str: the password that belongs to username (default: none; environment K8S_AUTH_PASSWORD)
-        ca_cert: path: file of the CA certificates that the API server's is verified with (default: from kubeconfig;
+        password: Password of username (TEXT; default none; environment K8S_AUTH_PASSWORD)
+        ca_cert: CA bundle used to verify the API server's certificate (path or PEM content; default from kubeconfig;
             environment K8S_AUTH_SSL_CA_CERT)
-        client_cert: path: file of the client certificate (default: none; environment K8S_AUTH_CERT_FILE)
-        client_key: path: file of the client certificate's key (default: none; environment K8S_AUTH_KEY_FILE)
-        validate_certs: bool: verify the API server's certificate (default: true; environment K8S_AUTH_VERIFY_SSL)
-        kubeconfig: path, several joined by the system's path separator, or a dict: the configuration of the client
-            (default: the client's own, then in-cluster; environment K8S_AUTH_KUBECONFIG)
-        context: str: context of the kubeconfig (default: current context; environment K8S_AUTH_CONTEXT)
-        persist_config: bool: write refreshed credentials back to the kubeconfig (default: false; environment
+        client_cert: Client certificate, which may include its key (path or PEM content; default none; environment
+            K8S_AUTH_CERT_FILE)
+        client_key: Private key of the client certificate (path or PEM content; default none; environment
+            K8S_AUTH_KEY_FILE)
+        validate_certs: Verify the API server's certificate (bool; default true; environment K8S_AUTH_VERIFY_SSL)
+        kubeconfig: Kubeconfig file, several joined like KUBECONFIG, or the content of one (path, joined paths, content
+            or dict; default as kubectl finds it, then in-cluster; environment K8S_AUTH_KUBECONFIG)
+        context: Context of the kubeconfig to use (NAME; default current context; environment K8S_AUTH_CONTEXT)
+        persist_config: Write refreshed credentials back to the kubeconfig (bool; default false; environment
             K8S_AUTH_PERSIST_CONFIG)
-        impersonate_user: str: ask as this user (default: none; environment K8S_AUTH_IMPERSONATE_USER)
-        impersonate_groups: list of str: ask as a member of these groups; comma separated in the environment (default:
-            none; environment K8S_AUTH_IMPERSONATE_GROUPS)
-        proxy: URL: the HTTP proxy; those in the environment's usual variables are not used (default: none; environment
-            K8S_AUTH_PROXY)
-        no_proxy: comma separated hosts, domains, IPs, CIDRs: what is reached without the proxy (default: none;
+        impersonate_user: User to impersonate in requests to the API (NAME; default none; environment
+            K8S_AUTH_IMPERSONATE_USER)
+        impersonate_groups: Groups to impersonate, together with impersonate_user (list; default none; environment
+            K8S_AUTH_IMPERSONATE_GROUPS)
+        proxy: HTTP proxy; HTTP_PROXY, HTTPS_PROXY and NO_PROXY of the environment are not used (URL; default none;
+            environment K8S_AUTH_PROXY)
+        no_proxy: Hosts, domains and CIDRs to reach directly (comma-separated hosts, domains, IPs, CIDRs; default none;
             environment K8S_AUTH_NO_PROXY)
-        proxy_headers: dict: headers: basic_auth and proxy_basic_auth (`user:password`), user_agent (default: none;
-            environment K8S_AUTH_PROXY_HEADERS_*)
-        keep_tag_revisions: int >= 0: newest revisions of every tag that are always kept (default: 3)
-        references: `extended` or `oc`: which uses protect an image: those that `oc adm prune images` knows, or more
-            (default: extended)
-        extra_referrers: list: further kinds whose images are in use: presets (argo-rollouts, knative, tekton), or maps
-            of group, version, resource, and template or images (dotted paths) (default: [])
-        protect: list of patterns: never prune these: namespace/stream, namespace/stream:tag or digests, with * and ?
-            (default: [])
-        strict: bool: a pattern of protect that matches nothing is an error (default: false)
-        approved_plan: path: a reviewed plan: delete only what it names and what may still go (default: none)
-        as_of: RFC 3339 time: the time that ages are measured against, so that a plan can be made again (default: now,
-            by the API server's clock)
-        max_deletions: int or percent: a plan that would delete more images and revisions is an error, before anything
-            is touched (default: none)
-        allow_empty_cluster: bool: prune although the cluster shows no workload, or images and no image stream (default:
-            false)
-        workers: int >= 1: concurrent requests (default: 20)
-        report: path: file that the plan, and the result, are written to, as JSON Lines (default: none)
+        proxy_headers: Headers for the proxy: proxy_basic_auth and basic_auth (`user:password`), user_agent (map;
+            default none; environment K8S_AUTH_PROXY_HEADERS_*)
+        registry_url: Address of the registry ([scheme://]host[:port]; default discovered)
+        registry_ca_cert: CA bundle used to verify the registry's certificate (path or PEM content; default none)
+        registry_validate_certs: Verify the registry's certificate (bool; default as validate_certs; environment
+            K8S_AUTH_VERIFY_SSL)
+        extra_referrers: Further kinds whose images are in use: presets, or resources with the dotted paths of their
+            images (list of presets (argo-rollouts, knative, tekton) and maps of group, version, resource, and template
+            or images; default [])
+        approved_plan: Reviewed plan: prune only what it names, unless it came into use since (PATH; default none)
+        as_of: Time that ages are measured against, to reproduce a plan (RFC 3339 time; default now, by the API server's
+            clock)
+        max_deletions: Refuse a plan that deletes more images and revisions than this (number or percentage; default
+            none)
+        allow_empty_cluster: Prune although no workloads or no image streams are visible, which usually means missing
+            permissions (bool; default false)
+        workers: Number of concurrent requests (int; default 20)
+        report: File to write the plan and the result to, as JSON Lines (PATH; default none)
 
     """
 
@@ -98,8 +101,7 @@ class PrunedImages(Resource, module="pruner", name="PrunedImages"):
 
     def __init__(self, name: str, opts: pulumi.ResourceOptions | None = None, **settings: pulumi.Input[Any]) -> None:
         given = _given(settings)
-        # A name that is none may be a misspelt one of a secret.
-        secrets = [key for key in given if ALIASES.get(key, key) in SECRETS or ALIASES.get(key, key) not in BY_NAME]
+        secrets = [key for key, value in given.items() if is_secret(ALIASES.get(key, key), value)]
         properties = {key: pulumi.Output.secret(value) if key in secrets else value for key, value in given.items()}
         outputs = dict.fromkeys((*OUTPUTS, "plan"))
         super().__init__(PrunedImagesProvider(), name, {**properties, **outputs}, opts)
@@ -120,7 +122,8 @@ def _configured(given: dict[str, Any]) -> dict[str, Any]:
         if parameter.name in settled:
             continue
         for key in (parameter.name, *parameter.aliases):
-            secret = parameter.name in SECRETS or pulumi.runtime.is_config_secret(config.full_key(key))
+            secret = is_secret(parameter.name, config.get(key) or "")
+            secret = secret or pulumi.runtime.is_config_secret(config.full_key(key))
             value = config.get_secret(key) if secret else config.get(key)
             if value is not None and config.get(key) not in ("", parameter.schema_default):
                 found[key] = value

@@ -24,7 +24,7 @@ from pulumi_kubernetes.apiextensions import CustomResourcePatch
 from pruner.cluster.leftovers import REGISTRY_NAMESPACE
 from pruner.cluster.rights import Right, rights, rules
 from pruner.errors import Problem, SettingsError
-from pruner.settings import ALIASES, BY_NAME
+from pruner.settings import ALIASES, BY_NAME, may_hold_credentials
 from pruner.suggestions import did_you_mean
 
 Json = dict[str, Any]
@@ -201,7 +201,7 @@ def _wrong(name: str, value: Any) -> str | None:
         return "is set by each run itself"
     if _refers(value):
         return None
-    if parameter.secret:
+    if parameter.secret or (parameter.name in _FILES and may_hold_credentials(value)):
         return 'a secret does not go into a ConfigMap; give {"env": NAME}, and NAME in environment'
     return None if parameter.name in _FILES else parameter.objection(value)
 

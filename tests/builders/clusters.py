@@ -7,6 +7,7 @@ plan carried out.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable
 
 import msgspec
@@ -224,7 +225,7 @@ def any_settings(draw: st.DrawFn) -> Rules:
     asked: Rules = draw(settings())
     if draw(st.integers(0, 3)):
         return asked
-    return msgspec.structs.replace(asked, prune_over_size_limit=True, keep_younger_than=None, keep_tag_revisions=None)
+    return dataclasses.replace(asked, prune_over_size_limit=True, keep_younger_than=None, keep_tag_revisions=None)
 
 
 # --- models ----------------------------------------------------------------------------------------------------------

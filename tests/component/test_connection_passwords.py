@@ -215,10 +215,26 @@ async def test_new_token_that_is_refused_too_is_not_obtained_again_and_again(
     assert len(oauth.requests) == 2
 
 
-async def test_reason_of_a_refusal_is_said(oauth: OAuthServer, authority: Authority) -> None:
-    oauth.refusal = "#error=access_denied&error_description=scope+denied"
-    with openshift(oauth, authority) as url, pytest.raises(ClusterError, match=r"gives no token \(scope denied\)"):
+@pytest.mark.parametrize(
+    ("refusal", "reason"),
+    [
+        ("#error=access_denied&error_description=hush", "access_denied"),
+        ("?error=invalid_scope&error_description=hush", "invalid_scope"),
+        ("#error=hush", "status 302"),
+        ("#access_token=hush%0Ahush", "status 302"),
+        ("#access_token=", "status 302"),
+        ("", "status 302"),
+    ],
+)
+async def test_refusal_is_shown_by_its_code_and_not_by_the_servers_words(
+    oauth: OAuthServer, authority: Authority, refusal: str, reason: str
+) -> None:
+    """A description may quote what the server was sent, and a token that cannot be used is one all the same."""
+    oauth.refusal = refusal or "/"
+    with openshift(oauth, authority) as url, pytest.raises(ClusterError) as raised:
         await who(host=url, ca_cert=str(authority.ca), username="jane", password=PASSWORD)
+
+    assert str(raised.value) == f"{url}: its OAuth server gives no token ({reason}); give api_key instead"
 
 
 async def test_password_goes_to_no_oauth_server_that_is_not_trusted(

@@ -207,6 +207,11 @@ async def _plugin_fails(_stack: Any, _ours: Any, _theirs: Any, _: RunningSandbox
     return read_cluster, None, with_plugin("sh", "-c", "echo log in first >&2; exit 1")
 
 
+@fault("kubeconfig: its exec plugin is not installed")
+async def _plugin_missing(_stack: Any, _ours: Any, _theirs: Any, _: RunningSandbox) -> Any:
+    return read_cluster, None, with_plugin("no-such-plugin", hint="Get it with\n  brew install no-such-plugin")
+
+
 @fault("kubeconfig: its exec plugin hangs")
 async def _plugin_hangs(stack: AsyncExitStack, _ours: Any, _theirs: Any, _: RunningSandbox) -> Any:
     stack.enter_context(pytest.MonkeyPatch.context()).setattr(exec_plugin, "LONGEST_RUN", 0.3)
@@ -255,9 +260,10 @@ async def _elsewhere(stack: AsyncExitStack, _ours: Any, _theirs: Any, _: Running
 # --- what they are made of -------------------------------------------------------------------------------------------
 
 
-def with_plugin(command: str, *arguments: str) -> dict[str, Any]:
+def with_plugin(command: str, *arguments: str, hint: str = "") -> dict[str, Any]:
     """A kubeconfig whose user has an exec plugin."""
     plugin = {"apiVersion": "client.authentication.k8s.io/v1", "command": command, "args": list(arguments)}
+    plugin["installHint"] = hint
     kubeconfig = {
         "current-context": "main",
         "clusters": [{"name": "main", "cluster": {"server": "https://127.0.0.1:6443"}}],

@@ -19,7 +19,7 @@ from pruner.cluster.snapshot import take_snapshot
 from pruner.errors import ClusterError
 from pruner.http.client import Timeouts
 from pruner.plan import PrunePlan
-from pruner.settings import read, rules
+from pruner.settings import read
 from sandbox.builder import noise
 from tests.pruning import applied, broken_images, plan, settings_for
 from tests.servers import RunningSandbox
@@ -33,7 +33,7 @@ async def watching(sandbox: RunningSandbox, good_for: float) -> AsyncIterator[Wa
     async with Api(connect(settings)) as api:
         snapshot = await take_snapshot(api)
         async with Watcher(api, settings, snapshot, good_for) as watcher:
-            analysis = analyse(snapshot, rules(settings))
+            analysis = analyse(snapshot, settings.analysis)
             watcher.know(analysis.family, lambda _: None)
             yield watcher
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import timedelta
 
 import msgspec
@@ -36,7 +37,7 @@ def counts(use: Use, rules: Rules) -> bool:
 @given(clusters(), settings())
 def test_no_used_revision_is_deleted_P1(cluster: Cluster, rules: Rules) -> None:
     if rules.keep_younger_than != timedelta(minutes=60):
-        rules = msgspec.structs.replace(rules, keep_younger_than=timedelta(minutes=60))  # what finished pods count by
+        rules = dataclasses.replace(rules, keep_younger_than=timedelta(minutes=60))  # what finished pods count by
     plan = analyse(cluster.snapshot, rules).plan
     present = {image.name for image in cluster.snapshot.images}
     for change in plan.streams:
@@ -152,7 +153,7 @@ def test_every_decision_on_an_image_is_the_first_of_its_reasons(cluster: Cluster
 def test_larger_keep_values_never_delete_more_P4(cluster: Cluster, rules: Rules, more: int, minutes: int) -> None:
     assert rules.keep_younger_than is not None
     assert rules.keep_tag_revisions is not None
-    larger = msgspec.structs.replace(
+    larger = dataclasses.replace(
         rules,
         keep_younger_than=rules.keep_younger_than + timedelta(minutes=minutes),
         keep_tag_revisions=rules.keep_tag_revisions + more,
@@ -170,26 +171,24 @@ def test_more_references_never_delete_more_P4(cluster: Cluster, rules: Rules, us
 
 @given(clusters(), settings(), st.sampled_from(["shop/*", "base/web:v1", "sha256:*a"]))
 def test_more_protection_never_deletes_more_P4(cluster: Cluster, rules: Rules, pattern: str) -> None:
-    protected = msgspec.structs.replace(rules, protect=(*rules.protect, pattern))
+    protected = dataclasses.replace(rules, protect=(*rules.protect, pattern))
     assert deletions(analyse(cluster.snapshot, protected).plan) <= deletions(analyse(cluster.snapshot, rules).plan)
 
 
 @given(clusters(), settings(), st.booleans())
 def test_extended_deletes_a_subset_of_oc_P5(cluster: Cluster, rules: Rules, alone: bool) -> None:
     if alone:
-        rules = msgspec.structs.replace(
-            rules, keep_younger_than=None, keep_tag_revisions=None, prune_over_size_limit=True
-        )
-    extended = msgspec.structs.replace(rules, references="extended")
-    oc = msgspec.structs.replace(rules, references="oc")
+        rules = dataclasses.replace(rules, keep_younger_than=None, keep_tag_revisions=None, prune_over_size_limit=True)
+    extended = dataclasses.replace(rules, references="extended")
+    oc = dataclasses.replace(rules, references="oc")
     assert deletions(analyse(cluster.snapshot, extended).plan) <= deletions(analyse(cluster.snapshot, oc).plan)
 
 
 @given(clusters(), any_settings())
 def test_the_plan_of_a_namespace_is_a_subset_of_the_whole_P6(cluster: Cluster, rules: Rules) -> None:
-    whole = analyse(cluster.snapshot, msgspec.structs.replace(rules, namespace=None)).plan
+    whole = analyse(cluster.snapshot, dataclasses.replace(rules, namespace=None)).plan
     for namespace in NAMESPACES:
-        part = analyse(cluster.snapshot, msgspec.structs.replace(rules, namespace=namespace)).plan
+        part = analyse(cluster.snapshot, dataclasses.replace(rules, namespace=namespace)).plan
         assert {change.namespace for change in part.streams} <= {namespace}
         assert deletions(part) <= deletions(whole)
 

@@ -48,7 +48,7 @@ def problems(given: dict[str, Any], **more: Any) -> dict[str, str]:
         ("api_key", "", "takes a text that is not empty"),
         ("ca_cert", "/not/there", "there is no file '/not/there'"),
         ("ca_cert", "~no-such-user/ca.pem", "'~no-such-user/ca.pem' names a user whose home is not known"),
-        ("ca_cert", "x" * 300, f"there is no file '{'x' * 300}'"),
+        ("ca_cert", "x" * 300, "there is no file a text of 300 characters (not shown: it may hold credentials)"),
         ("validate_certs", "perhaps", "takes true or false, not 'perhaps'"),
         ("kubeconfig", "/not/there", "there is no file '/not/there'"),
         ("kubeconfig", {}, "is empty"),
@@ -73,7 +73,8 @@ def problems(given: dict[str, Any], **more: Any) -> dict[str, str]:
         ("max_deletions", "many", "takes a whole number, not 'many'"),
         ("workers", 0, "must be at least 1, not 0"),
         ("report", "/", "'/' is a folder; give a file"),
-        ("report", "x" * 300, f"'{'x' * 300}' cannot be a file: File name too long"),
+        ("report", "x." * 150, f"'{'x.' * 60}...' cannot be a file: File name too long"),
+        ("report", "x" * 300, "a text of 300 characters (not shown: it may hold credentials) cannot be a file: File name too long"),
     ],
 )  # fmt: skip
 def test_bad_value_is_a_problem_of_its_parameter(name: str, value: Any, message: str) -> None:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ class Row(msgspec.Struct, frozen=True):
 ROWS = [
     Row("all_images", False, "false", False),
     Row("ignore_invalid_refs", True, "true", True),
-    Row("keep_younger_than", 90, "90", 90),
+    Row("keep_younger_than", 90, "90", timedelta(minutes=90)),
     Row("namespace", "shop", "shop", "shop"),
     Row("prune_over_size_limit", True, "yes", True),
     Row("prune_registry", False, "no", False),
@@ -95,7 +95,7 @@ def filled(value: Any, files: dict[str, str]) -> Any:
 
 def test_every_parameter_has_a_row() -> None:
     assert {row.name for row in ROWS} == {parameter.name for parameter in PARAMETERS}
-    assert {row.name for row in ROWS} == set(Settings.__struct_fields__)
+    assert {row.name for row in ROWS} == set(Settings.__dataclass_fields__)
 
 
 @pytest.mark.parametrize("row", ROWS, ids=IDS)
@@ -311,7 +311,7 @@ def test_values_of_the_engine_are_taken_as_they_come() -> None:
     """Numbers arrive as floats, and maps without order."""
     settings = read({"keep_younger_than": 60.0, "workers": 5.0, "max_deletions": 10.0})
 
-    assert (settings.keep_younger_than, settings.workers, settings.max_deletions) == (60, 5, 10)
+    assert (settings.keep_younger_than, settings.workers, settings.max_deletions) == (timedelta(minutes=60), 5, 10)
 
 
 def test_several_kubeconfigs_are_joined_by_the_systems_separator(files: dict[str, str]) -> None:
@@ -364,4 +364,8 @@ async def test_a_value_that_is_given_counts_as_given_although_it_is_the_default(
     pulumi.runtime.set_all_config({f"pruner:{name}": value for name, value in given.items()})
     found = await resolved(_given({}))
     settings = read(found, environ={"K8S_AUTH_VERIFY_SSL": "false"})
-    assert (settings.keep_younger_than, settings.keep_tag_revisions, settings.validate_certs) == (60, 3, True)
+    assert (settings.keep_younger_than, settings.keep_tag_revisions, settings.validate_certs) == (
+        timedelta(minutes=60),
+        3,
+        True,
+    )

@@ -1,0 +1,52 @@
+"""Settings: the declaration of every parameter, the parsing of values, and where values come from."""
+
+from pruner.settings.declaration import (
+    ALIASES,
+    BY_NAME,
+    DEFAULT_KEEP_TAG_REVISIONS,
+    DEFAULT_KEEP_YOUNGER_THAN,
+    HOLD_KEYS,
+    PARAMETERS,
+    SECRETS,
+    AnalysisSettings,
+    ConnectionSettings,
+    Kind,
+    Parameter,
+    RunSettings,
+    Settings,
+    is_secret,
+)
+from pruner.settings.presets import PRESETS, PodSource
+from pruner.settings.shown import may_hold_credentials, shown
+from pruner.settings.sources import read, settled_by
+from pruner.settings.values import PROXY_HEADERS, Percent, References, UnfitError
+
+__all__ = [
+    "ALIASES",
+    "BY_NAME",
+    "DEFAULT_KEEP_TAG_REVISIONS",
+    "DEFAULT_KEEP_YOUNGER_THAN",
+    "HOLD_KEYS",
+    "PARAMETERS",
+    "PRESETS",
+    "PROXY_HEADERS",
+    "SECRETS",
+    "AnalysisSettings",
+    "ConnectionSettings",
+    "Kind",
+    "Parameter",
+    "Percent",
+    "PodSource",
+    "References",
+    "RunSettings",
+    "Settings",
+    "UnfitError",
+    "is_secret",
+    "may_hold_credentials",
+    "read",
+    "settled_by",
+    "shown",
+]
+
+Rules = AnalysisSettings
+"""The name that the analysis still has for its settings."""

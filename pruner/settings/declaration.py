@@ -1,0 +1,492 @@
+"""Every parameter, declared once: its type and default, and, as a `Parameter`, how it is given, checked and described.
+
+There is one struct per concern; `Settings` is all of them, and a function takes the struct that it needs. `PARAMETERS` is read off the
+declarations: the README's table, the schemas of Pulumi.yaml and fleet.yaml, the resource's docstring and the options of the command line
+are made from it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Final, Literal, get_args, get_origin, get_type_hints
+
+import msgspec
+
+from pruner.settings import files, values
+from pruner.settings.presets import PRESETS, PodSource, extra_referrers
+from pruner.settings.shown import may_hold_credentials
+from pruner.settings.values import Percent, References, UnfitError
+
+Kind = Literal["boolean", "integer", "string", "array", "object", "any"]
+"""A type of Pulumi.yaml; `any` is none, for what is a text or a map, which it has no type for."""
+
+Parse = Callable[[object], Any]
+
+
+class Parameter(msgspec.Struct, frozen=True, kw_only=True):
+    """How one parameter is given and described. What is left out here is read off the field: name, type, choices and default."""
+
+    help: str
+    """One line, which begins with a verb or a noun phrase."""
+    parse: Parse
+    metavar: str = "TEXT"
+    """What the value is, in one word."""
+    takes: str = ""
+    """What the value may be, for documentation."""
+    default: str = ""
+    """What happens when it is not set, where the field's default does not say it."""
+    aliases: tuple[str, ...] = ()
+    environment: str | None = None
+    secret: bool = False
+    name: str = ""
+    kind: Kind = "string"
+    choices: tuple[str, ...] = ()
+    constant: bool = False
+    """Whether the default is a value that is used when nothing is given. Otherwise "not set" means something of its own."""
+
+    @property
+    def schema_default(self) -> str:
+        """The default in Pulumi.yaml, which wants one for all that is declared.
+
+        In the schema, an empty string means "not set": the environment comes after the configuration, and with
+        prune_over_size_limit two parameters apply only where they are set.
+        """
+        if self.kind in ("array", "object"):
+            return "[]" if self.kind == "array" else "{}"
+        return self.default if self.kind in ("boolean", "integer") and self.constant else ""
+
+    def objection(self, value: object) -> str | None:
+        """What is wrong with a value by itself; None where nothing is."""
+        try:
+            self.parse(value)
+        except UnfitError as unfit:
+            return str(unfit)
+        return None
+
+
+DEFAULT_KEEP_YOUNGER_THAN: Final = 60
+DEFAULT_KEEP_TAG_REVISIONS: Final = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnalysisSettings:
+    """What decides which revisions and images are pruned.
+
+    `keep_younger_than` and `keep_tag_revisions` are None where they do not apply: with `prune_over_size_limit` they apply only
+    where they are set.
+    """
+
+    all_images: Annotated[
+        bool,
+        Parameter(
+            parse=values.boolean,
+            help="Also prune images imported from other registries, not only those pushed to the integrated registry",
+        ),
+    ] = True
+    ignore_invalid_refs: Annotated[
+        bool,
+        Parameter(
+            parse=values.boolean,
+            help="Ignore image references that cannot be parsed, with a warning, instead of stopping",
+        ),
+    ] = False
+    keep_younger_than: Annotated[
+        timedelta | None,
+        Parameter(
+            parse=values.age,
+            metavar="MINUTES",
+            takes="minutes",
+            help="Keep images and revisions younger than this many minutes",
+        ),
+    ] = timedelta(minutes=DEFAULT_KEEP_YOUNGER_THAN)
+    keep_tag_revisions: Annotated[
+        int | None, Parameter(parse=values.count, metavar="N", help="Number of newest revisions to keep of every tag")
+    ] = DEFAULT_KEEP_TAG_REVISIONS
+    namespace: Annotated[
+        str | None,
+        Parameter(
+            parse=values.namespace,
+            metavar="NAME",
+            default="every namespace",
+            help="Prune image streams of this namespace only; references are read from all namespaces",
+        ),
+    ] = None
+    prune_over_size_limit: Annotated[
+        bool,
+        Parameter(
+            parse=values.boolean,
+            help="Prune revisions over the namespace's size limit; the two keep settings then apply only where they are set",
+        ),
+    ] = False
+    prune_registry: Annotated[
+        bool, Parameter(parse=values.boolean, help="Also delete layer links, manifests and blobs in the registry")
+    ] = True
+    references: Annotated[
+        References,
+        Parameter(
+            parse=values.references,
+            help="References that keep an image: only those `oc adm prune images` reads, or those of more kinds and fields",
+        ),
+    ] = "extended"
+    protect: Annotated[
+        tuple[str, ...],
+        Parameter(
+            parse=values.patterns,
+            metavar="LIST",
+            takes="list of patterns",
+            help="Never prune these: namespace/stream, namespace/stream:tag or digests, with * and ? as wildcards",
+        ),
+    ] = ()
+    strict: Annotated[bool, Parameter(parse=values.boolean, help="Fail when a pattern of protect matches nothing")] = (
+        False
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConnectionSettings:
+    """Where the API server and the registry are, as whom to talk to them, and what to trust."""
+
+    host: Annotated[
+        str | None,
+        Parameter(
+            parse=values.api_url,
+            metavar="URL",
+            default="from kubeconfig",
+            environment="K8S_AUTH_HOST",
+            help="Address of the API server",
+        ),
+    ] = None
+    api_key: Annotated[
+        str | None,
+        Parameter(
+            parse=values.bearer_token,
+            environment="K8S_AUTH_API_KEY",
+            secret=True,
+            help="Bearer token for the API and the registry",
+        ),
+    ] = None
+    username: Annotated[
+        str | None,
+        Parameter(
+            parse=values.user_name,
+            environment="K8S_AUTH_USERNAME",
+            help="User name for basic authentication or OpenShift's OAuth challenge flow",
+        ),
+    ] = None
+    password: Annotated[
+        str | None,
+        Parameter(parse=values.secret_text, environment="K8S_AUTH_PASSWORD", secret=True, help="Password of username"),
+    ] = None
+    ca_cert: Annotated[
+        str | None,
+        Parameter(
+            parse=files.certificates,
+            metavar="PATH",
+            takes="path or PEM content",
+            default="from kubeconfig",
+            aliases=("ssl_ca_cert",),
+            environment="K8S_AUTH_SSL_CA_CERT",
+            help="CA bundle used to verify the API server's certificate",
+        ),
+    ] = None
+    client_cert: Annotated[
+        str | None,
+        Parameter(
+            parse=files.certificates,
+            metavar="PATH",
+            takes="path or PEM content",
+            aliases=("cert_file",),
+            environment="K8S_AUTH_CERT_FILE",
+            help="Client certificate, which may include its key",
+        ),
+    ] = None
+    client_key: Annotated[
+        str | None,
+        Parameter(
+            parse=files.certificates,
+            metavar="PATH",
+            takes="path or PEM content",
+            aliases=("key_file",),
+            environment="K8S_AUTH_KEY_FILE",
+            help="Private key of the client certificate",
+        ),
+    ] = None
+    validate_certs: Annotated[
+        bool | None,
+        Parameter(
+            parse=values.boolean,
+            default="true",
+            aliases=("verify_ssl",),
+            environment="K8S_AUTH_VERIFY_SSL",
+            help="Verify the API server's certificate",
+        ),
+    ] = None
+    kubeconfig: Annotated[
+        str | dict[str, Any] | None,
+        Parameter(
+            parse=files.kubeconfig,
+            metavar="PATH",
+            takes="path, joined paths, content or dict",
+            default="as kubectl finds it, then in-cluster",
+            environment="K8S_AUTH_KUBECONFIG",
+            help="Kubeconfig file, several joined like KUBECONFIG, or the content of one",
+        ),
+    ] = None
+    context: Annotated[
+        str | None,
+        Parameter(
+            parse=values.text,
+            metavar="NAME",
+            default="current context",
+            environment="K8S_AUTH_CONTEXT",
+            help="Context of the kubeconfig to use",
+        ),
+    ] = None
+    persist_config: Annotated[
+        bool,
+        Parameter(
+            parse=values.boolean,
+            environment="K8S_AUTH_PERSIST_CONFIG",
+            help="Write refreshed credentials back to the kubeconfig",
+        ),
+    ] = False
+    impersonate_user: Annotated[
+        str | None,
+        Parameter(
+            parse=values.header,
+            metavar="NAME",
+            environment="K8S_AUTH_IMPERSONATE_USER",
+            help="User to impersonate in requests to the API",
+        ),
+    ] = None
+    impersonate_groups: Annotated[
+        tuple[str, ...],
+        Parameter(
+            parse=values.groups,
+            metavar="LIST",
+            default="none",
+            environment="K8S_AUTH_IMPERSONATE_GROUPS",
+            help="Groups to impersonate, together with impersonate_user",
+        ),
+    ] = ()
+    proxy: Annotated[
+        str | None,
+        Parameter(
+            parse=values.proxy_url,
+            metavar="URL",
+            environment="K8S_AUTH_PROXY",
+            help="HTTP proxy; HTTP_PROXY, HTTPS_PROXY and NO_PROXY of the environment are not used",
+        ),
+    ] = None
+    no_proxy: Annotated[
+        str | None,
+        Parameter(
+            parse=values.text,
+            metavar="LIST",
+            takes="comma-separated hosts, domains, IPs, CIDRs",
+            environment="K8S_AUTH_NO_PROXY",
+            help="Hosts, domains and CIDRs to reach directly",
+        ),
+    ] = None
+    proxy_headers: Annotated[
+        dict[str, str],
+        Parameter(
+            parse=values.proxy_headers,
+            metavar="MAP",
+            default="none",
+            environment="K8S_AUTH_PROXY_HEADERS_*",
+            secret=True,
+            help="Headers for the proxy: proxy_basic_auth and basic_auth (`user:password`), user_agent",
+        ),
+    ] = dataclasses.field(default_factory=dict)
+    registry_url: Annotated[
+        str | None,
+        Parameter(
+            parse=values.registry_url,
+            metavar="URL",
+            takes="[scheme://]host[:port]",
+            default="discovered",
+            help="Address of the registry",
+        ),
+    ] = None
+    registry_ca_cert: Annotated[
+        str | None,
+        Parameter(
+            parse=files.certificates,
+            metavar="PATH",
+            takes="path or PEM content",
+            help="CA bundle used to verify the registry's certificate",
+        ),
+    ] = None
+    registry_validate_certs: Annotated[
+        bool | None,
+        Parameter(
+            parse=values.boolean,
+            default="as validate_certs",
+            environment="K8S_AUTH_VERIFY_SSL",
+            help="Verify the registry's certificate",
+        ),
+    ] = None
+
+    @property
+    def certs_validated(self) -> bool:
+        """`validate_certs`, true where it is not set; set, it wins over what a kubeconfig says."""
+        return self.validate_certs is not False
+
+    @property
+    def registry_certs_validated(self) -> bool:
+        """`registry_validate_certs`, which is what `validate_certs` is where it is not set."""
+        return self.certs_validated if self.registry_validate_certs is None else self.registry_validate_certs
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSettings:
+    """What is read and written around the analysis, and how much a run may do."""
+
+    extra_referrers: Annotated[
+        tuple[PodSource, ...],
+        Parameter(
+            parse=extra_referrers,
+            metavar="LIST",
+            takes=f"list of presets ({', '.join(PRESETS)}) and maps of group, version, resource, and template or images",
+            help="Further kinds whose images are in use: presets, or resources with the dotted paths of their images",
+        ),
+    ] = ()
+    approved_plan: Annotated[
+        str | None,
+        Parameter(
+            parse=files.file,
+            metavar="PATH",
+            help="Reviewed plan: prune only what it names, unless it came into use since",
+        ),
+    ] = None
+    as_of: Annotated[
+        datetime | None,
+        Parameter(
+            parse=values.moment,
+            metavar="TIME",
+            takes="RFC 3339 time",
+            default="now, by the API server's clock",
+            help="Time that ages are measured against, to reproduce a plan",
+        ),
+    ] = None
+    max_deletions: Annotated[
+        int | Percent | None,
+        Parameter(
+            parse=values.deletions,
+            metavar="N|N%",
+            takes="number or percentage",
+            help="Refuse a plan that deletes more images and revisions than this",
+        ),
+    ] = None
+    allow_empty_cluster: Annotated[
+        bool,
+        Parameter(
+            parse=values.boolean,
+            help="Prune although no workloads or no image streams are visible, which usually means missing permissions",
+        ),
+    ] = False
+    workers: Annotated[int, Parameter(parse=values.workers, metavar="N", help="Number of concurrent requests")] = 20
+    report: Annotated[
+        str | None,
+        Parameter(parse=files.output, metavar="PATH", help="File to write the plan and the result to, as JSON Lines"),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Settings(AnalysisSettings, ConnectionSettings, RunSettings):
+    """Every parameter with its value."""
+
+    def __repr__(self) -> str:
+        """What differs from the defaults, without secrets."""
+        shown = (
+            f"{field.name}={_concealed(field.name, getattr(self, field.name))}"
+            for field in dataclasses.fields(self)
+            if getattr(self, field.name) != getattr(_DEFAULTS, field.name)
+        )
+        return f"Settings({', '.join(shown)})"
+
+    @property
+    def analysis(self) -> AnalysisSettings:
+        """What the analysis needs, and nothing else: it stands in the plan."""
+        names = [field.name for field in dataclasses.fields(AnalysisSettings)]
+        return AnalysisSettings(**{name: getattr(self, name) for name in names})
+
+
+# --- the parameters, read off the declarations -----------------------------------------------------------------------
+
+
+def _declared(struct: type) -> list[Parameter]:
+    hints = get_type_hints(struct, include_extras=True)
+    return [_parameter(field, *get_args(hints[field.name])) for field in dataclasses.fields(struct)]
+
+
+def _parameter(field: dataclasses.Field[Any], written: Any, declared: Parameter) -> Parameter:
+    members = set(get_args(written)) if isinstance(written, types.UnionType) else {written}
+    kinds = members - {types.NoneType}
+    choices = next((get_args(each) for each in kinds if get_origin(each) is Literal), ())
+    kind = _kind(kinds)
+    return msgspec.structs.replace(
+        declared,
+        name=field.name,
+        kind=kind,
+        choices=choices,
+        takes=declared.takes
+        or _TAKES.get(kind, "")
+        or " or ".join(f"`{each}`" for each in choices)
+        or declared.metavar,
+        default=declared.default or _default(field),
+        constant=types.NoneType not in members and declared.environment is None,
+    )
+
+
+_TAKES: Final[Mapping[Kind, str]] = {"boolean": "bool", "integer": "int", "array": "list", "object": "map"}
+
+
+def _kind(kinds: set[Any]) -> Kind:
+    if len(kinds) > 1:
+        return "any" if str in kinds else "string"
+    (only,) = kinds
+    by_type: Mapping[Any, Kind] = {bool: "boolean", int: "integer", timedelta: "integer", tuple[str, ...]: "array"}
+    if get_origin(only) is dict:
+        return "object"
+    return by_type.get(only, "any" if get_origin(only) is tuple else "string")
+
+
+def _default(field: dataclasses.Field[Any]) -> str:
+    value = field.default
+    if isinstance(value, timedelta):
+        return str(value // timedelta(minutes=1))
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "[]" if value == () else str(value)
+
+
+CONCERNS: Final = (AnalysisSettings, ConnectionSettings, RunSettings)
+PARAMETERS: Final[tuple[Parameter, ...]] = tuple(parameter for struct in CONCERNS for parameter in _declared(struct))
+BY_NAME: Final[Mapping[str, Parameter]] = {parameter.name: parameter for parameter in PARAMETERS}
+ALIASES: Final[Mapping[str, str]] = {alias: parameter.name for parameter in PARAMETERS for alias in parameter.aliases}
+SECRETS: Final = frozenset(parameter.name for parameter in PARAMETERS if parameter.secret) | {"kubeconfig"}
+"""Never shown. A kubeconfig may be given by its content, which holds credentials, so it is one of them."""
+HOLD_KEYS: Final = frozenset({"client_cert", "client_key"})
+"""Paths as a rule; where they are given by their content they are secrets."""
+_DEFAULTS: Final = Settings()
+
+
+def is_secret(name: str, value: Any) -> bool:
+    """Whether a parameter's value, as it is given, must be kept secret. A name that is no parameter may be a misspelt one of a secret."""
+    if name in HOLD_KEYS:
+        return not isinstance(value, str) or may_hold_credentials(value)
+    return name in SECRETS or name not in BY_NAME
+
+
+def _concealed(name: str, value: Any) -> str:
+    if name in SECRETS or (name in HOLD_KEYS and files.is_pem(value)):
+        return "***"
+    return "(PEM)" if isinstance(value, str) and files.is_pem(value) else repr(value)
