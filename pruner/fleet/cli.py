@@ -28,7 +28,8 @@ from rich.console import Console
 from pruner.cli import errors_shown
 from pruner.errors import Problem, PrunerError, SettingsError
 from pruner.files import write_file
-from pruner.fleet import review
+from pruner.fleet import approval, review
+from pruner.fleet.approval import Reviewed, digest_of, write_approval
 from pruner.fleet.ledger import Ledger
 from pruner.fleet.model import BAD, Fleet, Outcome, PolicyPack, selected, shard, waves_with_clusters
 from pruner.fleet.reading import pack_problems, read_fleet
@@ -146,13 +147,20 @@ def preview_command(chosen: Selection, plans: Path | None, **asked: Any) -> None
 def _put_down(plans: Path, chosen: Selection, outcomes: list[Outcome]) -> None:
     """Write the pages beside the plans, and say where they are and what is strange about them."""
     files = {outcome.cluster: plans / f"{outcome.cluster}.jsonl" for outcome in outcomes}
+    # Before they are read for the page: what is exchanged in between has another digest.
+    digests = {name: digest_of(path) for name, path in files.items() if path.is_file()}
     found = review.plans_in(outcomes, files)
     pages = {name: _page_in_full(plans, name) for name, plan in found.items() if isinstance(plan, PrunePlan)}
     of = {outcome.cluster: outcome.wave for outcome in outcomes}
     warnings = [*review.same_clusters(found), *review.too_large(chosen.fleet.waves, found, of)]
-    _write(plans / review.REVIEW, review.page("Plans to review", outcomes, found, pages, warnings))
+    _write(plans / review.REVIEW, review.page("Plans to review", outcomes, found, pages, warnings, digests))
+    reviewed = {
+        name: Reviewed(digests[name], plan.fingerprint) for name, plan in found.items() if isinstance(plan, PrunePlan)
+    }
+    write_approval(plans / approval.NAME, reviewed)
     told = (
-        f"plans and {review.REVIEW} are in {plans}; take out what is not to be pruned, then: fleet up --plans {plans}"
+        f"plans, {review.REVIEW} and {approval.NAME} are in {plans}; take out the plans that are not approved, "
+        f"then: fleet up --plans {plans}"
     )
     click.echo(told, err=True)
     for warning in warnings:
@@ -168,8 +176,17 @@ def _put_down(plans: Path, chosen: Selection, outcomes: list[Outcome]) -> None:
 @click.option(
     "--unreviewed", is_flag=True, help="Instead of --plans: carry out whatever is found, which nobody has looked at."
 )
+@click.option(
+    "--approval",
+    "approval_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help=f"Digests of the reviewed plans, from where only those who approve can write (default: {approval.NAME} in --plans).",
+)
 @click.option("--again", is_flag=True, help="Also where the approved plan was carried out before.")
-def up_command(chosen: Selection, plans: Path | None, unreviewed: bool, again: bool, **asked: Any) -> None:
+def up_command(
+    chosen: Selection, plans: Path | None, unreviewed: bool, approval_file: Path | None, again: bool, **asked: Any
+) -> None:
     """Prune, wave after wave. A wave that fails, or deletes more than it may, is the last one."""
     if (plans is None) is not unreviewed:
         raise click.UsageError(
@@ -180,7 +197,13 @@ def up_command(chosen: Selection, plans: Path | None, unreviewed: bool, again: b
             f"a share of the fleet cannot keep the order of its waves ({', '.join(chosen.waves)}), since the others are not known to it: "
             "give --wave, and begin the next one when all shares of the one before are done"
         )
-    options = Options(folder=chosen.file.resolve().parent, work=chosen.work, plans=plans, again=again)
+    options = Options(
+        folder=chosen.file.resolve().parent,
+        work=chosen.work,
+        plans=plans,
+        approval=approval_file or (plans / approval.NAME if plans is not None else None),
+        again=again,
+    )
     _end("up", chosen, _run("up", up, chosen, options, **asked))
 
 

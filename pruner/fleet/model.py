@@ -14,8 +14,8 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
-Labels = dict[str, str]
 Text = Annotated[str, msgspec.Meta(min_length=1)]
+Labels = dict[str, Text]
 Count = Annotated[int, msgspec.Meta(ge=0)]
 
 CONCURRENCY: Final = 4
@@ -53,8 +53,15 @@ class WrittenGroup(msgspec.Struct, frozen=True):
 class WrittenCluster(msgspec.Struct, frozen=True):
     """One cluster; its name is that of its stack."""
 
-    # It is the name of a stack, a folder and files as well: none that begins with a dot, or looks like an option.
-    name: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$")]
+    # It is the name of a stack, a folder and files as well: none that begins with a dot, or looks like an option. What follows `$` keeps
+    # out a line break at the end, which some dialects of regular expressions let pass.
+    name: Annotated[
+        str,
+        msgspec.Meta(
+            pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$(?!\n)",
+            description="at most 100 letters, digits, `_`, `.` and `-`, the first one a letter, a digit or `_`",
+        ),
+    ]
     labels: Labels = {}
     settings: dict[str, Any] = {}
 

@@ -1,7 +1,7 @@
 """One page for a whole fleet, to be read before plans are approved and after they were carried out.
 
 Given outcomes and the files of plans, gives Markdown: the clusters with what each would lose, then for each of them every revision, image
-and reason. Whoever approves does it by fingerprint, so each plan's stands beside it.
+and reason, with the digest of each plan's file, which approval goes by (pruner.fleet.approval).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pruner.planning import read_plan
 from pruner.resource.rendering import in_words
 
 REVIEW: Final = "review.md"
-"""The page beside the plans. A plan that is not on it is not carried out."""
+"""The page beside the plans."""
 LISTED: Final = 200
 """Images of a cluster that are listed; of more there are counts here, and all of them in the plan's file."""
 
@@ -72,8 +72,12 @@ def page(
     plans: Mapping[str, PrunePlan | str],
     pages: Mapping[str, str] | None = None,
     warnings: Iterable[str] = (),
+    digests: Mapping[str, str] | None = None,
 ) -> Iterator[str]:
-    """The lines of the page, in Markdown. `pages` are files beside it that show a cluster's plan in full."""
+    """The lines of the page, in Markdown.
+
+    `pages` are files beside it that show a cluster's plan in full; `digests` are those of plans' files.
+    """
     listed = sorted(outcomes, key=lambda outcome: outcome.cluster)
     yield f"# {title}"
     yield ""
@@ -93,6 +97,9 @@ def page(
         yield f"**{warning}**"
     for outcome in listed:
         yield from _section(outcome, plans.get(outcome.cluster, outcome.message))
+        if digests and outcome.cluster in digests:
+            yield ""
+            yield f"The digest of the plan's file, which approval goes by: `{digests[outcome.cluster]}`."
         if pages and outcome.cluster in pages:
             yield ""
             yield f"All of it, to search and sort: [{pages[outcome.cluster]}]({pages[outcome.cluster]})."

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,11 @@ import msgspec
 from pulumi.automation import PulumiCommand
 
 from pruner.errors import Problem, PrunerError, SettingsError, UnsafePlanError
+from pruner.fleet.approval import Reviewed, digest_of, read_approval
 from pruner.fleet.ledger import Ledger
+from pruner.fleet.lookup import resolved
 from pruner.fleet.model import BAD, Cluster, Fleet, Outcome, Wave
-from pruner.fleet.reading import resolved
-from pruner.fleet.review import REVIEW
-from pruner.fleet.stack import Work, digest_of, find_pulumi, run_cluster
+from pruner.fleet.stack import Work, find_pulumi, run_cluster
 from pruner.planning import read_plan
 
 Watch = Callable[[Outcome], None]
@@ -31,12 +31,14 @@ Watch = Callable[[Outcome], None]
 class Options(msgspec.Struct, frozen=True, kw_only=True):
     """How a run is done. `folder` is that of fleet.yaml, `work` the fleet's own, `plans` that of the plans to approve, or approved.
 
-    Without `plans` an up carries out what it finds, which nobody has looked at.
+    Without `plans` an up carries out what it finds, which nobody has looked at. `approval` is the file of digests that approved plans
+    have to be in; without it the caller has seen to it that the plans are the approved ones.
     """
 
     folder: Path
     work: Path
     plans: Path | None = None
+    approval: Path | None = None
     again: bool = False
 
 
@@ -56,7 +58,7 @@ def preview(fleet: Fleet, options: Options, watch: Watch, stop: threading.Event 
 def up(fleet: Fleet, options: Options, watch: Watch, stop: threading.Event | None = None) -> list[Outcome]:
     """Prune wave after wave; with `plans` only what they name, and only clusters that have one.
 
-    A plan that is none, or stands on no review page, is a failure of its cluster. Raises SettingsError and PrunerError before anything is
+    A plan that is none, or is not the reviewed one, is a failure of its cluster. Raises SettingsError and PrunerError before anything is
     contacted.
     """
     run = _Run("up", fleet, options, watch, stop or threading.Event())
@@ -267,26 +269,23 @@ def _approved(fleet: Fleet, options: Options) -> dict[str, _Approved]:
         return {}
     if not options.plans.is_dir():
         raise UnsafePlanError(f"{options.plans}: is no folder; give the one that preview --plans has filled")
-    page = options.plans / REVIEW
-    reviewed = page.read_text(encoding="utf-8", errors="replace") if page.is_file() else None
-    found = {}
-    for cluster in fleet.clusters:
-        path = _plan_file(options, cluster, missing_ok=False)
-        if path is not None:
-            found[cluster.name] = _approval(path, reviewed)
-    if fleet.clusters and not found:
+    files = {cluster.name: _plan_file(options, cluster, missing_ok=False) for cluster in fleet.clusters}
+    present = {name: path for name, path in files.items() if path is not None}
+    if fleet.clusters and not present:
         raise PrunerError(f"{options.plans}: holds no plan of any of these {len(fleet.clusters)} clusters")
-    return found
+    reviewed = read_approval(options.approval) if options.approval is not None else None
+    return {name: _approval(name, path, options, reviewed) for name, path in present.items()}
 
 
-def _approval(path: Path, reviewed: str | None) -> _Approved:
-    """A plan that is whole, and is the one on the review page that lies beside it."""
+def _approval(cluster: str, path: Path, options: Options, reviewed: Mapping[str, Reviewed] | None) -> _Approved:
+    """A plan that is whole, and is the one that was reviewed."""
     try:
         plan = read_plan(str(path))
         digest = digest_of(path)
-    except (UnsafePlanError, OSError) as error:
+    except (PrunerError, OSError) as error:
         return _Approved(problem=str(error))
-    if reviewed is not None and plan.fingerprint not in reviewed:
-        problem = f"{path}: is not on the page {REVIEW} beside it, so nobody has reviewed it; preview again"
-        return _Approved(digest, plan.deletions, problem)
-    return _Approved(digest, plan.deletions)
+    if reviewed is None or (cluster in reviewed and reviewed[cluster].digest == digest):
+        return _Approved(digest, plan.deletions)
+    said = f"has {reviewed[cluster].digest} for it" if cluster in reviewed else "does not name it"
+    problem = f"{path}: its digest is {digest}, and {options.approval} {said}, so nobody has reviewed it; preview again"
+    return _Approved(digest, plan.deletions, problem)

@@ -11,9 +11,13 @@ from typing import Any, Final
 import msgspec
 
 from pruner.fleet.model import Reference, WrittenFleet
-from pruner.fleet.reading import OURS
 from pruner.settings import PARAMETERS, Parameter
 
+OURS: Final = {
+    "approved_plan": "the fleet sets it for each cluster, from the folder of up --plans",
+    "report": "the fleet sets it for each cluster; `fleet report` shows them",
+}
+"""Parameters that a fleet sets itself."""
 FILE: Final = Path(__file__).with_name("schema.json")
 _REFERENCE: Final = {"$ref": "#/$defs/Reference"}
 _WRITTEN: Final[dict[str, Any]] = {

@@ -7,7 +7,6 @@ also of what fails: a cluster is no reason for the others to stop.
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import os
 import shutil
 import sys
@@ -34,6 +33,7 @@ from pulumi.automation.errors import CommandError
 
 import pruner
 from pruner.errors import PrunerError, UnsafePlanError
+from pruner.fleet.approval import digest_of
 from pruner.fleet.command import Command, StoppedError, TimeLimitError
 from pruner.fleet.model import Cluster, Outcome, PolicyPack, Reference
 from pruner.plan import PrunePlan
@@ -376,11 +376,6 @@ def _result(report: Path) -> dict[str, int] | None:
         return None
     counts = {name: int(found.summary.get(name, 0)) for name in ("revisions", "images", "blobs", "bytes")}
     return {**counts, "left_alone": len(found.skipped)}
-
-
-def digest_of(file: Path) -> str:
-    with file.open("rb") as content:
-        return f"sha256:{hashlib.file_digest(content, 'sha256').hexdigest()}"
 
 
 def refers(value: Any) -> bool:

@@ -15,11 +15,15 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
+from pruner.errors import UnsafePlanError
 from pruner.fleet import command as commands
+from pruner.fleet.approval import digest_of, read_approval
 from pruner.fleet.cli import fleet as fleet_command
+from pruner.planning import read_plan
 from tests.fleet_engine import NOW, Engine, plan_of, report, said, violation
 
 WAVES = "waves: [{name: canary, labels: {city: bonn}, MORE}]\n"
@@ -117,7 +121,7 @@ def exchanged(plan: Path) -> None:
 
 @pytest.mark.parametrize(
     ("spoil", "why"),
-    [(edited, "edited"), (truncated, "truncated"), (exchanged, "is not on the page review.md beside it, so nobody has reviewed it")],
+    [(edited, "edited"), (truncated, "truncated"), (exchanged, "so nobody has reviewed it; preview again")],
 )  # fmt: skip
 def test_a_plan_that_is_not_the_reviewed_one_fails_its_cluster_and_holds_up_no_other(
     fleet: Fleet, spoil: Callable[[Path], None], why: str
@@ -128,6 +132,60 @@ def test_a_plan_that_is_not_the_reviewed_one_fails_its_cluster_and_holds_up_no_o
     assert {name: each["state"] for name, each in found.items()} == {"bonn": "done", "kiel": "failed", "ulm": "done"}
     assert why in found["kiel"]["message"]
     assert "up kiel" not in fleet.engine.runs
+
+
+def test_a_plan_with_other_reasons_is_not_the_reviewed_one_though_it_deletes_the_same(fleet: Fleet) -> None:
+    fleet.preview()
+    path = fleet.plans / "kiel.jsonl"
+    plan = read_plan(str(path))
+    other = msgspec.structs.replace(plan, notes=("nothing to see here",))
+    assert other.fingerprint == plan.fingerprint
+    path.write_text(report(other), encoding="utf-8")
+    found = fleet.up()["kiel"]
+    assert found["state"] == "failed"
+    assert f"its digest is {digest_of(path)}" in found["message"]
+
+
+def test_plans_without_their_approval_are_not_carried_out(fleet: Fleet) -> None:
+    fleet.preview()
+    (fleet.plans / "approval.json").unlink()
+    result = fleet.run("up", "--plans", str(fleet.plans))
+    assert result.exit_code == 1
+    assert (
+        "approval.json: cannot be read: No such file or directory; it says which plans were reviewed" in result.output
+    )
+    assert not [run for run in fleet.engine.runs if run.startswith("up")]
+
+
+def test_an_approval_may_lie_where_only_those_who_approve_can_write(fleet: Fleet) -> None:
+    fleet.preview()
+    kept = fleet.folder / "approved.json"
+    (fleet.plans / "approval.json").rename(kept)
+    exchanged(fleet.plans / "kiel.jsonl")
+    (fleet.plans / "approval.json").write_text(
+        json.dumps(
+            {"version": 1, "plans": {"kiel": {"digest": digest_of(fleet.plans / "kiel.jsonl"), "fingerprint": ""}}}
+        )
+    )
+    found = fleet.up("--approval", str(kept))
+    assert {name: each["state"] for name, each in found.items()} == {"bonn": "done", "kiel": "failed", "ulm": "done"}
+
+
+def test_the_review_page_shows_the_digest_of_each_plan(fleet: Fleet) -> None:
+    fleet.preview()
+    page = (fleet.plans / "review.md").read_text(encoding="utf-8")
+    for name in ("bonn", "kiel", "ulm"):
+        assert digest_of(fleet.plans / f"{name}.jsonl") in page
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{}", '{"version": 1, "plans": {"kiel": "x"}}', '{"version": 2, "plans": {}}', "[" * 100_000]
+)
+def test_an_approval_that_is_none_is_refused(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "approval.json"
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(UnsafePlanError, match=r"approval\.json: (cannot be read|is of version 2)"):
+        read_approval(path)
 
 
 def test_a_plan_that_changes_while_the_run_is_under_way_is_not_carried_out(fleet: Fleet) -> None:
@@ -152,7 +210,7 @@ def test_what_could_not_be_planned_now_has_no_plan_of_the_last_time(fleet: Fleet
     fleet.engine.fails("preview", "kiel", said("it is gone"))
     assert fleet.run("preview", "--plans", str(fleet.plans)).exit_code == 1
     assert sorted(path.name for path in fleet.plans.iterdir()) == [
-        "bonn.html", "bonn.jsonl", "review.md", "ulm.html", "ulm.jsonl",
+        "approval.json", "bonn.html", "bonn.jsonl", "review.md", "ulm.html", "ulm.jsonl",
     ]  # fmt: skip
     assert fleet.up()["kiel"]["message"] == "there is no approved plan for it"
 

@@ -12,10 +12,12 @@ import yaml
 
 from pruner.errors import SettingsError
 from pruner.fleet import schema
+from pruner.fleet.lookup import resolved
 from pruner.fleet.model import Cluster, Fleet
-from pruner.fleet.reading import read_fleet, resolved
+from pruner.fleet.reading import read_fleet
 
 ROOT = Path(__file__).parent.parent.parent
+NAME = "name: takes at most 100 letters, digits, `_`, `.` and `-`, the first one a letter, a digit or `_`"
 EXAMPLE = ROOT / "examples" / "fleet" / "fleet.yaml"
 
 
@@ -147,12 +149,12 @@ clusters:
 """,
     ) == [
         "1:1: there is no 'concurency', did you mean 'concurrency'?",
-        "2:10: timeout: Expected `int`, got `str`",
+        "2:10: timeout: takes a whole number",
         "5:5: there is no 'label', did you mean 'labels'?",
         "7:7: there is no parameter 'keep_tag_revision', did you mean 'keep_tag_revisions'?",
         "8:7: report: the fleet sets it for each cluster; `fleet report` shows them",
         "9:5: name is missing",
-        "10:11: name: Expected `str` matching regex '^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$'",
+        f"10:11: {NAME}",
     ]
 
 
@@ -161,7 +163,7 @@ clusters:
     [
         ("", "1:1: is empty; it takes clusters, or contexts"),
         ("clusters: []", "1:1: there is no cluster in it: give clusters, or contexts"),
-        ("clusters: {a: b}", "1:11: clusters takes a list"),
+        ("clusters: {a: b}", "1:11: clusters: takes a list"),
         ("clusters: [a]", "1:12: takes a map of name, labels, settings"),
         ("clusters:\n- {name: a}\n- {name: A}", "3:3: cluster A is there twice, the other one at FILE:2:3"),
         ("clusters: [{name: a, name: b}]", "1:22: name is there twice"),
@@ -171,20 +173,20 @@ clusters:
             "1:61: proxy_headers.basic_auth: a secret does not stand in this file; write {env: VARIABLE} or {file: PATH}"),
         ("clusters: [{name: a, settings: {kubeconfig: {clusters: []}}}]",
             "1:45: kubeconfig: a secret does not stand in this file; write {env: VARIABLE} or {file: PATH}"),
-        ("clusters: [{name: a, settings: {api_key: {env: A, file: B}}}]", "1:42: takes one of env and file"),
+        ("clusters: [{name: a, settings: {api_key: {env: A, file: B}}}]", "1:42: api_key: takes one of env and file, and nothing else"),
         ("clusters: [{name: a, settings: {ca_cert: a, ssl_ca_cert: b}}]",
             "1:45: ssl_ca_cert is another name of ca_cert, and both are given"),
         ("clusters: [{name: a}]\nwaves: [{name: x}, {name: x}]", "2:20: there is another wave 'x'"),
-        ("clusters: [{name: a}]\nwaves: [{name: x, max_failures: -1}]", "2:33: max_failures: Expected `int` >= 0"),
+        ("clusters: [{name: a}]\nwaves: [{name: x, max_failures: -1}]", "2:33: max_failures: takes at least 0"),
         ("contexts: [{pattern: 'x*', kubeconfig: kubeconfig}]", "1:12: no context fits 'x*'; there are prod-kiel"),
         ("contexts: [{pattern: '*', kubeconfig: absent}]",
-            "1:12: kubeconfig FOLDER/absent cannot be read: No such file or directory"),
-        ("[a, b]", "1:1: is no map; it takes clusters, or contexts"),
+            "1:12: kubeconfig FOLDER/absent: cannot be read: No such file or directory"),
+        ("[a, b]", "1:1: is not a map; it takes clusters, or contexts"),
         ("clusters: [{name: a, settings: &x {<<: *x}}]",
-            "1:32: << takes a map, or a list of maps, that this one is not in"),
-        ("clusters: [{name: a, settings: {<<: soon}}]", "1:37: << takes a map, or a list of maps, that this one is not in"),
+            "1:40: *x stands inside of what it refers to"),
+        ("clusters: [{name: a, settings: {<<: soon}}]", "1:37: << takes a map, or a list of maps"),
         ("clusters: [{name: a, settings: {workers: 1, workers: 2}}]", "1:45: workers is there twice"),
-        ("clusters: [{name: ..}]", "1:19: name: Expected `str` matching regex '^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$'"),
+        ("clusters: [{name: ..}]", f"1:19: {NAME}"),
         ("clusters: [{name: a}, {name: b, settings: {context: b}}]",
             "1:12: cluster a does not say where it is: give host, kubeconfig or context"),
         ("clusters: [{name: a, settings: {host: 'https://u:sesame@x/'}}, {name: b, settings: {host: 'https://u:sesame@x'}}]",
@@ -192,7 +194,7 @@ clusters:
         ("contexts: [{pattern: 'x*', kubeconfig: twice}]",
             "1:12: clusters x-a and x-b are the same one, https://same:6443: leave one out, or give them different namespaces"),
         ("contexts: [{pattern: '/*', kubeconfig: twice}]", "1:12: context '//' has no name that a stack can have"),
-        ("contexts: [{pattern: '*', kubeconfig: fleet.yaml}]", "1:12: kubeconfig FOLDER/fleet.yaml is none"),
+        ("contexts: [{pattern: '*', kubeconfig: fleet.yaml}]", "1:12: kubeconfig FOLDER/fleet.yaml: is not a kubeconfig"),
         ("clusters: [{name: a}]\npolicy_packs: [{pack: absent, config: gone}]", "2:16: there is no policy pack FOLDER/absent"),
         ("clusters: [{name: a}]\npolicy_packs: [{pack: kubeconfig}]",
             "2:16: policy pack FOLDER/kubeconfig is no folder and cannot be executed"),
@@ -200,8 +202,25 @@ clusters:
             "2:16: there is no configuration FOLDER/gone of a policy pack"),
         ("clusters: [{name: a}]\n---\nclusters: []", "2:1: is not YAML: but found another document"),
         ("clusters: [{name: a, ? [b] : c}]", "1:24: a name is a text"),
-        ("clusters: [", "2:1: is not YAML: expected the node content, but found '<stream end>'"),
-        ("clusters: [{name: a, labels: {b: [c]}}]", "1:34: label b takes a text"),
+        ("clusters: [", "2:1: is not YAML: did not find expected node content"),
+        ("clusters: [{name: a, settings: {workers: none}}]",
+            "1:42: workers: takes int >= 1, or {env: VARIABLE} or {file: PATH}"),
+        ("clusters: [{name: a, settings: {api_key: {env: A, b: C}}}]",
+            "1:42: api_key: takes one of env and file, and nothing else"),
+        ("clusters: !!python/object/apply:os.system [x]",
+            "1:11: is not YAML: the tag tag:yaml.org,2002:python/object/apply:os.system is not allowed; "
+            "write plain values, lists and maps"),
+        ("clusters: [{name: a, settings: {host: !x b}}]",
+            "1:39: is not YAML: the tag !x is not allowed; write plain values, lists and maps"),
+        ("clusters: !!set {a, b}",
+            "1:11: is not YAML: the tag tag:yaml.org,2002:set is not allowed; write plain values, lists and maps"),
+        (f"timeout: {'9' * 5000}", "1:10: is not a number that can be used"),
+        ("clusters: &a [*a]", "1:15: *a stands inside of what it refers to"),
+        ("clusters: " + "[" * 60 + "]" * 60, "1:60: is nested more than 50 levels deep"),
+        ("clusters: [{name: a, settings: {extra_referrers: [{group: a, group: b}]}}]", "1:62: group is there twice"),
+        (json.dumps({"clusters": [{"name": "a\n"}]}),
+            f"1:24: {NAME}"),
+        ("clusters: [{name: a, labels: {b: [c]}}]", "1:34: b: takes a text that is not empty"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_said_where_it_stands(tmp_path: Path, text: str, said: str) -> None:
@@ -262,7 +281,7 @@ def test_a_kubeconfig_may_be_what_a_variable_holds(tmp_path: Path) -> None:
     [
         ("{api_key: {env: A_TOKEN}}", "1:42: the environment has no A_TOKEN"),
         ("{api_key: {file: absent}}", "1:42: file absent cannot be read: No such file or directory"),
-        ("{workers: none}", "1:42: cluster a: workers: takes a whole number, not 'none'"),
+        ("{workers: 0}", "1:42: cluster a: workers: must be at least 1, not 0"),
         ("{client_key: {env: KEY}}", "1:45: the environment has no KEY"),
     ],
 )
@@ -301,3 +320,56 @@ def test_schema_refuses_what_the_reader_refuses(tmp_path: Path, text: str) -> No
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(yaml.safe_load(text), schema.schema())
     assert problems(tmp_path, text)
+
+
+# --- bounds ----------------------------------------------------------------------------------------------------------
+
+
+def bomb(kind: str, levels: int = 9) -> str:
+    """Ten to the power of so many values in a few hundred bytes."""
+    lines = [f"x0: &x0 {kind}"]
+    lines += [f"x{n}: &x{n} [{', '.join([f'*x{n - 1}'] * 10)}]" for n in range(1, levels + 1)]
+    return "\n".join(lines) + "\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        bomb("a"),
+        bomb("{a: b}"),
+        "clusters: [{name: a, settings: {protect: [&y0 [a], "
+        + ", ".join(f"&y{n} [{','.join([f'*y{n-1}'] * 10)}]" for n in range(1, 9)) + "]}}]",
+        "defaults: {settings: &m0 {workers: 5}}\ngroups:\n"
+        + "".join(f"- {{labels: {{a: b}}, settings: &m{n} {{<<: [{','.join([f'*m{n-1}'] * 10)}]}}}}\n" for n in range(1, 9)),
+    ],
+)  # fmt: skip
+def test_aliases_that_stand_for_too_much_are_counted_and_not_followed(tmp_path: Path, text: str) -> None:
+    [problem] = problems(tmp_path, text)
+    assert "stands for more than 250000 values; use fewer aliases, or split the file" in problem
+
+
+def test_levels_are_counted_through_aliases(tmp_path: Path) -> None:
+    text = "x0: &x0 [a]\n" + "".join(f"x{n}: &x{n} [*x{n - 1}]\n" for n in range(1, 60))
+    [problem] = problems(tmp_path, text)
+    assert problem == "50:12: is nested more than 50 levels deep"
+
+
+def test_a_file_that_is_too_large_is_not_read_to_its_end(tmp_path: Path) -> None:
+    with (tmp_path / "fleet.yaml").open("wb") as file:
+        file.truncate(2**40)
+    with pytest.raises(SettingsError, match=r"fleet\.yaml: is larger than 4194304 bytes; split it"):
+        read_fleet(tmp_path / "fleet.yaml")
+
+
+def test_a_kubeconfig_is_read_within_the_same_bounds(tmp_path: Path) -> None:
+    (tmp_path / "kubeconfig").write_text(bomb("a") + "contexts: *x9\n", encoding="utf-8")
+    found = problems(tmp_path, "contexts: [{pattern: '*', kubeconfig: kubeconfig}]")
+    assert len(found) == 1
+    assert found[0].startswith(f"1:12: kubeconfig {tmp_path}/kubeconfig:")
+    assert "stands for more than 250000 values" in found[0]
+
+
+def test_a_fleet_of_many_clusters_is_within_bounds(tmp_path: Path) -> None:
+    settings = "{host: 'https://c%d:6443', api_key: {env: TOKEN}, keep_younger_than: 60, protect: [a/b, c/d, e/f]}"
+    clusters = "".join(f"- {{name: c{n}, labels: {{a: b}}, settings: {settings % n}}}\n" for n in range(2000))
+    assert len(fleet(tmp_path, f"clusters:\n{clusters}").clusters) == 2000
