@@ -1,4 +1,4 @@
-"""The patterns of `protect`: image streams, tags and digests that are never pruned (DECISIONS R18).
+"""The patterns of `protect`: image streams, tags and digests that are never pruned (R18).
 
 A pattern is `namespace/stream` (all of its tags), `namespace/stream:tag`, or a digest; `*` stands for any characters, `?` for
 one; neither crosses the slash or the colon between namespace, stream and tag.

@@ -43,7 +43,7 @@ class PullSpec(msgspec.Struct, frozen=True):
 
     @property
     def stream(self) -> str | None:
-        """`namespace/name` of the image stream that it refers to; None when to none (DECISIONS R6)."""
+        """`namespace/name` of the image stream that it refers to; None when to none (R6)."""
         return self.path if self.host and self.path.count("/") == 1 else None
 
     @property

@@ -1,4 +1,4 @@
-"""Where the objects of a cluster say which images they use: every field that DECISIONS R4, R8, R10, R11 and R13 name.
+"""Where the objects of a cluster say which images they use: every field that R4, R8, R10, R11 and R13 name.
 
 `references_of` gives what one object says, unparsed, each with the place where it stands, so that an error can name it.
 What a reference means is for `usage` to find out.

@@ -1,7 +1,7 @@
 """Who uses what: from the references of all objects to the tags and digests that they protect.
 
 `find_usage` is given a snapshot and the rules and gives a `Usage`. A reference that cannot be understood is an error, all of
-them listed together, since what it uses would go unprotected (DECISIONS R9); with `ignore_invalid_refs` each is a warning.
+them listed together, since what it uses would go unprotected (R9); with `ignore_invalid_refs` each is a warning.
 """
 
 from __future__ import annotations
@@ -172,7 +172,7 @@ class _Target(msgspec.Struct, frozen=True):
 
 @lru_cache(maxsize=_CACHED)
 def _target(text: str) -> _Target:
-    """Of a pull spec. Raises InvalidPullSpecError."""
+    """What a pull spec refers to: its digest, or else its tag (R7). Raises InvalidPullSpecError."""
     if is_registered_digest(text):
         # An image ID instead of a name, which container runtimes take as well: it reads as a pull spec `sha256` with a tag.
         return _Target(None, None, None, text)

@@ -2,7 +2,7 @@
 
 Nothing is deleted on the word of the plan alone. The cluster is read again, and what the plan names and what may go by now
 is what goes: first revisions and links, stream by stream; then, after another look at everything that could need a blob, the images
-(DECISIONS R28). Each look is a whole analysis, with the plan as its limit, so that one set of rules decides everywhere.
+(R28). Each look is a whole analysis, with the plan as its limit, so that one set of rules decides everywhere.
 """
 
 from __future__ import annotations

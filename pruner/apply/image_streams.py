@@ -1,4 +1,4 @@
-"""Image streams: one status update each, and then the links of its repository (DECISIONS R28).
+"""Image streams: one status update each, and then the links of its repository (R28).
 
 What is written is the object that the server has, without the items that go; everything else in it stays as it was (R20). When it has
 changed since it was analysed it is decided anew, and never overwritten. Before the update it is noted which links will be left without
