@@ -52,7 +52,7 @@ def floor(url: str, decode: str = "") -> None:
 
     import aiohttp
 
-    from pruner.cluster.api import decoder_of_pages
+    from pruner.cluster.lists import decoder_of_pages
     from pruner.cluster.objects import ImageOnTheWire, ImageStream, Workload
     from pruner.cluster.resources import CONTROLLER_REVISIONS, IMAGE_STREAMS, IMAGES, LIMIT_RANGES, WORKLOADS
 

@@ -29,6 +29,7 @@ KINDS: Final = {
     "builds": "Build", "buildconfigs": "BuildConfig", "deploymentconfigs": "DeploymentConfig", "daemonsets": "DaemonSet",
     "replicationcontrollers": "ReplicationController", "statefulsets": "StatefulSet", "jobs": "Job", "cronjobs": "CronJob",
     "controllerrevisions": "ControllerRevision", "limitranges": "LimitRange",
+    "namespaces": "Namespace", "clusterversions": "ClusterVersion",
 }  # fmt: skip
 GZIP_LEVEL: Final = 1
 MANIFEST: Final = 1500
@@ -128,6 +129,8 @@ class World:
             },
         }
         groups = []
+        roots["/apis/config.openshift.io/v1"] = ["clusterversions"]
+        roots["/api/v1"].append("namespaces")
         for root, plurals in roots.items():
             version = root.removeprefix("/apis/").removeprefix("/api/")
             group = version.rpartition("/")[0]
@@ -176,7 +179,11 @@ class World:
                 return 200, [found.compressed[first]], True
             return 200, found.page(first, limit // PAGE or len(found.blocks)), False
         single = self._single(path)
-        return (200, [single], False) if single else (404, [b'{"kind":"Status","status":"Failure","code":404}'], False)
+        return (
+            (200, [single], False)
+            if single
+            else (404, [b'{"kind":"Status","status":"Failure","reason":"NotFound","code":404}'], False)
+        )
 
     def _single(self, path: str) -> bytes | None:
         rest, _, name = path.rpartition("/")

@@ -20,10 +20,11 @@ from rich.console import Console
 from rich.table import Table
 
 from pruner.cli import settings_options
-from pruner.cluster.api import Api, decoder_of_pages
+from pruner.cluster.api import Api
 from pruner.cluster.connection import connect
 from pruner.cluster.identity import Identity, whoami
 from pruner.cluster.leftovers import REGISTRY_NAMESPACE
+from pruner.cluster.lists import decoder_of_pages
 from pruner.cluster.objects import Image, ImageOnTheWire, ImageStream, Registry, Snapshot
 from pruner.cluster.registry import find_registry
 from pruner.cluster.resources import CLUSTER_VERSIONS, IMAGE_STREAMS, IMAGES
@@ -160,9 +161,9 @@ async def _registry(api: Api, settings: Settings) -> tuple[Registry | None, str 
         streams: list[ImageStream] = []
         if not settings.registry_url and await api.serves(IMAGES):
             async for page in api.pages(IMAGES, decoder_of_pages(ImageOnTheWire)):
-                images.extend(compact(page.items or (), SizeClaims()))
+                images.extend(compact(page.items, SizeClaims()))
             async for found in api.pages(IMAGE_STREAMS, decoder_of_pages(ImageStream)):
-                streams.extend(found.items or ())
+                streams.extend(found.items)
         snapshot = Snapshot(
             cluster="", as_of=api.clock or datetime.now(UTC), images=tuple(images), streams=tuple(streams)
         )

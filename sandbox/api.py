@@ -7,6 +7,7 @@ import asyncio
 import gzip
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
+from urllib.parse import unquote
 
 import msgspec
 from starlette.requests import ClientDisconnect, Request
@@ -69,8 +70,8 @@ class Call:
 
 
 def parse_target(path: str) -> Target | None:
-    """What a path under /api or /apis names; None when it names no resource."""
-    parts = path.strip("/").split("/")
+    """What a path under /api or /apis names, as it was sent: names may be any text; None when it names no resource."""
+    parts = [unquote(part) for part in path.strip("/").split("/")]
     if parts[:2] == ["api", "v1"]:
         group, version, rest = "", "v1", parts[2:]
     elif parts[0] == "apis" and len(parts) > 3:
@@ -124,13 +125,20 @@ class Api:
     """The ASGI application of the API server."""
 
     def __init__(
-        self, store: Store, catalogue: Catalogue, users: Users, streams: ImageStreams, stopping: asyncio.Event
+        self,
+        store: Store,
+        catalogue: Catalogue,
+        users: Users,
+        streams: ImageStreams,
+        situation: discovery.Situation,
+        stopping: asyncio.Event,
     ) -> None:
         self.store = store
         self.catalogue = catalogue
         self.users = users
         self.streams = streams
         self.stopping = stopping
+        self.situation = situation
         self._computed: dict[Resource, Callable[[Call], Awaitable[Response]]] = {
             MAPPINGS: self._map_image,
             STREAM_TAGS: self._stream_tag,
@@ -160,19 +168,21 @@ class Api:
         await response(scope, receive, send)
 
     async def _answer(self, request: Request) -> Response:
-        path = request.url.path
+        path = request.scope["raw_path"].decode("ascii")
         if path == "/version":
             return json_response(discovery.VERSION)
         if path.startswith(_OPEN_PATHS):
             return PlainTextResponse("ok")
         user = self._caller(request)
         request.scope["sandbox.user"] = user.name
-        if request.method == "GET" and (found := discovery.document(self.catalogue, path)):
-            return json_response(found)
+        accept = request.headers.get("accept", "*/*")
+        if request.method == "GET" and (found := discovery.answer(self.catalogue, self.situation, path, accept)):
+            return found
         target = parse_target(path)
         if target is None:
             raise status.no_such_path()
-        accept = request.headers.get("accept", "*/*")
+        if target.group in self.situation.stale:
+            raise status.unavailable()
         if "json" not in accept and "*" not in accept:
             raise StatusError(406, "NotAcceptable", "only the following media types are accepted: application/json")
         call = self._allowed(request, user, target)
@@ -239,7 +249,7 @@ class Api:
         limit = number(request, "limit")
         wanted = self._selector(request)
         if token := query.get("continue"):
-            page = self.store.snapshots.next_page(token, limit)
+            page = self.store.next_page(call.resource, call.target.namespace, token, limit)
         else:
             exact = query.get("resourceVersionMatch") == "Exact"
             if exact and query.get("resourceVersion") != str(self.store.version):

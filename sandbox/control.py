@@ -17,6 +17,7 @@ from starlette.routing import Route
 from sandbox import faults, identity, status
 from sandbox.blobs import Blobs
 from sandbox.clock import parse_timestamp, timestamp
+from sandbox.discovery import Situation
 from sandbox.edge import Surroundings
 from sandbox.identity import Users
 from sandbox.images import tag_events
@@ -58,6 +59,7 @@ class Control:
 
     store: Store
     catalogue: Catalogue
+    situation: Situation
     users: Users
     blobs: Blobs
     around: Surroundings
@@ -75,6 +77,7 @@ class Control:
             Route("/sandbox/faults", self.delete_faults, methods=["DELETE"]),
             Route("/sandbox/faults/{id:int}", self.delete_faults, methods=["DELETE"]),
             Route("/sandbox/faults/{id:int}/fired", self.get_fired, methods=["GET"]),
+            Route("/sandbox/discovery", self.put_discovery, methods=["PUT"]),
             Route("/sandbox/clock", self.get_clock, methods=["GET"]),
             Route("/sandbox/clock", self.put_clock, methods=["PUT"]),
             Route("/sandbox/clock", self.delete_clock, methods=["DELETE"]),
@@ -112,6 +115,13 @@ class Control:
     async def get_fired(self, request: Request) -> Response:
         """Answers when the rule has fired, or was removed before."""
         return json_response({"fired": await self.around.faults.fired(request.path_params["id"])})
+
+    async def put_discovery(self, request: Request) -> Response:
+        self._set_discovery(msgspec.json.decode(await request.body(), type=Situation))
+        return Response(status_code=204)
+
+    def _set_discovery(self, wanted: Situation) -> None:
+        self.situation.aggregated, self.situation.stale = wanted.aggregated, wanted.stale
 
     async def get_clock(self, _request: Request) -> Response:
         return json_response({"now": self.around.clock.timestamp()})
@@ -162,6 +172,7 @@ class Control:
     async def post_load(self, _request: Request) -> Response:
         """The folder is another one by now: begins anew with it, without faults, requests, and an altered clock."""
         self.around.faults.remove()
+        self._set_discovery(Situation())
         self.around.journal.clear()
         self.around.clock.release()
         self.load()

@@ -1,10 +1,15 @@
 """
 What the API says about itself: its version, its groups and their resources. A client that finds a group missing here
-may take it that there are no objects of it.
+may take it that there are no objects of it. Whoever asks for it gets all of it in one document (aggregated discovery);
+a sandbox can also be one from before that, and groups can be out of reach, as those of an aggregated server that is down.
 """
 
+import msgspec
+from starlette.responses import Response
+
+from sandbox import status
 from sandbox.kinds import Catalogue, Resource
-from sandbox.status import Json
+from sandbox.status import Json, json_response
 
 VERSION: Json = {
     "major": "1",
@@ -19,9 +24,82 @@ VERSION: Json = {
 }
 
 
-def document(catalogue: Catalogue, path: str) -> Json | None:
-    """The discovery document at a path, None when there is none."""
+AGGREGATED_VERSIONS = ("v2", "v2beta1")
+
+
+class Situation(msgspec.Struct, forbid_unknown_fields=True):
+    """
+    How discovery is: `aggregated` or only in the old form; and which groups are `stale`: listed, but the server that has
+    them is down, so that nobody knows their resources and requests for them are answered with 503.
+    """
+
+    aggregated: bool = True
+    stale: tuple[str, ...] = ()
+
+
+def answer(catalogue: Catalogue, situation: Situation, path: str, accept: str) -> Response | None:
+    """The response to a GET of a discovery document, None when there is none at the path. StatusError 503 of a stale group."""
     parts = path.strip("/").split("/")
+    version = _wanted_version(accept) if situation.aggregated and len(parts) == 1 else None
+    if version is not None and parts[0] in ("api", "apis"):
+        kind = f"application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList"
+        found = _aggregated(catalogue, situation, version, core=parts[0] == "api")
+        return Response(msgspec.json.encode(found), headers={"Vary": "Accept"}, media_type=kind)
+    if parts[0] == "apis" and len(parts) == 3 and parts[1] in situation.stale:
+        raise status.unavailable()
+    document = _document(catalogue, parts)
+    return None if document is None else json_response(document)
+
+
+def _wanted_version(accept: str) -> str | None:
+    """The version of the aggregated form that an Accept header prefers to the old one, None when it wants none."""
+    for choice in accept.split(","):
+        parameters = dict(part.strip().partition("=")[::2] for part in choice.split(";")[1:])
+        if parameters.get("g") == "apidiscovery.k8s.io" and parameters.get("as") == "APIGroupDiscoveryList":
+            version = parameters.get("v")
+            if version in AGGREGATED_VERSIONS:
+                return version
+        elif choice.strip() in ("application/json", "*/*"):
+            return None
+    return None
+
+
+def _aggregated(catalogue: Catalogue, situation: Situation, version: str, *, core: bool) -> Json:
+    groups = {"": ["v1"]} if core else catalogue.groups()
+    items = [
+        {
+            "metadata": {"name": name, "creationTimestamp": None} if name else {"creationTimestamp": None},
+            "versions": listed,
+        }
+        for name, versions in groups.items()
+        if (listed := [_aggregated_version(catalogue, situation, name, each) for each in versions])
+    ]
+    head = {"kind": "APIGroupDiscoveryList", "apiVersion": f"apidiscovery.k8s.io/{version}", "metadata": {}}
+    return {**head, "items": items}
+
+
+def _aggregated_version(catalogue: Catalogue, situation: Situation, group: str, version: str) -> Json:
+    if group in situation.stale:
+        return {"version": version, "freshness": "Stale"}
+    served = [_aggregated_entry(it) for it in catalogue if (it.group, it.version) == (group, version)]
+    return {"version": version, "resources": served, "freshness": "Current"}
+
+
+def _aggregated_entry(resource: Resource) -> Json:
+    kind = {"group": resource.group, "version": resource.version, "kind": resource.kind}
+    part = {"subresource": "status", "responseKind": kind, "verbs": ["get", "patch", "update"]}
+    return {
+        "resource": resource.plural,
+        "responseKind": kind,
+        "scope": "Namespaced" if resource.namespaced else "Cluster",
+        "singularResource": resource.kind.lower(),
+        "verbs": list(resource.verbs),
+        **({"subresources": [part]} if resource.has_status else {}),
+    }
+
+
+def _document(catalogue: Catalogue, parts: list[str]) -> Json | None:
+    """The document in the old form, None when there is none."""
     if parts == ["api"]:
         return {"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []}
     if parts == ["api", "v1"]:

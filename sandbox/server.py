@@ -26,6 +26,7 @@ from sandbox.api import Api
 from sandbox.blobs import Blobs
 from sandbox.clock import Clock
 from sandbox.control import Control
+from sandbox.discovery import Situation
 from sandbox.edge import Edge, Protocol, Surroundings
 from sandbox.faults import Faults
 from sandbox.identity import Users
@@ -143,6 +144,7 @@ class Sandbox:
         self.clock = Clock()
         self.store = Store(self.clock)
         self.catalogue = Catalogue(options.without_groups, options.resources)
+        self.situation = Situation()
         self.blobs = Blobs(options.folder)
         self.streams = ImageStreams(self.store, self.registry_host)
         self.journal = Journal()
@@ -173,9 +175,17 @@ class Sandbox:
         self._write_kubeconfig()
         around = Surroundings(self.clock, self.journal, Faults(), self.stopping, self.kill)
         control = Control(
-            self.store, self.catalogue, self.options.users, self.blobs, around, self.state, self.save, self.load
+            self.store,
+            self.catalogue,
+            self.situation,
+            self.options.users,
+            self.blobs,
+            around,
+            self.state,
+            self.save,
+            self.load,
         ).application()
-        api = Api(self.store, self.catalogue, self.options.users, self.streams, self.stopping)
+        api = Api(self.store, self.catalogue, self.options.users, self.streams, self.situation, self.stopping)
         registry = Registry(self.blobs, self.streams, self.options.users, self.options.registry)
         self._servers = [
             await self.api.start(Edge(_beside(control, api), "api", around)),

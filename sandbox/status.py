@@ -6,7 +6,7 @@ k8s.io/apimachinery/pkg/api/errors, so that what is learnt against the sandbox h
 from typing import Any
 
 import msgspec
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 
 from sandbox.kinds import Resource
 
@@ -39,6 +39,13 @@ class StatusError(Exception):
 
     def response(self) -> Response:
         return json_response(self.status, self.code, self.headers)
+
+
+class PlainError(StatusError):
+    """A failure that real servers word in plain text, since it comes from before the part of them that knows objects."""
+
+    def response(self) -> Response:
+        return PlainTextResponse(f"{self}\n", self.code, self.headers)
 
 
 def _details(resource: Resource, name: str) -> Json:
@@ -74,7 +81,12 @@ def not_found(resource: Resource, name: str) -> StatusError:
 
 
 def no_such_path() -> StatusError:
-    return StatusError(404, "NotFound", "the server could not find the requested resource", {})
+    return PlainError(404, "NotFound", "404 page not found")
+
+
+def unavailable() -> StatusError:
+    """What kube-apiserver says in place of an aggregated server that is down."""
+    return PlainError(503, "ServiceUnavailable", "service unavailable")
 
 
 def method_not_allowed(resource: Resource, verb: str) -> StatusError:

@@ -99,26 +99,26 @@ Selector = Callable[[Stored], bool]
 
 
 class Snapshots:
-    """The lists that `continue` tokens point into."""
+    """The lists that `continue` tokens point into. `place` says which list it is: a token is of no use for another one."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[str, tuple[int, list[Stored]]] = OrderedDict()
+        self._kept: OrderedDict[str, tuple[str, int, list[Stored]]] = OrderedDict()
 
-    def page(self, items: list[Stored], version: int, limit: int) -> Page:
+    def page(self, place: str, items: list[Stored], version: int, limit: int) -> Page:
         if not 0 < limit < len(items):
             return Page(items, version, "", 0)
         snapshot = secrets.token_hex(8)
-        self._kept[snapshot] = version, items
+        self._kept[snapshot] = place, version, items
         if len(self._kept) > SNAPSHOTS_KEPT:
             self._kept.popitem(last=False)
         return self._cut(snapshot, 0, limit)
 
-    def next_page(self, token: str, limit: int) -> Page:
-        """StatusError 400 for a token that is none, 410 for one that has expired."""
+    def next_page(self, place: str, token: str, limit: int) -> Page:
+        """StatusError 400 for a token that is none of this list, 410 for one that has expired."""
         try:
             text = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
-            place = msgspec.json.decode(text, type=dict[str, str | int])
-            snapshot, offset = str(place["snapshot"]), int(place["offset"])
+            found = msgspec.json.decode(text, type=dict[str, str | int])
+            snapshot, offset = str(found["snapshot"]), int(found["offset"])
         except (ValueError, KeyError, msgspec.DecodeError) as error:
             raise status.bad_request(f"continue key is not valid: {error}") from error
         if snapshot not in self._kept:
@@ -126,13 +126,15 @@ class Snapshots:
                 "The provided continue parameter is too old to display a consistent list result. You can start a new "
                 "list without the continue parameter."
             )
+        if self._kept[snapshot][0] != place:
+            raise status.bad_request("continue key is not valid: it is of another list")
         return self._cut(snapshot, offset, limit)
 
     def expire(self) -> None:
         self._kept.clear()
 
     def _cut(self, snapshot: str, offset: int, limit: int) -> Page:
-        version, items = self._kept[snapshot]
+        _, version, items = self._kept[snapshot]
         end = offset + limit if limit > 0 else len(items)
         remaining = max(0, len(items) - end)
         place = {"v": "meta.k8s.io/v1", "rv": version, "snapshot": snapshot, "offset": end}
@@ -178,7 +180,11 @@ class Store:
         found = self.items(resource, namespace)
         if selector:
             found = [item for item in found if selector(item)]
-        return self.snapshots.page(found, self.version, limit)
+        return self.snapshots.page(f"{resource.key} {namespace}", found, self.version, limit)
+
+    def next_page(self, resource: Resource, namespace: str, token: str, limit: int) -> Page:
+        """The page behind a `continue` token, of the list that gave it."""
+        return self.snapshots.next_page(f"{resource.key} {namespace}", token, limit)
 
     def __iter__(self) -> Iterator[Stored]:
         for shelf in self._shelves.values():

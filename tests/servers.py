@@ -12,7 +12,7 @@ import ssl
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -164,6 +164,11 @@ class RunningSandbox:
         found: list[Json] = json.loads(self._control("GET", "faults").body)
         return found
 
+    def fired(self, rule: int) -> int:
+        """How often a rule has fired."""
+        (counted,) = [found for found in self.faults() if found["id"] == rule]
+        return int(counted["fired"])
+
     def has_fired(self, rule: int) -> bool:
         """Waits until a rule has fired, and returns True, or until it is removed."""
         fired: bool = self._control("GET", f"faults/{rule}/fired").json()["fired"]
@@ -176,6 +181,10 @@ class RunningSandbox:
     def clear_faults(self) -> None:
         """Removes all rules; requests that are held go on."""
         self._control("DELETE", "faults")
+
+    def set_discovery(self, *, aggregated: bool = True, stale: Iterable[str] = ()) -> None:
+        """How discovery answers from now on: aggregated or in the old form, and which groups' servers are down."""
+        self._control("PUT", "discovery", {"aggregated": aggregated, "stale": list(stale)})
 
     def disk(self) -> Json:
         """`blob_bytes` and `files` of the registry."""

@@ -22,11 +22,12 @@ from pruner.analysis import find_usage
 from pruner.analysis.blobs import blobs_of, layers_and_configs, pushed_to
 from pruner.analysis.family import Family
 from pruner.analysis.usage import Usage, local_lookups
-from pruner.cluster.api import Api, WatchEvent
+from pruner.cluster.api import Api
 from pruner.cluster.objects import ControllerRevision, Image, ImageOnTheWire, ImageStream, Referrer, Snapshot, Workload
 from pruner.cluster.resources import CONTROLLER_REVISIONS, IMAGE_STREAMS, IMAGES, Resource
 from pruner.cluster.sizes import SizeClaims
 from pruner.cluster.snapshot import compact, extra_referrer, kinds_of, revision_referrer
+from pruner.cluster.watches import WatchEvent
 from pruner.errors import ClusterError, ExpiredError
 from pruner.plan import PrunedImage
 from pruner.settings import PodSource, Settings

@@ -8,88 +8,41 @@ the resourceVersion it replaces and a deletion the uid, so that a second one aft
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from contextlib import aclosing, asynccontextmanager
 from datetime import datetime
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 import msgspec
 
+from pruner.cluster.access_reviews import ACCESS_REVIEWS, allowed_by, review_of
 from pruner.cluster.connection import Connection
+from pruner.cluster.discovery import Discovery
+from pruner.cluster.lists import ListReader
 from pruner.cluster.oauth import token_by_challenge
-from pruner.cluster.objects import ListMeta, Page
+from pruner.cluster.objects import Page
 from pruner.cluster.resources import Resource
-from pruner.errors import (
-    ClusterError,
-    ConflictError,
-    ExpiredError,
-    ForbiddenError,
-    NotFoundError,
-    UnauthorizedError,
+from pruner.cluster.responses import (
+    check_deletion,
+    check_object,
+    decoded,
+    failure,
+    identity_in,
+    says_no_such_path,
+    says_not_found,
 )
+from pruner.cluster.watches import GRACE, WatchEvent, read_event
+from pruner.errors import ClusterError
 from pruner.http.body import OnPrefix
 from pruner.http.client import HTTPClient, Precondition, StreamedResponse, Timeouts, json_headers
 from pruner.http.failures import TransportError
 from pruner.http.response import Response
-from pruner.http.retry import TRANSIENT_STATUSES
 from pruner.http.urls import query
 
 T = TypeVar("T")
 
-PAGE: int = 500
-"""Objects asked for at once, as `oc` does."""
-
-_GRACE = 5.0
-"""Seconds after which a watch is taken to be dead that should have been ended by the server."""
-
-
-class _Status(msgspec.Struct):
-    message: str = ""
-    reason: str = ""
-
-
-class _ApiResource(msgspec.Struct):
-    name: str
-
-
-class _ApiResourceList(msgspec.Struct):
-    resources: list[_ApiResource] | None = None
-
-
-class _ReviewStatus(msgspec.Struct, frozen=True):
-    allowed: bool = False
-
-
-class _Review(msgspec.Struct, frozen=True):
-    status: _ReviewStatus = _ReviewStatus()
-
-
-class _EventMeta(msgspec.Struct, frozen=True, rename="camel"):
-    resource_version: str = ""
-
-
-class _EventObject(msgspec.Struct, frozen=True):
-    metadata: _EventMeta = _EventMeta()
-    code: int | None = None
-    message: str = ""
-
-
-class _Event(msgspec.Struct, frozen=True):
-    type: str
-    object: msgspec.Raw
-
-
-class WatchEvent(msgspec.Struct, frozen=True):
-    """An event of a watch: ADDED, MODIFIED, DELETED or BOOKMARK, and the object as bytes of JSON.
-
-    `version` is the resource version that it brings the watcher to.
-    """
-
-    type: str
-    object: msgspec.Raw
-    version: str
+JSON: Final = "application/json"
 
 
 class Api:
@@ -112,8 +65,7 @@ class Api:
         )
         self._renewing = asyncio.Lock()
         self._hopeless = -1
-        self._discovered: dict[str, frozenset[str] | None] = {}
-        self._discovering: dict[str, asyncio.Lock] = {}
+        self.discovery = Discovery(self.server, self._discover)
 
     async def __aenter__(self) -> Self:
         await self._http.__aenter__()
@@ -153,84 +105,29 @@ class Api:
     # --- reading ------------------------------------------------------------------------------------------------------
 
     async def serves(self, resource: Resource) -> bool:
-        """Whether discovery shows this resource (R3)."""
-        # Kinds of one group are listed side by side, and the group is asked for once.
-        async with self._discovering.setdefault(resource.root, asyncio.Lock()):
-            if resource.root not in self._discovered:
-                answer = await self._read(resource.root, "get", resource, missing_ok=True)
-                found = None
-                if answer is not None:
-                    listed = self._decode(answer, _ApiResourceList, resource.root)
-                    found = frozenset(entry.name for entry in listed.resources or ())
-                self._discovered[resource.root] = found
-        return resource.plural in (self._discovered[resource.root] or ())
+        """Whether discovery shows this resource in this version (R3). Raises ClusterError where that is not certain."""
+        return await self.discovery.kind_of(resource) is not None
 
     async def pages(
         self, resource: Resource, decoder: msgspec.json.Decoder[Page[T]], *, ahead: int = 1
     ) -> AsyncGenerator[Page[T]]:
-        """The pages of a list of all namespaces, in order. Raises ExpiredError when its `continue` token does (410).
+        """The pages of a list of all namespaces, in order. Close what this gives where it is not read to its end.
 
-        So many `ahead` are on their way, or wait, while one is decoded and used. Close what this gives where it is not read to its end.
+        So many `ahead` are on their way, or wait, while one is decoded and used. Raises ExpiredError when its `continue` token does
+        (410), ClusterError for everything that is not all of the list.
         """
-        coming: deque[asyncio.Task[Response]] = deque()
-        waiting: list[str] = []
 
-        def ask(token: str) -> None:
-            if len(coming) >= ahead:
-                waiting.append(token)
-            else:
-                coming.append(asyncio.create_task(self._page(resource, token, ask)))
+        async def fetch(path: str, peek: OnPrefix) -> Response:
+            return await self._read(path, "list", resource, peek=peek)
 
-        ask("")
-        try:
-            while coming:
-                answer = await coming[0]
-                coming.popleft()
-                if waiting:
-                    ask(waiting.pop())
-                # Nothing else has its turn while a page is decoded and used: let that be sent, and then what has come be taken.
-                await asyncio.sleep(0)
-                await asyncio.sleep(0)
-                try:
-                    page = decoder.decode(answer.body)
-                except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                    raise self._not_understood(answer, resource.path(), error) from None
-                del answer
+        reader = ListReader(self.server, resource, await self._kind(resource), fetch)
+        async with aclosing(reader.pages(decoder, ahead)) as pages:
+            async for page in pages:
                 yield page
-        finally:
-            for page_ahead in coming:
-                page_ahead.cancel()
-            await asyncio.gather(*coming, return_exceptions=True)
 
-    async def _page(self, resource: Resource, token: str, ask: Callable[[str], None]) -> Response:
-        """A page; `ask` is told the token of the one after it, if there is one, as soon as the first bytes give it.
-
-        Raises ExpiredError when the page had to be asked for anew and is another one then.
-        """
-        told: list[str] = []
-
-        def tell(after: str) -> bool:
-            if not told:
-                told.append(after)
-                if after:
-                    ask(after)
-            return True
-
-        def peek(begun: bytes) -> bool:
-            meta = begun_list_meta(begun)
-            return meta is not None and tell(meta.continue_)
-
-        parameters: dict[str, str | int] = {"limit": PAGE, **({"continue": token} if token else {})}
-        answer = await self._read(resource.path() + query(parameters), "list", resource, peek=peek)
-        assert answer is not None  # noqa: S101 - only None with missing_ok
-        try:
-            after = list_meta(answer.body).continue_
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise self._not_understood(answer, resource.path(), error) from None
-        tell(after)
-        if told != [after]:
-            raise ExpiredError(f"{self.server}: list {resource.name}: it was broken off, and is another one by now")
-        return answer
+    async def _kind(self, resource: Resource) -> str:
+        """The kind of a resource's objects; of one that the settings name, discovery knows it."""
+        return resource.kind or await self.discovery.kind_of(resource) or resource.name
 
     @asynccontextmanager
     async def watch(
@@ -248,66 +145,49 @@ class Api:
             "timeoutSeconds": seconds,
         }
         url = self.server + resource.path() + query(parameters)
-        silence = seconds + min(self.timeouts.read, _GRACE)
+        silence = seconds + min(self.timeouts.read, GRACE)
+        kind = await self._kind(resource)
         try:
-            async with self._http.stream(url, await self._headers(), silence=silence, total=2 * silence) as answer:
-                if answer.status != 200:
-                    raise self._error(await answer.read(), "watch", resource, resource.path())
-                yield self._events(resource, answer)
+            async with self._http.stream(
+                url, await self._headers(JSON), silence=silence, total=2 * silence
+            ) as response:
+                if response.status != 200:
+                    raise await self._failure(await response.read(), "watch", resource, resource.path())
+                yield self._events(resource, kind, response)
         except TransportError as error:
             raise ClusterError(f"watch {resource.name}: {error}") from None
 
-    async def _events(self, resource: Resource, answer: StreamedResponse) -> AsyncIterator[WatchEvent]:
-        async for line in answer.lines():
-            try:
-                event = msgspec.json.decode(line, type=_Event)
-                about = msgspec.json.decode(event.object, type=_EventObject)
-            except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                raise ClusterError(f"{self.server}: watch {resource.name}: {error}") from None
-            if event.type == "ERROR":
-                kind = ExpiredError if about.code == 410 else ClusterError
-                raise kind(f"{self.server}: watch {resource.name}: {about.message}")
-            yield WatchEvent(event.type, event.object, about.metadata.resource_version)
+    async def _events(self, resource: Resource, kind: str, response: StreamedResponse) -> AsyncIterator[WatchEvent]:
+        async for line in response.lines():
+            yield read_event(line, self.server, resource, kind)
 
     async def get(self, resource: Resource, kind: type[T], *, namespace: str = "", name: str = "") -> T:
-        """One object. Raises NotFoundError."""
+        """One object. Raises NotFoundError where the API server itself says that it is absent; the user `~` is whoever asks."""
         path = resource.object_path(namespace, name)
-        answer = await self._read(path, "get", resource)
-        assert answer is not None  # noqa: S101
-        return self._decode(answer, kind, path)
+        response = await self._read(path, "get", resource, name=name)
+        wanted = "" if name == "~" else name
+        check_object(self.server, response, resource, path, name=wanted, namespace=namespace)
+        return decoded(self.server, response, kind, path)
 
     async def allowed(
         self, verb: str, resource: Resource, *, subresource: str = "", namespace: str = "", name: str = ""
     ) -> bool:
-        """Whether who asks may do this: a SelfSubjectAccessReview, which writes nothing."""
-        attributes = {
-            "verb": verb,
-            "group": resource.group,
-            "resource": resource.plural,
-            "subresource": subresource,
-            "namespace": namespace,
-            "name": name,
-        }
-        body = {
-            "apiVersion": "authorization.k8s.io/v1",
-            "kind": "SelfSubjectAccessReview",
-            "spec": {"resourceAttributes": {name: value for name, value in attributes.items() if value}},
-        }
-        reviews = Resource("authorization.k8s.io", "v1", "selfsubjectaccessreviews")
-        return msgspec.convert(await self.create(reviews, body), _Review).status.allowed
+        """Whether whoever asks may do this: a SelfSubjectAccessReview, which writes nothing."""
+        review = review_of(verb, resource, subresource=subresource, namespace=namespace, name=name)
+        return allowed_by(await self.create(ACCESS_REVIEWS, review), self.server)
 
     async def read_path(self, path: str, kind: type[T]) -> T:
         """Whatever stands at a path, such as `/version`. Raises ClusterError."""
-        answer = await self._read(path, "get", None)
-        assert answer is not None  # noqa: S101
-        return self._decode(answer, kind, path)
+        return decoded(self.server, await self._read(path, "get", None), kind, path)
 
     # --- writing ------------------------------------------------------------------------------------------------------
 
     async def create(self, resource: Resource, body: object, *, namespace: str = "") -> dict[str, Any]:
         """Create an object, and give it as it is. Raises ConflictError when there is one, perhaps by an answer that was lost."""
         path = resource.path(namespace)
-        return self._decode(await self._write("POST", path, "create", resource, body), dict, path)
+        response = await self._write("POST", path, "create", resource, body)
+        check_object(self.server, response, resource, path, **identity_in(body))
+        return decoded(self.server, response, dict, path)
 
     async def update(
         self,
@@ -327,7 +207,9 @@ class Api:
         shown = (
             msgspec.structs.replace(resource, plural=f"{resource.plural}/{subresource}") if subresource else resource
         )
-        return self._decode(await self._write("PUT", path, "update", shown, body, before), dict, path)
+        response = await self._write("PUT", path, "update", shown, body, before, name=name)
+        check_object(self.server, response, resource, path, **identity_in(body))
+        return decoded(self.server, response, dict, path)
 
     async def delete(
         self,
@@ -342,155 +224,97 @@ class Api:
         """Delete this very object. Raises NotFoundError, and ConflictError when it is another one by now."""
         preconditions = {"uid": uid, **({"resourceVersion": resource_version} if resource_version else {})}
         body = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": preconditions}
-        await self._write("DELETE", resource.object_path(namespace, name), "delete", resource, body, before)
+        path = resource.object_path(namespace, name)
+        response = await self._write("DELETE", path, "delete", resource, body, before, name=name)
+        check_deletion(self.server, response, resource, path, name)
 
     # --- underneath ---------------------------------------------------------------------------------------------------
 
-    async def _headers(self, more: Iterable[tuple[str, str]] = ()) -> list[tuple[str, str]]:
-        return json_headers(await self.connection.authorization(), [*self.connection.headers, *more])
+    async def _headers(self, accept: str, more: Iterable[tuple[str, str]] = ()) -> list[tuple[str, str]]:
+        return json_headers(await self.connection.authorization(), [*self.connection.headers, *more], accept)
+
+    async def _discover(self, path: str, accept: str) -> Response:
+        """A document of discovery, or whatever stands in its place. Raises ClusterError for a refusal, or where the server stays busy."""
+        response = await self._request("GET", path, accept=accept)
+        if response.status not in (200, 404):
+            raise await self._failure(response, "get", None, path)
+        return response
 
     async def _read(
-        self,
-        path: str,
-        verb: str,
-        resource: Resource | None,
-        *,
-        missing_ok: bool = False,
-        peek: OnPrefix | None = None,
-    ) -> Response | None:
-        answer = await self._answer("GET", path, peek=peek)
-        if missing_ok and answer.status == 404:
-            return None
-        self._check(answer, verb, resource, path)
-        return answer
+        self, path: str, verb: str, resource: Resource | None, *, name: str = "", peek: OnPrefix | None = None
+    ) -> Response:
+        response = await self._request("GET", path, peek=peek)
+        return await self._checked(response, verb, resource, path, name)
 
     async def _write(
-        self, method: str, path: str, verb: str, resource: Resource, body: object, before: Precondition | None = None
+        self,
+        method: str,
+        path: str,
+        verb: str,
+        resource: Resource,
+        body: object,
+        before: Precondition | None = None,
+        *,
+        name: str = "",
     ) -> Response:
         encoded = body if isinstance(body, bytes) else msgspec.json.encode(body)
-        answer = await self._answer(method, path, encoded, before)
-        self._check(answer, verb, resource, path)
-        return answer
+        response = await self._request(method, path, encoded, before)
+        return await self._checked(response, verb, resource, path, name)
 
-    async def _answer(
+    async def _request(
         self,
         method: str,
         path: str,
         body: bytes | None = None,
         before: Precondition | None = None,
         peek: OnPrefix | None = None,
+        accept: str = JSON,
     ) -> Response:
-        """The answer to a request, which is made anew where its credentials are refused and there are others by then."""
-        answer, generation = await self._try(method, path, body, before, peek)
-        if answer.status == 401 and await self._has_others(generation):
-            answer, generation = await self._try(method, path, body, before, peek)
-            if answer.status == 401:
+        """The response to a request, which is made anew where its credentials are refused and there are others by then."""
+        response, generation = await self._try(method, path, body, before, peek, accept)
+        if response.status == 401 and await self._has_others(generation):
+            response, generation = await self._try(method, path, body, before, peek, accept)
+            if response.status == 401:
                 # New ones are refused too: to get others for every request would help nobody.
                 self._hopeless = generation
-        return answer
+        return response
 
     async def _try(
-        self, method: str, path: str, body: bytes | None, before: Precondition | None, peek: OnPrefix | None
+        self,
+        method: str,
+        path: str,
+        body: bytes | None,
+        before: Precondition | None,
+        peek: OnPrefix | None,
+        accept: str,
     ) -> tuple[Response, int]:
-        """The answer, and the generation of the credentials that the request had."""
-        headers = await self._headers([("Content-Type", "application/json")] if body is not None else ())
+        """The response, and the generation of the credentials that the request had."""
+        headers = await self._headers(accept, [("Content-Type", JSON)] if body is not None else ())
         generation = self.connection.generation
         try:
-            answer = await self._http.request(
+            response = await self._http.request(
                 method, self.server + path, headers=headers, body=body, precondition=before, on_prefix=peek
             )
         except TransportError as error:
             raise ClusterError(str(error)) from None
-        self.clock = answer.date or self.clock
-        return answer, generation
+        self.clock = response.date or self.clock
+        return response, generation
 
-    def _check(self, answer: Response, verb: str, resource: Resource | None, path: str) -> None:
-        if answer.status in (200, 201, 202):
-            return
-        raise self._error(answer, verb, resource, path)
+    async def _checked(
+        self, response: Response, verb: str, resource: Resource | None, path: str, name: str = ""
+    ) -> Response:
+        if response.status in (200, 201, 202):
+            return response
+        raise await self._failure(response, verb, resource, path, name)
 
-    def _error(self, answer: Response, verb: str, resource: Resource | None, path: str) -> ClusterError:  # noqa: PLR0911 - a table
-        try:
-            said = msgspec.json.decode(answer.body, type=_Status).message
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            said = ""
-        what = resource.name if resource else path.partition("?")[0]
-        match answer.status:
-            case 401:
-                return UnauthorizedError(
-                    f"{self.server}: the credentials are not accepted (401{f', {said}' if said else ''}); "
-                    "give a valid api_key, or log in again"
-                )
-            case 403:
-                group = repr(resource.group) if resource and resource.group else "'' (core)"
-                return ForbiddenError(
-                    f"{self.server}: no permission to {verb} {what} (403{f', {said}' if said else ''}); "
-                    f"grant verb {verb!r} on resource {resource.plural if resource else path!r} of API group {group}"
-                )
-            case 404:
-                return NotFoundError(
-                    f"{self.server}: {path.partition('?')[0]} is not there (404{f', {said}' if said else ''})"
-                )
-            case 409:
-                return ConflictError(f"{self.server}: {verb} {what}: {said or 'the object has changed'} (409)")
-            case 410:
-                return ExpiredError(f"{self.server}: {verb} {what}: {said or 'too old'} (410)")
-            case status if 300 <= status < 400:
-                where = answer.headers.get("Location", "nowhere").partition("?")[0]
-                return ClusterError(f"{self.server}: sends one on to {where} ({status}); give that address as host")
-        said = said or answer.describe()
-        later = "; it stays busy, try again later" if answer.status in TRANSIENT_STATUSES else ""
-        error = ClusterError(f"{self.server}: {verb} {what}: the server answers {answer.status} ({said}){later}")
-        error.status = answer.status
-        return error
+    async def _failure(
+        self, response: Response, verb: str, resource: Resource | None, path: str, name: str = ""
+    ) -> ClusterError:
+        absent = response.status == 404 and await self._is_absent(response, resource, name)
+        return failure(self.server, response, verb, resource, path, absent=absent)
 
-    def _decode(self, answer: Response, kind: type[T], path: str) -> T:
-        try:
-            return msgspec.json.decode(answer.body, type=kind)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise self._not_understood(answer, path, error) from None
-
-    def _not_understood(self, answer: Response, path: str, error: Exception) -> ClusterError:
-        return ClusterError(
-            f"{self.server}: the answer to {path} is not what an API server gives ({answer.describe()}: {error}); "
-            "give the address of the API as host"
-        )
-
-
-class _Head(msgspec.Struct):
-    metadata: ListMeta
-
-
-class _WholeHead(msgspec.Struct):
-    metadata: ListMeta = ListMeta()
-
-
-_head, _whole_head = msgspec.json.Decoder(_Head), msgspec.json.Decoder(_WholeHead)
-_LONGEST_HEAD = 8192
-
-
-def list_meta(body: bytes | bytearray) -> ListMeta:
-    """The metadata of a list. Raises msgspec.DecodeError for what is no list."""
-    begun = begun_list_meta(body)
-    return begun if begun is not None else _whole_head.decode(body).metadata
-
-
-def begun_list_meta(body: bytes | bytearray) -> ListMeta | None:
-    """The metadata of a list of which this is the beginning; None where they are not in it.
-
-    API servers write them before the items, where they are found without going through those.
-    """
-    items = body.find(b'"items"', 0, _LONGEST_HEAD)
-    if items <= 0:
-        return None
-    try:
-        return _head.decode(body[:items].rstrip(b", \r\n\t") + b"}").metadata
-    except msgspec.DecodeError:
-        return None
-
-
-def decoder_of_pages(kind: type[T]) -> msgspec.json.Decoder[Page[T]]:
-    """A decoder for the pages of lists of this kind."""
-    page: Any = Page[kind]  # type: ignore[valid-type]
-    decoder: msgspec.json.Decoder[Page[T]] = msgspec.json.Decoder(page)
-    return decoder
+    async def _is_absent(self, response: Response, resource: Resource | None, name: str) -> bool:
+        """Whether a 404 means that there is no such object: by the API server's own word, or since it has nothing of the kind."""
+        if says_not_found(response, name):
+            return True
+        return resource is not None and says_no_such_path(response) and not await self.discovery.lists(resource)

@@ -7,6 +7,7 @@ from typing import Final
 import msgspec
 
 from pruner.cluster.api import Api
+from pruner.cluster.objects import Stated
 from pruner.cluster.resources import Resource
 from pruner.errors import ClusterError, ForbiddenError, NotFoundError
 
@@ -22,23 +23,23 @@ class Identity(msgspec.Struct, frozen=True):
 
 
 class _UserInfo(msgspec.Struct, frozen=True):
-    username: str = ""
+    username: Stated
     groups: tuple[str, ...] | None = None
 
 
 class _ReviewStatus(msgspec.Struct, frozen=True, rename="camel"):
-    user_info: _UserInfo = _UserInfo()
+    user_info: _UserInfo
 
 
 class _Review(msgspec.Struct, frozen=True):
-    status: _ReviewStatus = _ReviewStatus()
+    status: _ReviewStatus
 
 
 class _User(msgspec.Struct, frozen=True):
     class Metadata(msgspec.Struct, frozen=True):
-        name: str = ""
+        name: Stated
 
-    metadata: Metadata = Metadata()
+    metadata: Metadata
     groups: tuple[str, ...] | None = None
 
 

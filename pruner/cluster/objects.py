@@ -2,7 +2,8 @@
 
 The structs name only the fields that some rule asks for; msgspec's decoders pass over everything else, so that a list
 of images, 4 to 20 KB each on the wire, holds a few hundred bytes each in memory. Field names are those of the API. Where an API
-server may answer null for an empty list, the type says so. What is decoded from JSON has no cycles, so that the collector of
+server may answer null for an empty list, the type says so. Where an object says its kind, as those of lists do not, the struct's tag
+has to be that kind. What is decoded from JSON has no cycles, so that the collector of
 cycles need not look at it, again and again, while half a million objects are read (`gc=False`).
 """
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
 
@@ -32,23 +33,29 @@ def moment(value: datetime | None) -> datetime:
     return value.replace(tzinfo=UTC) if value.tzinfo is None else value
 
 
+Stated = Annotated[str, msgspec.Meta(min_length=1)]
+"""What an API server never leaves out or empty. An answer without it is none of its own (R3)."""
+
+
 class ListMeta(msgspec.Struct, frozen=True, rename="camel", gc=False):
-    resource_version: str = ""
+    resource_version: Stated
     continue_: str = msgspec.field(name="continue", default="")
     remaining_item_count: int | None = None
 
 
-class Page(msgspec.Struct, Generic[T], frozen=True):
-    """One page of a list."""
+class Page(msgspec.Struct, Generic[T], frozen=True, rename="camel"):
+    """One page of a list. Everything is required: API servers write it for empty lists too, whose `items` are `[]` and never null."""
 
-    metadata: ListMeta = ListMeta()
-    items: list[T] | None = None
+    kind: str
+    api_version: str
+    metadata: ListMeta
+    items: list[T]
 
 
 class ObjectMeta(msgspec.Struct, frozen=True, rename="camel", gc=False):
-    name: str
-    namespace: str = ""
-    uid: str = ""
+    name: Stated
+    namespace: Stated
+    uid: Stated
     resource_version: str = ""
     creation_timestamp: datetime | None = None
 
@@ -86,14 +93,18 @@ class WorkloadAnnotations(msgspec.Struct, frozen=True, gc=False):
 
 
 class WorkloadMeta(msgspec.Struct, frozen=True, rename="camel", gc=False):
-    name: str = ""
+    name: Stated
     namespace: str = ""
     creation_timestamp: datetime | None = None
     annotations: WorkloadAnnotations | None = None
 
 
+class TemplateMeta(msgspec.Struct, frozen=True, gc=False):
+    annotations: WorkloadAnnotations | None = None
+
+
 class PodTemplate(msgspec.Struct, frozen=True, gc=False):
-    metadata: WorkloadMeta | None = None
+    metadata: TemplateMeta | None = None
     spec: WorkloadSpec | None = None
 
 
@@ -161,7 +172,7 @@ class RevisionData(msgspec.Struct, frozen=True, gc=False):
     spec: WorkloadSpec | None = None
 
 
-class ControllerRevision(msgspec.Struct, frozen=True, gc=False):
+class ControllerRevision(msgspec.Struct, frozen=True, gc=False, tag_field="kind", tag="ControllerRevision"):
     """A ControllerRevision; what its `data` is, only the controller knows that wrote it."""
 
     metadata: WorkloadMeta
@@ -194,7 +205,7 @@ class LimitRangeSpec(msgspec.Struct, frozen=True, gc=False):
     limits: list[LimitSpec] | None = None
 
 
-class LimitRange(msgspec.Struct, frozen=True, gc=False):
+class LimitRange(msgspec.Struct, frozen=True, gc=False, tag_field="kind", tag="LimitRange"):
     metadata: ObjectMeta
     spec: LimitRangeSpec | None = None
 
@@ -246,7 +257,7 @@ class ImageStreamStatus(msgspec.Struct, frozen=True, rename="camel", gc=False):
     tags: list[NamedTagEventList] | None = None
 
 
-class ImageStream(msgspec.Struct, frozen=True, gc=False):
+class ImageStream(msgspec.Struct, frozen=True, gc=False, tag_field="kind", tag="ImageStream"):
     metadata: ObjectMeta
     spec: ImageStreamSpec | None = None
     status: ImageStreamStatus | None = None
@@ -266,8 +277,8 @@ class ImageAnnotations(msgspec.Struct, frozen=True, gc=False):
 
 
 class ImageMeta(msgspec.Struct, frozen=True, rename="camel", gc=False):
-    name: str
-    uid: str = ""
+    name: Stated
+    uid: Stated
     resource_version: str = ""
     creation_timestamp: datetime | None = None
     annotations: ImageAnnotations | None = None
@@ -292,7 +303,7 @@ class DockerImageMetadata(msgspec.Struct, frozen=True, gc=False):
     size: msgspec.Raw = msgspec.field(name="Size", default=msgspec.Raw(b"null"))
 
 
-class ImageOnTheWire(msgspec.Struct, frozen=True, rename="camel", gc=False):
+class ImageOnTheWire(msgspec.Struct, frozen=True, rename="camel", gc=False, tag_field="kind", tag="Image"):
     """An Image as the API gives it; `Image` is what is kept of it."""
 
     metadata: ImageMeta

@@ -24,6 +24,11 @@ class Resource(msgspec.Struct, frozen=True):
         return f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
 
     @property
+    def api_version(self) -> str:
+        """As objects and lists say it: `image.openshift.io/v1`, or `v1` of the core group."""
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    @property
     def name(self) -> str:
         """As the API server names it in messages and roles: `images.image.openshift.io`."""
         return f"{self.plural}.{self.group}" if self.group else self.plural

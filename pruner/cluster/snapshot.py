@@ -17,8 +17,9 @@ from typing import Any, Final, TypeVar
 import msgspec
 from kubernetes.utils.quantity import parse_quantity
 
-from pruner.cluster.api import Api, decoder_of_pages
+from pruner.cluster.api import Api
 from pruner.cluster.leftovers import find_unlinked
+from pruner.cluster.lists import decoder_of_pages
 from pruner.cluster.objects import (
     WITH_CONFIG,
     ControllerRevision,
@@ -74,7 +75,7 @@ Progress = Callable[[str], None]
 _images = decoder_of_pages(ImageOnTheWire)
 _streams = decoder_of_pages(ImageStream)
 _limits = decoder_of_pages(LimitRange)
-_workloads = decoder_of_pages(Workload)
+_workloads = {resource: decoder_of_pages(Workload, resource.kind) for resource in WORKLOADS}
 _revisions = decoder_of_pages(ControllerRevision)
 _raw = decoder_of_pages(msgspec.Raw)
 
@@ -177,6 +178,8 @@ async def identify(api: Api) -> str:
     OpenShift's cluster ID; else the uid of the namespace kube-system; else, where neither may be read, the server's address.
     """
     for resource, name in ((CLUSTER_VERSIONS, "version"), (NAMESPACES, "kube-system")):
+        if resource == CLUSTER_VERSIONS and not await api.serves(resource):
+            continue
         try:
             found = await api.get(resource, _Named, name=name)
         except (NotFoundError, ForbiddenError):
@@ -185,16 +188,6 @@ async def identify(api: Api) -> str:
         if identity:
             return identity
     return api.server
-
-
-class _Version(msgspec.Struct, frozen=True):
-    version: str = ""
-
-
-class _Group(msgspec.Struct, frozen=True):
-    """A group of the API, as discovery shows it."""
-
-    versions: tuple[_Version, ...] = ()
 
 
 class _Reading:
@@ -237,19 +230,11 @@ class _Reading:
 
     async def _check_other_versions(self, resource: Resource) -> None:
         """Raise ClusterError where the cluster serves the kind in another version: it has objects, and they would not be seen (R3)."""
-        if not resource.group:
-            return
-        try:
-            group = await self.api.read_path(f"/apis/{resource.group}", _Group)
-        except NotFoundError:
-            return
-        for found in group.versions:
-            other = msgspec.structs.replace(resource, version=found.version)
-            if found.version != resource.version and await self.api.serves(other):
-                raise ClusterError(
-                    f"{self.api.server}: {resource.name} is served as {found.version} and not as {resource.version}, so what it uses "
-                    "cannot be seen; for a kind of extra_referrers give that version"
-                )
+        for version in await self.api.discovery.other_versions(resource):
+            raise ClusterError(
+                f"{self.api.server}: {resource.name} is served as {version} and not as {resource.version}, so what it uses "
+                "cannot be seen; for a kind of extra_referrers give that version"
+            )
 
     async def _gather(
         self, resource: Resource, decoder: msgspec.json.Decoder[Page[T]], take: Callable[[list[T]], object], ahead: int
@@ -258,9 +243,8 @@ class _Reading:
         async with aclosing(self.api.pages(resource, decoder, ahead=ahead)) as pages:
             async for page in pages:
                 self.versions.setdefault(resource.name, page.metadata.resource_version)
-                items = page.items or []
-                count += len(items)
-                take(items)
+                count += len(page.items)
+                take(page.items)
                 self.progress(f"reading {resource.plural}: {count}")
 
     async def images(self) -> tuple[list[Image], SizeClaims]:
@@ -289,16 +273,18 @@ class _Reading:
         if resource == CONTROLLER_REVISIONS:
             return await self.list_all(resource, _revisions, lambda revisions: map(revision_referrer, revisions))
         return await self.list_all(
-            resource, _workloads, lambda workloads: [Referrer(resource.kind, workload) for workload in workloads]
+            resource, _workloads[resource], lambda workloads: [Referrer(resource.kind, it) for it in workloads]
         )
 
     async def extra_referrers(self, source: PodSource) -> list[Referrer]:
         """Objects of a kind that `extra_referrers` names (R13)."""
         resource = Resource(source.group, source.version, source.resource)
+        kind = await self.api.discovery.kind_of(resource)
         idle = {*source.template, *source.images}
 
         def read(raw: msgspec.Raw) -> Referrer:
             found = msgspec.json.decode(raw)
+            check_item(found, resource, kind, self.api.server)
             referrer = extra_referrer(source, found)
             idle.difference_update([path for path in idle if stands_at(source, path, found)])
             return referrer
@@ -445,6 +431,18 @@ def extra_referrer(source: PodSource, found: dict[str, Any]) -> Referrer:
             f"in {source.name}, and what stands there is something else: {error}"
         ) from None
     return Referrer(kind, workload, tuple((path, text) for path, text in texts if text.strip()))
+
+
+def check_item(item: Any, resource: Resource, kind: str | None, server: str) -> None:
+    """Raise ClusterError for an item of a list that is no object with a name, or says that it is of another kind."""
+    metadata = item.get("metadata") if isinstance(item, dict) else None
+    if not isinstance(metadata, dict) or not isinstance(metadata.get("name"), str) or not metadata["name"]:
+        why = "an item has no name"
+    elif item.get("kind", kind) != kind:
+        why = f"an item is a {item['kind']}, and not a {kind}"
+    else:
+        return
+    raise ClusterError(f"{server}: list {resource.name}: {why}; check what stands between, and try again")
 
 
 def stands_at(source: PodSource, path: str, found: dict[str, Any]) -> bool:

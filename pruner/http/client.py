@@ -238,9 +238,11 @@ class HTTPClient:
         return failure(error, url, trust=self._trust, proxied=self._is_proxied(url))
 
 
-def json_headers(authorization: str | None, more: Iterable[tuple[str, str]] = ()) -> list[tuple[str, str]]:
+def json_headers(
+    authorization: str | None, more: Iterable[tuple[str, str]] = (), accept: str = "application/json"
+) -> list[tuple[str, str]]:
     """Headers for JSON in both directions, with the credentials."""
-    headers = [("Accept", "application/json"), *more]
+    headers = [("Accept", accept), *more]
     if authorization is not None:
         headers.append(("Authorization", authorization))
     return headers

@@ -45,6 +45,7 @@ from pruner.cluster.objects import (
     Snapshot,
     TagEvent,
     TagReference,
+    TemplateMeta,
     Trigger,
     Volume,
     Workload,
@@ -187,8 +188,11 @@ def pod_spec(
 
 def _meta(name: str, age: float = OLD, triggers: str | None = None, resolve_names: str | None = None) -> WorkloadMeta:
     namespace, short = _named(name)
-    annotations = WorkloadAnnotations(triggers, resolve_names) if triggers or resolve_names else None
-    return WorkloadMeta(short, namespace, at(age), annotations)
+    return WorkloadMeta(short, namespace, at(age), _annotations(triggers, resolve_names))
+
+
+def _annotations(triggers: str | None, resolve_names: str | None) -> WorkloadAnnotations | None:
+    return WorkloadAnnotations(triggers, resolve_names) if triggers or resolve_names else None
 
 
 def pod(
@@ -224,7 +228,7 @@ def controller(
     **spec: Iterable[str],
 ) -> Referrer:
     """Anything with a pod template. `changes` are the image-change triggers of a DeploymentConfig."""
-    template = PodTemplate(_meta("", resolve_names=template_resolves), pod_spec(*images, **spec))
+    template = PodTemplate(TemplateMeta(_annotations(None, template_resolves)), pod_spec(*images, **spec))
     whole = WorkloadSpec(template=template)
     if kind == "CronJob":
         whole = WorkloadSpec(job_template=JobTemplate(whole))
@@ -264,7 +268,7 @@ def limit_range(name: str, storage: object, kind: str = "openshift.io/Image") ->
     """The limits for images of a LimitRange with this `max.storage`."""
     namespace, short = _named(name)
     spec = LimitRangeSpec([LimitSpec(kind, {"storage": storage})])
-    return list(image_limits(LimitRange(ObjectMeta(short, namespace), spec), "https://api"))
+    return list(image_limits(LimitRange(ObjectMeta(short, namespace, f"uid of {name}"), spec), "https://api"))
 
 
 def limit(name: str, storage: int | str) -> ImageLimit:

@@ -1,6 +1,7 @@
 """Each fault ends in one message, and docs/faults.md has it: the table there is compared with what is really said."""
 
 import re
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
@@ -13,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from pruner.cluster import exec_plugin
+from pruner.cluster import discovery, exec_plugin
 from pruner.cluster.api import Api
 from pruner.cluster.connection import connect
 from pruner.cluster.objects import Snapshot
@@ -25,6 +26,12 @@ from pruner.settings import read
 from tests.component.small_servers import hanging, page, resetting, saying, served
 from tests.integration.authorities import Authority
 from tests.servers import ROOT, RunningSandbox, running_sandbox
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(discovery, "PAUSES", (0.0,))
+
 
 PATIENCE = 20.0
 """Seconds; what hangs is waited for a moment only."""
@@ -169,9 +176,68 @@ async def _busy(stack: AsyncExitStack, _ours: Authority, _theirs: Authority, _: 
 
 
 @fault("API: is no OpenShift")
-async def _no_openshift(stack: AsyncExitStack, _ours: Authority, _theirs: Authority, _: RunningSandbox) -> Any:
-    said = page("{}", status="404 Not Found", kind="application/json")
-    return read_cluster, await stack.enter_async_context(saying(said)), {}
+async def _no_openshift(stack: AsyncExitStack, _ours: Authority, _theirs: Authority, sandbox: RunningSandbox) -> Any:
+    folder = stack.enter_context(tempfile.TemporaryDirectory())
+    kubernetes = stack.enter_context(running_sandbox(Path(folder) / "data", "--without-group", "image.openshift.io"))
+    return read_cluster, kubernetes.api_url, {"api_key": kubernetes.tokens["admin"]}
+
+
+def answers_otherwise(what: str, path: str, status: int, body: object) -> None:
+    """A fault of one kind of request to an API server that is otherwise in order."""
+
+    async def make(stack: AsyncExitStack, _ours: Any, _theirs: Any, sandbox: RunningSandbox) -> Any:
+        rule = sandbox.add_fault({"status": status, "body": body}, path=path)
+
+        def has_fired() -> None:
+            fired = sandbox.fired(rule)
+            sandbox.remove_fault(rule)
+            assert fired
+
+        stack.callback(has_fired)
+        return read_cluster, sandbox.api_url, {"api_key": sandbox.tokens["admin"]}
+
+    FAULTS[f"API: {what}"] = make
+
+
+_PAGE = {"kind": "PodList", "apiVersion": "v1", "metadata": {"resourceVersion": "1"}, "items": []}
+_STATUS = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": "etcd is away", "code": 500}
+_AGAIN = {"resourceVersion": "1", "continue": "again", "remainingItemCount": 1}
+answers_otherwise("no discovery", "^/apis$", 404, "<html>default backend - 404</html>")
+answers_otherwise("something else than a list", "^/api/v1/pods", 200, _STATUS)
+answers_otherwise("a list without items", "^/api/v1/pods", 200, {**_PAGE, "items": None})
+answers_otherwise(
+    "a list that leaves something out",
+    "^/api/v1/pods",
+    200,
+    {**_PAGE, "metadata": {"resourceVersion": "1", "remainingItemCount": 7}},
+)
+answers_otherwise(
+    "a list that does not end",
+    "^/api/v1/pods",
+    200,
+    {**_PAGE, "metadata": _AGAIN, "items": [{"metadata": {"name": "a"}}]},
+)
+answers_otherwise("a 404 of something else", "/namespaces/openshift-image-registry$", 404, "<html>404</html>")
+answers_otherwise(
+    "another object",
+    "/namespaces/openshift-image-registry$",
+    200,
+    {"kind": "Namespace", "metadata": {"name": "default"}},
+)
+
+
+@fault("API: a group's server is down")
+async def _stale(stack: AsyncExitStack, _ours: Authority, _theirs: Authority, sandbox: RunningSandbox) -> Any:
+    sandbox.set_discovery(stale=["build.openshift.io"])
+    stack.callback(sandbox.set_discovery)
+    return read_cluster, sandbox.api_url, {"api_key": sandbox.tokens["admin"]}
+
+
+@fault("API: a kind that every cluster has is absent")
+async def _no_apps(stack: AsyncExitStack, _ours: Authority, _theirs: Authority, _: RunningSandbox) -> Any:
+    folder = stack.enter_context(tempfile.TemporaryDirectory())
+    odd = stack.enter_context(running_sandbox(Path(folder) / "data", "--without-group", "batch"))
+    return read_cluster, odd.api_url, {"api_key": odd.tokens["admin"]}
 
 
 @fault("API: the token is not accepted")
@@ -345,6 +411,7 @@ def test_table_has_no_fault_that_is_not_tried() -> None:
 
 
 def test_no_message_has_a_traceback_or_more_than_one_line() -> None:
+    assert table()
     assert all("Traceback" not in message and len(message) < 700 for message in table().values())
 
 

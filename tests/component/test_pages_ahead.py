@@ -12,8 +12,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from pruner.cluster.api import Api, decoder_of_pages
+from pruner.cluster.api import Api
 from pruner.cluster.connection import connect
+from pruner.cluster.lists import decoder_of_pages
 from pruner.cluster.resources import IMAGES
 from pruner.errors import ExpiredError
 from pruner.http.client import Timeouts
@@ -30,8 +31,9 @@ _dicts = decoder_of_pages(dict)
 
 def body_of(number: int, after: str) -> bytes:
     """A page with one item, and the token of the one after it."""
-    page = {"metadata": {"resourceVersion": "1", "continue": after}, "items": [{"number": number, "long": LONG}]}
-    return json.dumps(page).encode()
+    head = {"kind": "ImageList", "apiVersion": "image.openshift.io/v1"}
+    metadata = {"resourceVersion": "1", "continue": after}
+    return json.dumps({**head, "metadata": metadata, "items": [{"number": number, "long": LONG}]}).encode()
 
 
 def head_of(body: bytes, *more: str) -> bytes:
@@ -50,7 +52,7 @@ def api_at(url: str) -> Api:
 
 async def numbers(api: Api) -> list[int]:
     async with aclosing(api.pages(IMAGES, _dicts, ahead=AHEAD)) as pages:
-        return [item["number"] async for page in pages for item in page.items or ()]
+        return [item["number"] async for page in pages for item in page.items]
 
 
 @pytest.mark.parametrize("compressed", [False, True])

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-import pruner.cluster.api
+import pruner.cluster.lists
 from pruner.errors import ClusterError, UnsafePlanError
 from pruner.plan import encode
 from pruner.planning import UNVERIFIED
@@ -56,7 +56,7 @@ def test_references_are_read_from_all_namespaces_whatever_namespace_says_R2(sand
 def test_lists_are_read_in_chunks_and_an_expired_one_is_begun_again_R1(
     sandbox: RunningSandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pruner.cluster.api, "PAGE", 10)
+    monkeypatch.setattr(pruner.cluster.lists, "PAGE_SIZE", 10)
     whole = plan(settings_for(sandbox))
     sandbox.add_fault({"status": 410}, method="GET", path="/images[?].*continue", first=2, last=2)
     sandbox.forget_requests()

@@ -119,7 +119,7 @@ def image(reference: str, *, day: int = 0, managed: bool = True) -> Image:
 
 
 def stream(repository: str, *, day: int = 0, public: str = "") -> ImageStream:
-    meta = ObjectMeta(name=f"s{day}", namespace="ns", creation_timestamp=START + timedelta(days=day))
+    meta = ObjectMeta(name=f"s{day}", namespace="ns", uid="u", creation_timestamp=START + timedelta(days=day))
     status = ImageStreamStatus(docker_image_repository=repository, public_docker_image_repository=public)
     return ImageStream(meta, status=status)
 

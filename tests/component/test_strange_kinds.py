@@ -9,50 +9,65 @@ from typing import Any
 
 import pytest
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
 from pruner.analysis import find_usage
 from pruner.cluster.api import Api
 from pruner.cluster.connection import connect
 from pruner.cluster.objects import Snapshot
+from pruner.cluster.resources import CONTROLLER_REVISIONS, IMAGE_STREAMS, IMAGES, LIMIT_RANGES, WORKLOADS
 from pruner.cluster.snapshot import take_snapshot
 from pruner.errors import ClusterError
 from pruner.settings import Rules, read
 from tests.component.small_servers import served
 
-IMAGES: dict[str, list[dict[str, Any]]] = {"image.openshift.io/v1/images": [], "image.openshift.io/v1/imagestreams": []}
+Objects = dict[str, list[dict[str, Any]] | None]
+EVERYWHERE: dict[str, list[dict[str, Any]] | None] = {
+    f"{it.api_version}/{it.plural}": []
+    for it in (IMAGES, IMAGE_STREAMS, LIMIT_RANGES, CONTROLLER_REVISIONS, *WORKLOADS)
+}
+KINDS = {it.plural: it.kind for it in (IMAGES, IMAGE_STREAMS, LIMIT_RANGES, CONTROLLER_REVISIONS, *WORKLOADS)}
 WEB = "registry:5000/shop/web:v1"
 SPEC = {"containers": [{"name": "main", "image": WEB}]}
 FLEETS = {"group": "acme.io", "version": "v1", "resource": "fleets"}
 
 
 @contextmanager
-def cluster(objects: dict[str, list[dict[str, Any]]]) -> Iterator[str]:
-    """An API server with these kinds, `group/version/plural`, and their objects."""
-    kinds = [tuple(kind.split("/")) for kind in (IMAGES | objects)]
+def cluster(objects: Objects) -> Iterator[str]:
+    """An API server of before aggregated discovery: with these kinds, `group/version/plural`, their objects, and what all have.
 
-    def answer(path: str) -> dict[str, Any] | None:
-        match path.strip("/").split("/"):
-            case ["apis", group]:
-                versions = sorted({version for found, version, _ in kinds if found == group})
-                return {"versions": [{"version": version} for version in versions]} if versions else None
-            case ["apis", group, version]:
-                plurals = [{"name": plural} for *root, plural in kinds if root == [group, version]]
-                return {"resources": plurals} if plurals else None
-            case ["apis", *kind] if tuple(kind) in kinds:
-                return {"metadata": {"resourceVersion": "1"}, "items": (IMAGES | objects)["/".join(kind)]}
-        return None
+    A kind whose objects are None is not served.
+    """
+    documents: dict[str, Any] = {"/api": {"kind": "APIVersions", "versions": ["v1"]}}
+    groups: dict[str, set[str]] = {}
+    for kind, items in (EVERYWHERE | objects).items():
+        if items is not None:
+            api_version, _, plural = kind.rpartition("/")
+            group, _, version = api_version.rpartition("/")
+            root = f"/apis/{api_version}" if group else f"/api/{version}"
+            groups.setdefault(group, set()).add(version)
+            empty = {"kind": "APIResourceList", "groupVersion": api_version, "resources": []}
+            documents.setdefault(root, empty)["resources"].append({"name": plural, "kind": kind_of(plural)})
+            head = {"kind": f"{kind_of(plural)}List", "apiVersion": api_version, "metadata": {"resourceVersion": "1"}}
+            documents[f"{root}/{plural}"] = {**head, "items": items}
+    listed = [{"name": name, "versions": [{"version": it} for it in sorted(of)]} for name, of in groups.items() if name]
+    documents["/apis"] = {"kind": "APIGroupList", "groups": listed}
+    absent = {"kind": "Status", "status": "Failure", "reason": "NotFound", "code": 404}
 
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
-        found = answer(Request(scope).url.path)
-        await (Response(status_code=404) if found is None else JSONResponse(found))(scope, receive, send)
+        found = documents.get(Request(scope).url.path)
+        await (JSONResponse(absent, 404) if found is None else JSONResponse(found))(scope, receive, send)
 
     with served(application) as url:
         yield url
 
 
-def snapshot_of(objects: dict[str, list[dict[str, Any]]], *extra: dict[str, Any]) -> Snapshot:
+def kind_of(plural: str) -> str:
+    return KINDS.get(plural, plural.title().removesuffix("s"))
+
+
+def snapshot_of(objects: Objects, *extra: dict[str, Any]) -> Snapshot:
     async def take(url: str) -> Snapshot:
         settings = read({"host": url, "api_key": "token", "extra_referrers": list(extra)})
         async with Api(connect(settings)) as api:
@@ -72,15 +87,32 @@ def named(name: str, **content: Any) -> dict[str, Any]:
 
 def test_a_kind_that_is_served_in_another_version_is_not_taken_for_one_without_objects_R3() -> None:
     with pytest.raises(ClusterError, match=r"cronjobs\.batch is served as v1beta1 and not as v1"):
-        snapshot_of({"batch/v1/jobs": [], "batch/v1beta1/cronjobs": []})
+        snapshot_of({"batch/v1/cronjobs": None, "batch/v1beta1/cronjobs": []})
     with pytest.raises(ClusterError, match=r"fleets\.acme\.io is served as v2 and not as v1.*give that version"):
         snapshot_of({"acme.io/v2/fleets": []}, {**FLEETS, "images": "spec.image"})
 
 
 def test_a_kind_that_its_group_does_not_have_has_no_objects_R3() -> None:
-    absent = snapshot_of({"batch/v1/jobs": [], "batch/v1beta1/others": []}).absent
-    assert {"cronjobs.batch", "pods"} <= set(absent)
-    assert "jobs.batch" not in absent
+    absent = snapshot_of({"build.openshift.io/v1/builds": None, "build.openshift.io/v1beta1/others": []}).absent
+    assert absent == ("builds.build.openshift.io",)
+
+
+@pytest.mark.parametrize("kind", ["v1/pods", "apps/v1/deployments", "batch/v1/cronjobs", "apps/v1/controllerrevisions"])
+def test_a_kind_that_every_cluster_has_is_never_absent_R3(kind: str) -> None:
+    with pytest.raises(ClusterError, match=r"discovery shows no .*, which every cluster has"):
+        snapshot_of({kind: None})
+
+
+@pytest.mark.parametrize(
+    "item",
+    [None, "text", {}, {"metadata": None}, {"metadata": {"name": ""}}, {"kind": "Secret", "metadata": {"name": "a"}}],
+)
+def test_an_item_that_is_no_object_of_the_kind_ends_the_run_R3(item: Any) -> None:
+    fleets = [named("a", kind="Fleet", image=WEB), item]
+    with pytest.raises(
+        ClusterError, match=r"list fleets\.acme\.io: an item (has no name|is a Secret, and not a Fleet)"
+    ):
+        snapshot_of({"acme.io/v1/fleets": fleets}, {**FLEETS, "images": "image"})
 
 
 def test_controller_revisions_of_other_controllers_are_passed_over_R10() -> None:

@@ -15,9 +15,10 @@ import pytest
 import yaml
 from kubernetes.config import incluster_config
 
-from pruner.cluster.api import Api, decoder_of_pages
+from pruner.cluster.api import Api
 from pruner.cluster.connection import connect
 from pruner.cluster.identity import Identity, whoami
+from pruner.cluster.lists import decoder_of_pages
 from pruner.cluster.resources import IMAGES
 from pruner.errors import ClusterError, ForbiddenError, SettingsError, UnauthorizedError
 from pruner.settings import read

@@ -9,13 +9,13 @@ from typing import Any
 import msgspec
 import pytest
 
+from pruner.cluster.lists import decoder_of_pages
 from pruner.cluster.objects import (
     BEGINNING,
     Image,
     ImageOnTheWire,
     ImageStream,
     LimitRange,
-    Page,
     Referrer,
     Workload,
 )
@@ -44,10 +44,11 @@ from tests.builders.objects import (
 CONFIG = digest("config")
 
 
-def decoded(kind: Any, found: object) -> Any:
-    """What the decoder of a list's pages gives for this object."""
-    body = msgspec.json.encode({"kind": "List", "metadata": {"resourceVersion": "7"}, "items": [found]})
-    items: list[Any] = msgspec.json.Decoder(Page[kind]).decode(body).items or []
+def decoded(kind: Any, found: dict[str, Any]) -> Any:
+    """What the decoder of a list's pages gives for this object, with what the API server adds to each."""
+    item = {**found, "metadata": {"namespace": "shop", "uid": "u", **found["metadata"]}}
+    head = {"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": "7"}}
+    items: list[Any] = decoder_of_pages(kind).decode(msgspec.json.encode({**head, "items": [item]})).items
     (only,) = items
     return only
 
