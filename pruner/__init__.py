@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pruner.resource import PrunedImages
 
-__all__ = ["PrunedImages"]
+__all__ = ["PrunedImages", "__version__"]
+
+__version__ = "0.2.0"
 
 
 def __getattr__(name: str) -> Any:

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import click
 
+from pruner import __version__, installation
 from pruner.errors import PrunerError, SettingsError
 from pruner.settings import PARAMETERS, Parameter, read
 
@@ -24,6 +25,7 @@ COMMANDS: Final[dict[str, str]] = {
     "explain": "pruner.explain:command",
     "fleet": "pruner.fleet.cli:fleet",
     "plan": "pruner.report.cli:plan",
+    "policy-pack": "pruner.cli:policy_pack",
     "report": "pruner.report.cli:report",
 }
 """Where each command is."""
@@ -42,7 +44,7 @@ class _Lazy(click.Group):
 
 
 @click.command(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name=None, version="0.1.0", prog_name="pruner")
+@click.version_option(package_name=None, version=__version__, prog_name="pruner")
 def main() -> None:
     """Explain, report and check what `pulumi preview` plans and `pulumi up` prunes."""
 
@@ -85,6 +87,13 @@ def errors_shown(command: Callable[..., Any]) -> Callable[..., Any]:
             sys.exit(1)
 
     return shown
+
+
+@click.command(name="policy-pack")
+@errors_shown
+def policy_pack() -> None:
+    """Print the path of the policy pack, for `pulumi preview --policy-pack`."""
+    click.echo(installation.policy_pack())
 
 
 def _shown() -> list[Parameter]:

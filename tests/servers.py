@@ -22,7 +22,7 @@ from urllib.parse import quote, urlsplit
 from sandbox.builder import Builder
 
 ROOT = Path(__file__).parent.parent
-READY_SECONDS = 30
+READY_SECONDS = 90
 STOP_SECONDS = 10
 IMAGE_API = "/apis/image.openshift.io/v1"
 OBJECTS_FILE, REGISTRY_FOLDER = "objects.json", "docker"

@@ -31,7 +31,7 @@ from pulumi.automation import (
 )
 from pulumi.automation.errors import CommandError
 
-import pruner
+from pruner import installation
 from pruner.errors import PrunerError, UnsafePlanError
 from pruner.fleet.approval import digest_of
 from pruner.fleet.command import Command, StoppedError, TimeLimitError
@@ -40,8 +40,6 @@ from pruner.plan import PrunePlan
 from pruner.planning import read_plan
 from pruner.settings import BY_NAME, HOLD_KEYS, SECRETS, may_hold_credentials
 
-PROGRAM: Final = ("Pulumi.yaml", "__main__.py")
-ROOT: Final = Path(pruner.__file__).resolve().parent.parent
 RELEASE: Final = 30.0
 """Seconds that giving back the lock of a run that was ended may take."""
 _SAID: Final = 600
@@ -212,8 +210,9 @@ class _Running:
         )
 
     def _stack(self, command: Command) -> Stack:
-        for name in PROGRAM:
-            shutil.copyfile(ROOT / name, self.work.folder / name)
+        project = installation.project_folder()
+        for name in installation.PROGRAM:
+            shutil.copyfile(project / name, self.work.folder / name)
         return create_or_select_stack(
             self.work.cluster.name,
             work_dir=str(self.work.folder),
@@ -227,14 +226,16 @@ class _Running:
     def _environment(self) -> dict[str, str]:
         # The language host takes the first Python on PATH, which has to be the one that pruner is installed for.
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-        modules = os.pathsep.join(part for part in (str(ROOT), os.environ.get("PYTHONPATH", "")) if part)
         own = {
             "PATH": path,
-            "PYTHONPATH": modules,
             "PULUMI_SKIP_UPDATE_CHECK": "true",
             # The program needs no plugin but the CLI's own; those of packages that are installed beside pruner are nothing to it.
             "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
         }
+        root = installation.checkout()
+        if root is not None:
+            # The program imports pruner, which is not among the installed packages then.
+            own["PYTHONPATH"] = os.pathsep.join(filter(None, (str(root), os.environ.get("PYTHONPATH", ""))))
         return own | ({"PULUMI_BACKEND_URL": self.work.backend} if self.work.backend else {})
 
     def _configure(self, stack: Stack) -> None:

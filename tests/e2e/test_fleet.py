@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from pruner.resource.schedule import WORK, Schedule, schedule_objects
+from pruner.schedule.manifests import WORK, Schedule, schedule_objects
 from tests.integration.processes import pause
 from tests.pulumi_project import environment_in, pulumi_path
 from tests.servers import ROOT, RunningSandbox, copied, running_sandbox

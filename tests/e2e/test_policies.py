@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from pruner import __version__
 from tests.component.test_report_commands import planned
 from tests.pulumi_project import Project
 from tests.servers import ROOT, RunningSandbox
@@ -36,7 +37,7 @@ def test_a_plan_within_its_limits_passes(demo: Project) -> None:
         "certificates": "disabled",
     }
     output = demo.succeed("preview", *judged(demo, config))
-    assert "pruner@v0.1.0" in output
+    assert f"pruner@v{__version__}" in output
     assert "advisory" not in output
     assert "mandatory" not in output
 

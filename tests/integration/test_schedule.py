@@ -17,13 +17,7 @@ from pruner.apply import apply_plan
 from pruner.cluster.leftovers import REGISTRY_NAMESPACE
 from pruner.errors import PrunerError
 from pruner.planning import make_plan
-from pruner.resource.schedule import (
-    Schedule,
-    cluster_rules,
-    fleet_job_objects,
-    lease_rules,
-    schedule_objects,
-)
+from pruner.schedule.manifests import Schedule, cluster_rules, fleet_job_objects, lease_rules, schedule_objects
 from pruner.settings import read
 from tests.integration.conftest import api
 from tests.integration.kubernetes_api import RBAC, Kubernetes

@@ -13,18 +13,9 @@ from pulumi.runtime import mocks
 from pruner.errors import SettingsError
 from pruner.fleet import command as commands
 from pruner.fleet import stack
-from pruner.resource.schedule import (
-    GRACE,
-    PACK,
-    SUSPENDED_BEFORE,
-    IndexedFleetJob,
-    PruneSchedule,
-    Schedule,
-    cluster_rules,
-    fleet_job_objects,
-    schedule_objects,
-    taken_over,
-)
+from pruner.schedule.components import IndexedFleetJob, PruneSchedule
+from pruner.schedule.image_pruner import SUSPENDED_BEFORE, taken_over
+from pruner.schedule.manifests import GRACE, PACK, Schedule, cluster_rules, fleet_job_objects, schedule_objects
 
 IMAGE = "registry.example.com/pruner:0.1.0"
 LIVE_SPEC = {"schedule": "30 2 * * 1", "suspend": True, "keepTagRevisions": 5, "keepYoungerThanDuration": "2h30m"}
@@ -224,7 +215,7 @@ def test_spec_of_an_image_pruner_becomes_settings_and_schedule() -> None:
     assert (asked.schedule, asked.suspend, asked.successful_jobs, asked.failed_jobs) == ("0 1 * * *", True, 2, 1)
     assert asked.node_selector == {"node-role.kubernetes.io/infra": ""}
     assert asked.tolerations == ({"operator": "Exists"},)
-    assert found.notes == ("logLevel has no counterpart and is left out", "newField is not known and is left out")
+    assert found.notes == ("logLevel has no counterpart and is ignored", "newField is unknown and is ignored")
 
 
 @pytest.mark.parametrize(
@@ -243,7 +234,7 @@ def test_ages_are_minutes_rounded_up(spec: dict[str, Any], minutes: int) -> None
 
 
 def test_a_duration_that_is_none_is_refused() -> None:
-    with pytest.raises(SettingsError, match="'tomorrow' is no duration"):
+    with pytest.raises(SettingsError, match="'tomorrow' is not a duration"):
         taken_over({"keepYoungerThanDuration": "tomorrow"})
 
 
@@ -307,7 +298,7 @@ def test_component_says_what_it_has_taken_over(recording: Recording) -> None:
         def check(message: str) -> None:
             assert "imagepruners.imageregistry.operator.openshift.io/cluster is suspended" in message
             assert "keep_tag_revisions=5" in message
-            assert "it was suspended before, and so is the CronJob" in message
+            assert "it was already suspended, and so is the CronJob" in message
 
         return made.message.apply(check)
 

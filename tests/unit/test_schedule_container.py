@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from pruner.fleet.stack import PROGRAM
-from pruner.resource.schedule import PACK, WORK, Schedule, schedule_objects
+from pruner.installation import PROGRAM
+from pruner.schedule.manifests import PACK, WORK, Schedule, schedule_objects
 
 ROOT = Path(__file__).parent.parent.parent
 KNOWN = {"FROM", "WORKDIR", "COPY", "RUN", "LABEL", "ENV", "USER", "ENTRYPOINT", "CMD"}

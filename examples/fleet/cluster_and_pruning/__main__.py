@@ -15,7 +15,7 @@ import pulumi
 from pulumi_kubernetes.apiextensions import CustomResource, CustomResourcePatch
 
 from pruner import PrunedImages
-from pruner.resource.schedule import PruneSchedule
+from pruner.schedule import PruneSchedule
 
 config = pulumi.Config()
 host = config.require("registry_host")
