@@ -77,6 +77,6 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installe
     uv = [sys.executable, "-m", "uv", "--quiet"]
     subprocess.run([*uv, "venv", "--seed", "--python", sys.executable, folder], check=True)
     versions = ["--constraint", "requirements.txt", "--constraint", "policies/requirements.txt"]
-    install = [*uv, "pip", "install", "--python", folder / "bin" / "python", *versions]
+    install = [*uv, "pip", "install", "--python", str(folder / "bin" / "python"), *versions]
     subprocess.run([*install, f"{wheel}[schedule,policies]"], cwd=ROOT, check=True)
     return Installed(folder)
