@@ -8,11 +8,23 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.pulumi_project import Project, pulumi_path
 from tests.servers import RunningSandbox, copied, populated_folder, running_sandbox
+
+# The same examples in every run, more of them where HYPOTHESIS_PROFILE=thorough asks for it.
+_common: dict[str, Any] = {
+    "deadline": None,
+    "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large],
+}
+settings.register_profile("default", max_examples=120, derandomize=True, database=None, **_common)
+settings.register_profile("quick", max_examples=20, derandomize=True, database=None, **_common)
+settings.register_profile("thorough", max_examples=2000, **_common)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 StartSandbox = Callable[..., RunningSandbox]
 Tried = Callable[[int, str], None]
@@ -25,13 +37,19 @@ def tried(record_property: Callable[[str, object], None]) -> Tried:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print the cases that single tests have tried, which no count of tests shows."""
+    """Print the cases that single tests have tried, which no count of tests shows, and the examples of the fuzz tests."""
     sums: Counter[str] = Counter()
+    fuzzed: Counter[str] = Counter()
     for report in terminalreporter.getreports("passed"):
         for name, value in report.user_properties:
             if name == "tried":
                 cases, of_what = value
                 sums[of_what] += cases
+            elif name == "fuzzed":
+                examples, target = value
+                fuzzed[target] += examples
+    if fuzzed:
+        terminalreporter.line(f"fuzzed: {', '.join(f'{target} {count}' for target, count in sorted(fuzzed.items()))}")
     if sums:
         terminalreporter.section("tried")
     for of_what, cases in sorted(sums.items()):

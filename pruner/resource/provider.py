@@ -42,7 +42,7 @@ from pruner.resource import engine
 from pruner.resource.rendering import LISTED, in_words, rendered
 from pruner.resource.store import KeptPlans
 from pruner.resource.turns import turn
-from pruner.settings import Settings, is_secret, may_hold_credentials, read
+from pruner.settings import BY_NAME, Settings, is_secret, may_hold_credentials, read
 
 T = TypeVar("T")
 
@@ -71,7 +71,7 @@ class PrunedImagesProvider(ResourceProvider):
             KeptPlans.of_user().keep(analysis)
             return CheckResult({**given, "plan": rendered(analysis.plan)}, [])
         except SettingsError as error:
-            failures = [_failure(problem, given.get(problem.parameter)) for problem in error.problems]
+            failures = [_failure(problem, _value_of(problem.parameter, given)) for problem in error.problems]
         except (PrunerError, OSError) as error:
             failures = [CheckFailure("", str(error))]
         return CheckResult(given, failures)
@@ -122,6 +122,12 @@ class PrunedImagesProvider(ResourceProvider):
             kept = {**outputs, "__provider": props["__provider"]}
             engine.fail("\n".join(wrong), resource_id=identity, outputs=kept)
         return identity, outputs
+
+
+def _value_of(parameter: str, given: Mapping[str, Any]) -> Any:
+    """What is given for the parameter by any of its names."""
+    names = [parameter, *(BY_NAME[parameter].aliases if parameter in BY_NAME else ())]
+    return next((given[name] for name in names if name in given), None)
 
 
 def _failure(problem: Problem, value: Any) -> CheckFailure:

@@ -487,6 +487,4 @@ def is_secret(name: str, value: Any) -> bool:
 
 
 def _concealed(name: str, value: Any) -> str:
-    if name in SECRETS or (name in HOLD_KEYS and files.is_pem(value)):
-        return "***"
-    return "(PEM)" if isinstance(value, str) and files.is_pem(value) else repr(value)
+    return "***" if name in SECRETS or may_hold_credentials(value) else repr(value)

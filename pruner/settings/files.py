@@ -16,7 +16,7 @@ from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
 from pruner.settings.documents import DocumentError, check_bounds, from_json, from_yaml
-from pruner.settings.shown import shown
+from pruner.settings.shown import may_hold_credentials, shown
 from pruner.settings.values import UnfitError, text_of
 
 _BASE64: Final = re.compile(r"[A-Za-z0-9+/_\s-]{16,}={0,2}\s*")
@@ -45,6 +45,11 @@ def path_of(text: str) -> Path:
         raise UnfitError(f"{shown(text)} names a user whose home is not known") from None
 
 
+def _shown_path(text: str, path: Path) -> str:
+    """The path, or what it is where the text may hold credentials: a path is shortened (`//`), and does not look like it any more."""
+    return shown(text if may_hold_credentials(text) else str(path))
+
+
 def _is_file(path: Path) -> bool:
     """Whether there is such a file. A name that no file can have, and a folder that cannot be entered, hold none."""
     try:
@@ -55,17 +60,19 @@ def _is_file(path: Path) -> bool:
 
 def file(value: object) -> str:
     """The path of a file that can be read."""
-    path = path_of(text_of(value))
+    text = text_of(value)
+    path = path_of(text)
     if not _is_file(path):
-        raise UnfitError(f"there is no file {shown(str(path))}")
+        raise UnfitError(f"there is no file {_shown_path(text, path)}")
     if not os.access(path, os.R_OK):
-        raise UnfitError(f"the file {shown(str(path))} cannot be read: permission denied")
+        raise UnfitError(f"the file {_shown_path(text, path)} cannot be read: permission denied")
     return str(path)
 
 
 def output(value: object) -> str:
     """The path of a file to write."""
-    path = path_of(text_of(value))
+    text = text_of(value)
+    path = path_of(text)
     try:
         is_folder = path.is_dir()
         # A name that is too long is no folder, and no error either, for some versions of Python.
@@ -73,9 +80,9 @@ def output(value: object) -> str:
     except FileNotFoundError:
         pass
     except OSError as error:
-        raise UnfitError(f"{shown(str(path))} cannot be a file: {error.strerror}") from None
+        raise UnfitError(f"{_shown_path(text, path)} cannot be a file: {error.strerror}") from None
     if is_folder:
-        raise UnfitError(f"{shown(str(path))} is a folder; give a file")
+        raise UnfitError(f"{_shown_path(text, path)} is a folder; give a file")
     return str(path)
 
 
@@ -205,10 +212,15 @@ def _yaml_or_none(text: str) -> Any:
 
 
 def _paths(text: str) -> str:
-    paths = [str(path_of(path)) for path in text.split(os.pathsep) if path]
+    try:
+        paths = [str(path_of(path)) for path in text.split(os.pathsep) if path]
+    except UnfitError:
+        # Of content that is cut at its colons each part looks harmless.
+        if may_hold_credentials(text):
+            raise UnfitError(f"{shown(text)} is not a path") from None
+        raise
     # kubectl passes over the files of a joined list that are absent; one of them has to be there.
     if not any(_is_file(Path(path)) for path in paths):
-        # Of content that is cut at its colons each part looks harmless.
-        names = shown(text) if "not shown" in shown(text) else " nor ".join(map(shown, paths))
+        names = shown(text) if may_hold_credentials(text) else " nor ".join(map(shown, paths))
         raise UnfitError(f"there is no file {names}" if paths else _NO_KUBECONFIG)
     return os.pathsep.join(paths)

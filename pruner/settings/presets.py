@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from pruner.settings.documents import DocumentError, check_bounds, from_json
-from pruner.settings.shown import shown
+from pruner.settings.shown import may_hold_credentials, shown
 from pruner.settings.values import UnfitError, texts
 from pruner.suggestions import did_you_mean
 
@@ -57,12 +57,13 @@ PRESETS: Final[Mapping[str, tuple[PodSource, ...]]] = {
 
 def extra_referrers(value: object) -> tuple[PodSource, ...]:
     """Presets by name and kinds by their fields; each may be written as JSON."""
+    entries = value
     if isinstance(value, str):
-        value = _json(value) if value.lstrip().startswith("[") else list(texts(value))
-    if not isinstance(value, list | tuple):
+        entries = _json(value) if value.lstrip().startswith("[") else list(texts(value))
+    if not isinstance(entries, list | tuple):
         raise UnfitError("takes a list")
     found: list[PodSource] = []
-    for entry in value:
+    for entry in entries:
         written = _json(entry) if isinstance(entry, str) and entry.lstrip().startswith("{") else entry
         if not isinstance(written, str):
             found.append(_pod_source(written))
@@ -70,7 +71,9 @@ def extra_referrers(value: object) -> tuple[PodSource, ...]:
             found.extend(PRESETS[written])
         else:
             known = ", ".join(PRESETS)
-            raise UnfitError(f"knows no preset {shown(written)}{did_you_mean(written, PRESETS)}; there are {known}")
+            # Of an address that is cut at the commas in its password each part looks harmless.
+            name = "of this name" if may_hold_credentials(value) else shown(written)
+            raise UnfitError(f"knows no preset {name}{did_you_mean(written, PRESETS)}; there are {known}")
     return tuple(found)
 
 

@@ -19,13 +19,13 @@ _LOOKS_SECRET: Final = re.compile(
     r"|\beyJ|LS0tLS1CRUdJTi"  # JSON and PEM in base64, so JSON web tokens also
     r"|\b(bearer|basic)\s"
     r"|\bdata:"
-    r"|:[^\s]*@"  # user:password@host
+    r"|:.*@|//.*@"  # user:password@host, of any characters
     r"|(token|password|passwd|secret|-data|api_?key)[\"']?\s*[:=]",
-    re.IGNORECASE,
+    re.IGNORECASE | re.DOTALL,
 )
 _PATH: Final = re.compile(r"(~|\.{0,2})[/\\]|[A-Za-z]:\\")
-_ENCODED: Final = re.compile(r"(?<!sha256:)(?<![A-Za-z0-9+/_=-])[A-Za-z0-9+/_=-]{40,}")
-_ENCODED_IN_PATH: Final = re.compile(r"[A-Za-z0-9+_=-]{40,}")
+_ENCODED: Final = re.compile(r"(?<!sha256:)(?<![A-Za-z0-9+/_=-])[A-Za-z0-9+/_=-]{28,}")
+_ENCODED_IN_PATH: Final = re.compile(r"[A-Za-z0-9+_=-]{28,}")
 
 
 def may_hold_credentials(value: object) -> bool:
@@ -37,7 +37,13 @@ def may_hold_credentials(value: object) -> bool:
     if not isinstance(value, str):
         return False
     encoded = _ENCODED_IN_PATH if _PATH.match(value) else _ENCODED
-    return bool("\n" in value.strip() or _LOOKS_SECRET.search(value) or encoded.search(value))
+    return bool("\n" in value.strip() or _LOOKS_SECRET.search(value) or any(map(_looks_random, encoded.findall(value))))
+
+
+def _looks_random(run: str) -> bool:
+    """Whether a run of letters and digits may be a token or base64. Names are shorter, or of one case."""
+    kinds = (str.isupper, str.islower, str.isdigit)
+    return len(run) >= 40 or all(any(map(kind, run)) for kind in kinds)
 
 
 def shown(value: object) -> str:

@@ -16,7 +16,7 @@ from urllib.parse import SplitResult, urlsplit
 import msgspec
 
 from pruner.settings.documents import DocumentError, from_json
-from pruner.settings.shown import shown
+from pruner.settings.shown import may_hold_credentials, shown
 from pruner.suggestions import did_you_mean
 
 References = Literal["extended", "oc"]
@@ -294,8 +294,10 @@ def patterns(value: object) -> tuple[str, ...]:
     found = texts(value)
     for pattern in found:
         if not re.fullmatch(r"[^/\s@]+/[^/\s@]+|[A-Za-z0-9+._*?-]+:[0-9A-Za-z*?=_\[\]-]+", pattern):
+            # Of an address that is cut at the commas in its password each part looks harmless.
+            quoted = "one of them" if may_hold_credentials(value) else shown(pattern)
             raise UnfitError(
-                f"{shown(pattern)} is none of namespace/stream, namespace/stream:tag and a digest (* and ? are wildcards)"
+                f"{quoted} is none of namespace/stream, namespace/stream:tag and a digest (* and ? are wildcards)"
             )
     return found
 

@@ -1,24 +1,13 @@
-"""Profiles of hypothesis: the same examples in every run, more of them where HYPOTHESIS_PROFILE=thorough asks for it.
-
-Event loops for programs that run on Pulumi's mocks. And caches that are empty when a test begins.
-"""
+"""Event loops for programs that run on Pulumi's mocks, and caches that are empty when a test begins."""
 
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import HealthCheck, settings
 
 from pruner.analysis import pullspec, usage
-
-_common = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large]}
-settings.register_profile("default", max_examples=120, derandomize=True, database=None, **_common)
-settings.register_profile("quick", max_examples=20, derandomize=True, database=None, **_common)
-settings.register_profile("thorough", max_examples=2000, **_common)
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
 @pytest.fixture(autouse=True)

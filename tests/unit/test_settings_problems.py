@@ -81,6 +81,14 @@ def test_bad_value_is_a_problem_of_its_parameter(name: str, value: Any, message:
     assert problems({name: value}) == {name: message}
 
 
+def test_number_that_python_does_not_write_is_a_problem() -> None:
+    """Integers of more than 4300 digits."""
+    assert problems({"workers": -(10**5000), "keep_younger_than": 10**5000}) == {
+        "workers": "must be at least 1, not a number of more than 90 digits",
+        "keep_younger_than": "must be at most 1000000000, not a number of more than 90 digits; it is an age in minutes",
+    }
+
+
 def test_file_without_a_certificate_is_said(tmp_path: Path) -> None:
     (tmp_path / "ca").write_text("nothing", encoding="utf-8")
 
