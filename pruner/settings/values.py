@@ -85,8 +85,12 @@ def age(value: object) -> timedelta:
         raise UnfitError(f"{unfit}; it is an age in minutes") from None
 
 
+MOST_WORKERS: Final = 10_000
+"""Concurrent requests. A process has file descriptors for some thousand connections."""
+
+
 def workers(value: object) -> int:
-    return integer(value, least=1)
+    return integer(value, least=1, most=MOST_WORKERS)
 
 
 def count(value: object) -> int:

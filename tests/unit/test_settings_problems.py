@@ -72,6 +72,7 @@ def problems(given: dict[str, Any], **more: Any) -> dict[str, str]:
         ("max_deletions", "110%", "takes a number, or 0% to 100%, not '110%'"),
         ("max_deletions", "many", "takes a whole number, not 'many'"),
         ("workers", 0, "must be at least 1, not 0"),
+        ("workers", "9" * 400, "must be at most 10000, not a number of more than 90 digits"),
         ("report", "/", "'/' is a folder; give a file"),
         ("report", "x." * 150, f"'{'x.' * 60}...' cannot be a file: File name too long"),
         ("report", "x" * 300, "a text of 300 characters (not shown: it may hold credentials) cannot be a file: File name too long"),
