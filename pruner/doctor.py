@@ -22,6 +22,7 @@ from rich.table import Table
 from pruner.cli import settings_options
 from pruner.cluster.api import Api
 from pruner.cluster.connection import connect
+from pruner.cluster.further_kinds import in_served_versions, sources_of
 from pruner.cluster.identity import Identity, whoami
 from pruner.cluster.leftovers import REGISTRY_NAMESPACE
 from pruner.cluster.lists import decoder_of_pages
@@ -109,11 +110,8 @@ async def examine(api: Api, settings: Settings) -> Examination:
     user = await whoami(api)
     version = (await api.read_path("/version", _Version)).git_version
     skew = (datetime.now(UTC) - api.clock).total_seconds() if api.clock else None
-    asked = rights(
-        references=settings.references,
-        prune_registry=settings.prune_registry,
-        extra_referrers=settings.extra_referrers,
-    )
+    sources = await in_served_versions(api, sources_of(settings.references, settings.extra_referrers))
+    asked = rights(references=settings.references, prune_registry=settings.prune_registry, sources=sources)
     served = {kind: await api.serves(kind) for kind in dict.fromkeys(right.resource for right in asked)}
     needed = [right for right in asked if served[right.resource]]
     bound = asyncio.Semaphore(settings.workers)

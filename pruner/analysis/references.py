@@ -6,7 +6,8 @@ What a reference means is for `usage` to find out.
 
 from __future__ import annotations
 
-from typing import Literal
+import json
+from typing import Any, Literal
 
 import msgspec
 
@@ -20,13 +21,17 @@ from pruner.cluster.objects import (
     WorkloadStatus,
 )
 
-Form = Literal["pull spec", "DockerImage", "ImageStreamTag", "ImageStreamImage", "image id", "unknown"]
+Form = Literal[
+    "pull spec", "DockerImage", "ImageStreamTag", "ImageStreamImage", "image stream", "image id", "value", "unknown"
+]
 
 
 class Reference(msgspec.Struct, frozen=True, gc=False):
     """One use, as it is written. `namespace` is where names without a namespace are looked up.
 
-    It stands at `place`, where that has several in the one that is `named`.
+    It stands at `place`, where that has several in the one that is `named`. `pulled` says whether a kubelet, a node or a builder
+    takes it from there: if such a text cannot be understood, what it uses is not known (R9). All others are resolved by
+    OpenShift itself, which ignores what it cannot parse.
     """
 
     form: Form
@@ -34,6 +39,7 @@ class Reference(msgspec.Struct, frozen=True, gc=False):
     namespace: str
     place: str
     named: str | None = None
+    pulled: bool = True
 
     @property
     def where(self) -> str:
@@ -41,11 +47,6 @@ class Reference(msgspec.Struct, frozen=True, gc=False):
         return self.place if self.named is None else f"{self.place} {self.named!r}"
 
 
-class _TriggerAnnotation(msgspec.Struct, frozen=True):
-    from_: ObjectReference | None = msgspec.field(name="from", default=None)
-
-
-_triggers = msgspec.json.Decoder(list[_TriggerAnnotation])
 _FORMS: dict[str, Form] = {
     "DockerImage": "DockerImage",
     "ImageStreamTag": "ImageStreamTag",
@@ -68,7 +69,10 @@ def references_of(referrer: Referrer, *, extended: bool) -> list[Reference]:
     annotations = workload.metadata.annotations
     if annotations is not None and annotations.triggers:
         _add_annotation(found, annotations.triggers, namespace)
-    found += [Reference("pull spec", text, namespace, path) for path, text in referrer.extra]
+    found += [
+        Reference(extra.form, extra.text, namespace, extra.place, pulled=extra.form == "pull spec")
+        for extra in referrer.extra
+    ]
     return found
 
 
@@ -107,7 +111,7 @@ def _add_extended_spec(found: list[Reference], spec: WorkloadSpec, namespace: st
     for trigger in spec.triggers or ():
         for change in (trigger.image_change_params, trigger.image_change):
             if change is not None:
-                _add_from(found, change.from_, namespace, "spec.triggers")
+                _add_from(found, change.from_, namespace, "spec.triggers", pulled=False)
 
 
 def _add_containers(found: list[Reference], containers: list[Container], place: str, namespace: str) -> None:
@@ -120,11 +124,19 @@ def _add_containers(found: list[Reference], containers: list[Container], place: 
 
 
 def _add_from(
-    found: list[Reference], source: ObjectReference | None, namespace: str, place: str, named: str | None = None
+    found: list[Reference],
+    source: ObjectReference | None,
+    namespace: str,
+    place: str,
+    named: str | None = None,
+    *,
+    pulled: bool = True,
 ) -> None:
-    if source is not None and source.name:
+    if source is not None and source.name.strip():
         form = _FORMS.get(source.kind, "unknown")
-        found.append(Reference(form, source.name, source.namespace or namespace, place, named))
+        # A kind that OpenShift does not know is ignored by it, as it is by `oc`.
+        known = form != "unknown"
+        found.append(Reference(form, source.name, source.namespace or namespace, place, named, pulled and known))
 
 
 def _add_status(found: list[Reference], status: WorkloadStatus, namespace: str) -> None:
@@ -143,14 +155,30 @@ def _add_status(found: list[Reference], status: WorkloadStatus, namespace: str) 
 
 
 def _add_annotation(found: list[Reference], annotation: str, namespace: str) -> None:
+    """The triggers of the annotation, read as OpenShift's controller does: names of fields match in any case.
+
+    Anybody who may edit the object can write anything here. What OpenShift cannot use is none of its triggers.
+    """
     place = "annotation image.openshift.io/triggers"
+    unusable = Reference("unknown", annotation, namespace, place, pulled=False)
     try:
-        triggers = _triggers.decode(annotation)
-    except msgspec.DecodeError:
-        found.append(Reference("unknown", annotation, namespace, place))
+        triggers = json.loads(annotation, object_pairs_hook=_folded, parse_int=str, parse_float=str)
+    except (ValueError, RecursionError):
+        triggers = None
+    if not isinstance(triggers, list):
+        found.append(unusable)
         return
     for trigger in triggers:
-        _add_from(found, trigger.from_, namespace, place)
+        try:
+            source = msgspec.convert(trigger["from"], ObjectReference)
+        except (TypeError, KeyError, RecursionError, msgspec.ValidationError):
+            found.append(unusable)
+        else:
+            _add_from(found, source, namespace, place, pulled=False)
+
+
+def _folded(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    return {name.lower(): value for name, value in pairs}
 
 
 def references_of_stream(stream: ImageStream) -> list[Reference]:
@@ -162,7 +190,7 @@ def references_of_stream(stream: ImageStream) -> list[Reference]:
         if source is not None and source.kind == "ImageStreamTag" and source.name and ":" not in source.name:
             # A tag alone is one of the same image stream.
             source = ObjectReference(f"{stream.metadata.name}:{source.name}", source.kind, source.namespace)
-        _add_from(found, source, namespace, "spec.tags", tag.name)
+        _add_from(found, source, namespace, "spec.tags", tag.name, pulled=False)
     return found
 
 

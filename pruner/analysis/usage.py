@@ -1,20 +1,27 @@
 """Who uses what: from the references of all objects to the tags and digests that they protect.
 
 `find_usage` is given a snapshot and the rules and gives a `Usage`. A reference that cannot be understood is an error, all of
-them listed together, since what it uses would go unprotected (R9); with `ignore_invalid_refs` each is a warning.
+them listed together, since what it uses would go unprotected (R9); with `ignore_invalid_refs` each is a warning. References
+that OpenShift itself ignores are warnings in any case: what a tenant writes must not keep a cluster from being pruned.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Final
 
 import msgspec
 
-from pruner.analysis.pullspec import InvalidPullSpecError, is_digest, is_registered_digest, parse_pull_spec
+from pruner.analysis.pullspec import (
+    InvalidPullSpecError,
+    is_digest,
+    is_registered_digest,
+    parse_pull_spec,
+    split_transport,
+)
 from pruner.analysis.references import Reference, references_of, references_of_stream, resolves_names
 from pruner.cluster.objects import BEGINNING, ImageStream, Referrer, Snapshot, moment
 from pruner.errors import InvalidReferencesError
@@ -22,6 +29,12 @@ from pruner.settings import DEFAULT_KEEP_YOUNGER_THAN, Rules
 
 _CACHED: Final = 2048
 """Pull specs and image IDs whose meaning is remembered. Equal ones stand close together: objects are listed by namespace."""
+
+_NOTED: Final = 100
+"""References that are quoted in warnings; tenants decide how many there are."""
+
+_QUOTED: Final = 200
+"""Characters of a text that a message quotes: a pull spec fits, a page of JSON does not."""
 
 Users = tuple[str, ...]
 """Names of objects, `Kind namespace/name`, sorted."""
@@ -48,12 +61,19 @@ def age_limit(as_of: datetime, keep_younger_than: timedelta) -> datetime:
         return BEGINNING
 
 
-def find_usage(snapshot: Snapshot, rules: Rules, local_streams: frozenset[str] | None = None) -> Usage:
+def find_usage(
+    snapshot: Snapshot,
+    rules: Rules,
+    local_streams: frozenset[str] | None = None,
+    known_streams: Mapping[str, ImageStream] | None = None,
+) -> Usage:
     """Every use in the snapshot. Raises InvalidReferencesError (R9) unless `ignore_invalid_refs`.
 
-    `local_streams` replaces those that the snapshot's own image streams say bare names may refer to (R10).
+    `local_streams` replaces those that the snapshot's own image streams say bare names may refer to (R10), `known_streams`, by
+    `namespace/name`, the image streams that tags and abbreviated digests are looked up in.
     """
-    return _Collector(snapshot, rules, local_lookups(snapshot) if local_streams is None else local_streams).collect()
+    local = local_lookups(snapshot) if local_streams is None else local_streams
+    return _Collector(snapshot, rules, local, known_streams).collect()
 
 
 def current_uses(stream: ImageStream, usage: Usage) -> Iterator[tuple[str, Users]]:
@@ -61,7 +81,7 @@ def current_uses(stream: ImageStream, usage: Usage) -> Iterator[tuple[str, Users
     name = stream.name
     for history in stream.histories:
         users = usage.tags.get((name, history.tag))
-        if users and history.items:
+        if users and history.items and history.items[0].image:
             yield history.items[0].image, users
 
 
@@ -77,7 +97,13 @@ def local_lookups(snapshot: Snapshot) -> frozenset[str]:
 class _Collector:
     """Gathers users by what they use; one pass over the referrers."""
 
-    def __init__(self, snapshot: Snapshot, rules: Rules, local_streams: frozenset[str]) -> None:
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        rules: Rules,
+        local_streams: frozenset[str],
+        known_streams: Mapping[str, ImageStream] | None,
+    ) -> None:
         self.snapshot = snapshot
         self.rules = rules
         self.extended = rules.references == "extended"
@@ -86,26 +112,28 @@ class _Collector:
         self.digests: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
         self.anywhere: defaultdict[str, list[str]] = defaultdict(list)
         self.invalid: set[str] = set()
+        self.ignored: set[str] = set()
         self.local_streams = local_streams
+        self._known_streams = known_streams
 
     def collect(self) -> Usage:
         limit = self._pod_age_limit()
         for referrer in self.snapshot.referrers:
             if referrer.kind == "Pod" and not counts(referrer, limit):
                 continue
-            meta = referrer.workload.metadata
-            user = f"{referrer.kind} {meta.namespace}/{meta.name}"
-            self._add(user, references_of(referrer, extended=self.extended), referrer)
+            user = referrer.name
+            for reference in references_of(referrer, extended=self.extended):
+                self._add(user, reference, referrer)
         if self.extended:
             for stream in self.snapshot.streams:
-                self._add(f"ImageStream {stream.name}", references_of_stream(stream))
+                self._add_sources(stream)
         if self.invalid and not self.rules.ignore_invalid_refs:
             raise InvalidReferencesError(sorted(self.invalid))
         return Usage(
             tags={key: tuple(sorted(set(users))) for key, users in self.tags.items()},
             digests={key: tuple(sorted(set(users))) for key, users in self.digests.items()},
             anywhere={key: tuple(sorted(set(users))) for key, users in self.anywhere.items()},
-            warnings=tuple(f"ignored: {reference}" for reference in sorted(self.invalid)),
+            warnings=_warnings(sorted(self.invalid | self.ignored)),
         )
 
     def _pod_age_limit(self) -> datetime:
@@ -115,33 +143,92 @@ class _Collector:
             age = timedelta(minutes=DEFAULT_KEEP_YOUNGER_THAN if self.extended else 0)
         return age_limit(self.snapshot.as_of, age)
 
-    def _add(self, user: str, references: Iterable[Reference], referrer: Referrer | None = None) -> None:
-        for reference in references:
-            try:
-                self._add_one(user, reference, referrer)
-            except InvalidPullSpecError as error:
-                self.invalid.add(f"{user}, {reference.where}: {reference.text!r}: {error}")
+    def _add(self, user: str, reference: Reference, referrer: Referrer | None = None) -> list[_Target]:
+        """What the reference uses, noted as used by `user`."""
+        try:
+            targets = self._targets(reference)
+        except InvalidPullSpecError as error:
+            known = self.invalid if reference.pulled and not isinstance(error, UselessReferenceError) else self.ignored
+            known.add(f"{user}, {_cut(reference.where)}: {_quoted(reference.text)}: {error}")
+            return []
+        for target in targets:
+            self._add_target(user, target, reference.namespace, referrer)
+        return targets
 
-    def _add_one(self, user: str, reference: Reference, referrer: Referrer | None) -> None:
+    def _targets(self, reference: Reference) -> list[_Target]:
+        """What a reference refers to. Raises InvalidPullSpecError."""
         match reference.form:
             case "pull spec" | "DockerImage":
-                self._add_target(user, _target(reference.text), reference.namespace, referrer)
+                return [_target(reference.text)]
             case "image id":
-                target = _target_of_image_id(reference.text)
-                if target.digest:
-                    self._add_digest(user, target.stream, target.digest)
-            case "ImageStreamTag":
-                name, colon, tag = reference.text.partition(":")
-                if not name or not colon or not tag or ":" in tag or "/" in reference.text or "@" in reference.text:
-                    raise InvalidPullSpecError("an ImageStreamTag is written name:tag")
-                self.tags[f"{reference.namespace}/{name}", tag].append(user)
+                digest = _target_of_image_id(reference.text)
+                return [digest] if digest.digest else []
+            case "ImageStreamTag" | "image stream":
+                return [_target_of_tag(reference)]
             case "ImageStreamImage":
-                name, _, digest = reference.text.partition("@")
-                if not name or "/" in name or ":" in name or not is_digest(digest):
-                    raise InvalidPullSpecError("an ImageStreamImage is written name@digest")
-                self._add_digest(user, f"{reference.namespace}/{name}", digest)
+                return list(self._targets_of_image(reference))
+            case "value":
+                return _targets_of_value(reference.text)
             case "unknown":
-                raise InvalidPullSpecError("neither DockerImage nor ImageStreamTag nor ImageStreamImage")
+                raise UselessReferenceError("neither DockerImage nor ImageStreamTag nor ImageStreamImage")
+
+    def _targets_of_image(self, reference: Reference) -> Iterator[_Target]:
+        """The revisions that `name@digest` refers to; OpenShift takes the beginning of a digest as well."""
+        name, at, digest = reference.text.partition("@")
+        if not name or not at or not digest or "@" in digest:
+            raise InvalidPullSpecError("an ImageStreamImage is written name@digest")
+        if "/" in name or ":" in name:
+            raise UselessReferenceError("no image stream has such a name; an ImageStreamImage is written name@digest")
+        stream = f"{reference.namespace}/{name}"
+        if is_digest(digest) or not self.extended:
+            yield _Target(stream, None, None, digest)
+            return
+        begun = self._revisions_that_begin(stream, digest)
+        if not begun:
+            raise UselessReferenceError("neither a digest nor the beginning of one in that image stream")
+        for whole in sorted(begun):
+            yield _Target(stream, None, None, whole)
+
+    def _revisions_that_begin(self, name: str, text: str) -> set[str]:
+        """The digests in an image stream that begin so, with or without their algorithm."""
+        stream = self._streams.get(name)
+        return {
+            item.image
+            for history in (stream.histories if stream is not None else ())
+            for item in history.items or ()
+            if item.image.startswith(text) or item.image.partition(":")[2].startswith(text)
+        }
+
+    def _add_sources(self, stream: ImageStream) -> None:
+        """Where the tags of a stream come from. A tag and what it comes from stay together (R10).
+
+        The source is used by the tag, so the tag must not go while the source stays for it.
+        """
+        user = f"ImageStream {stream.name}"
+        for reference in references_of_stream(stream):
+            targets = [target for target in self._add(user, reference) if self._is_there(target)]
+            if targets:
+                self.tags[stream.name, reference.named or ""].append(user)
+            for target in targets:
+                if target.digest is not None:
+                    self._add_digest(user, stream.name, target.digest)
+
+    def _is_there(self, target: _Target) -> bool:
+        """Whether the cluster has what a tag comes from: the Image, or the tag with a revision."""
+        if target.digest is not None:
+            return target.digest in self._images
+        stream = self._streams.get(target.stream) if target.stream is not None else None
+        tag = target.tag or "latest"
+        return stream is not None and any(history.tag == tag and history.items for history in stream.histories)
+
+    @cached_property
+    def _images(self) -> frozenset[str]:
+        return frozenset(image.name for image in self.snapshot.images)
+
+    @cached_property
+    def _streams(self) -> Mapping[str, ImageStream]:
+        known = self._known_streams
+        return {stream.name: stream for stream in self.snapshot.streams} if known is None else known
 
     def _add_target(self, user: str, target: _Target, namespace: str, referrer: Referrer | None) -> None:
         stream = target.stream
@@ -161,6 +248,27 @@ class _Collector:
             self.anywhere[digest].append(user)
 
 
+class UselessReferenceError(InvalidPullSpecError):
+    """The reference names nothing that OpenShift or a builder could find, whatever the cluster has."""
+
+
+def _warnings(ignored: list[str]) -> tuple[str, ...]:
+    """A warning for each reference that is ignored, up to a bound."""
+    warnings = [f"ignored: {reference}" for reference in ignored[:_NOTED]]
+    if len(ignored) > _NOTED:
+        warnings.append(f"ignored: {len(ignored) - _NOTED} more references that cannot be understood")
+    return tuple(warnings)
+
+
+def _quoted(text: str) -> str:
+    """A text of a cluster in a message: on one line, and cut where it is long."""
+    return repr(_cut(text))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _QUOTED else f"{text[:_QUOTED]}... ({len(text) - _QUOTED} more characters)"
+
+
 class _Target(msgspec.Struct, frozen=True):
     """What a pull spec or an image ID refers to: an image stream's tag or digest, a bare name, or a digest in whatever repository."""
 
@@ -173,9 +281,12 @@ class _Target(msgspec.Struct, frozen=True):
 @lru_cache(maxsize=_CACHED)
 def _target(text: str) -> _Target:
     """What a pull spec refers to: its digest, or else its tag (R7). Raises InvalidPullSpecError."""
-    if is_registered_digest(text):
+    transport, bare = split_transport(text)
+    if is_registered_digest(bare):
         # An image ID instead of a name, which container runtimes take as well: it reads as a pull spec `sha256` with a tag.
-        return _Target(None, None, None, text)
+        return _Target(None, None, None, bare)
+    if transport and is_digest(f"sha256:{bare}"):
+        return _Target(None, None, None, f"sha256:{bare}")
     spec = parse_pull_spec(text)
     return _Target(spec.stream, spec.bare, spec.tag, spec.digest)
 
@@ -183,11 +294,33 @@ def _target(text: str) -> _Target:
 @lru_cache(maxsize=_CACHED)
 def _target_of_image_id(text: str) -> _Target:
     """R11: `[scheme://]pull spec`, a digest alone, or 64 digits that are a sha256. Raises InvalidPullSpecError."""
-    image_id = text.rpartition("://")[2]
+    _, image_id = split_transport(text.rpartition("://")[2])
     digest = image_id if ":" in image_id else f"sha256:{image_id}"
     if is_digest(digest):
         return _Target(None, None, None, digest)
     return _target(image_id)
+
+
+def _target_of_tag(reference: Reference) -> _Target:
+    """Of an ImageStreamTag. Raises InvalidPullSpecError."""
+    name, colon, tag = reference.text.strip().partition(":")
+    if not tag and (reference.form == "image stream" or (colon and not reference.pulled)):
+        # So do OpenShift's triggers read a name with a colon and no tag; its builders do not.
+        tag = "latest"
+    if not name or not tag or ":" in tag or "@" in reference.text:
+        raise InvalidPullSpecError("an ImageStreamTag is written name:tag")
+    if "/" in reference.text:
+        raise UselessReferenceError("no image stream has such a name; an ImageStreamTag is written name:tag")
+    return _Target(f"{reference.namespace}/{name}", None, tag, None)
+
+
+def _targets_of_value(text: str) -> list[_Target]:
+    """Of a value that may be anything. What names no image stream and no digest uses nothing."""
+    try:
+        target = _target(text)
+    except InvalidPullSpecError:
+        return []
+    return [target] if target.stream is not None or target.digest is not None else []
 
 
 def counts(pod: Referrer, limit: datetime) -> bool:

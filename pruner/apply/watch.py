@@ -23,10 +23,11 @@ from pruner.analysis.blobs import blobs_of, layers_and_configs, pushed_to
 from pruner.analysis.family import Family
 from pruner.analysis.usage import Usage, local_lookups
 from pruner.cluster.api import Api
+from pruner.cluster.further_kinds import decoded, extra_referrer
 from pruner.cluster.objects import ControllerRevision, Image, ImageOnTheWire, ImageStream, Referrer, Snapshot, Workload
 from pruner.cluster.resources import CONTROLLER_REVISIONS, IMAGE_STREAMS, IMAGES, Resource
 from pruner.cluster.sizes import SizeClaims
-from pruner.cluster.snapshot import compact, extra_referrer, kinds_of, revision_referrer
+from pruner.cluster.snapshot import compact, kinds_of, revision_referrer
 from pruner.cluster.watches import WatchEvent
 from pruner.errors import ClusterError, ExpiredError
 from pruner.plan import PrunedImage
@@ -55,6 +56,7 @@ class Watcher:
         self.blind: str | None = None
         self._on_usage: Callable[[Usage], None] = lambda _: None
         self._local = local_lookups(snapshot)
+        self._streams = {stream.name: stream for stream in snapshot.streams}
         self._good_until = asyncio.get_running_loop().time() + good_for
         self._early: list[tuple[Resource, PodSource | None, WatchEvent]] | None = []
         self._used: dict[str, str] = {}
@@ -133,7 +135,7 @@ class Watcher:
 
     def _kinds(self) -> Iterable[tuple[Resource, PodSource | None]]:
         kinds = [(resource, None) for resource in (IMAGES, IMAGE_STREAMS, *kinds_of(self.settings.references))]
-        extra = [(Resource(it.group, it.version, it.resource), it) for it in self.settings.extra_referrers]
+        extra = [(Resource(it.group, it.version, it.resource), it) for it in self.snapshot.sources]
         return ((kind, source) for kind, source in [*kinds, *extra] if kind.name in self.snapshot.resource_versions)
 
     async def _follow(self, number: int, resource: Resource, source: PodSource | None) -> None:
@@ -208,7 +210,7 @@ class Watcher:
         elif resource == IMAGE_STREAMS:
             self._take_stream(msgspec.json.decode(raw, type=ImageStream))
         elif source is not None:
-            self._take_referrer(extra_referrer(source, msgspec.json.decode(raw)))
+            self._take_referrer(extra_referrer(source, decoded(raw, source)))
         elif resource == CONTROLLER_REVISIONS:
             self._take_referrer(revision_referrer(msgspec.json.decode(raw, type=ControllerRevision)))
         else:
@@ -241,7 +243,7 @@ class Watcher:
         if _is_older(stream.metadata.resource_version, self._versions.get(stream.name)):
             return
         self._versions[stream.name] = stream.metadata.resource_version
-        items = (item.image for history in stream.histories for item in history.items or ())
+        items = (item.image for history in stream.histories for item in history.items or () if item.image)
         named = self.family.with_members(items)
         user = f"image stream {stream.name}"
         for digest in named:
@@ -254,7 +256,7 @@ class Watcher:
         self._take_usage(msgspec.structs.replace(self._nothing(), referrers=(referrer,)))
 
     def _take_usage(self, found: Snapshot) -> None:
-        usage = find_usage(found, self.settings.analysis, self._local)
+        usage = find_usage(found, self.settings.analysis, self._local, self._streams)
         self._on_usage(usage)
         for digest, users in usage.anywhere.items():
             for reached in self.family.with_members(self.family.with_indexes([digest])):

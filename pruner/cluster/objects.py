@@ -11,9 +11,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import msgspec
+
+from pruner.settings import PodSource
 
 T = TypeVar("T")
 
@@ -86,7 +88,7 @@ class Volume(msgspec.Struct, frozen=True, gc=False):
 
 
 class WorkloadAnnotations(msgspec.Struct, frozen=True, gc=False):
-    """The two annotations that make an object use an image stream (DECISIONS R10)."""
+    """The two annotations that make an object use an image stream (R10)."""
 
     triggers: str | None = msgspec.field(name="image.openshift.io/triggers", default=None)
     resolve_names: str | None = msgspec.field(name="alpha.image.policy.openshift.io/resolve-names", default=None)
@@ -188,12 +190,32 @@ class Workload(msgspec.Struct, frozen=True, gc=False):
     data: RevisionData | None = None
 
 
+ExtraForm = Literal["pull spec", "image stream", "value"]
+
+
+class ExtraReference(msgspec.Struct, frozen=True, gc=False):
+    """What stands in a field of a further kind (R13).
+
+    A pull spec; `name` or `name:tag` of an image stream in the object's own namespace; or a value that is a pull spec perhaps.
+    """
+
+    place: str
+    text: str
+    form: ExtraForm = "pull spec"
+
+
 class Referrer(msgspec.Struct, frozen=True, gc=False):
-    """A workload, its kind, and what `extra_referrers` found in it (path and text; DECISIONS R13)."""
+    """A workload, its kind, and the references found in it as in one of a further kind (R13)."""
 
     kind: str
     workload: Workload
-    extra: tuple[tuple[str, str], ...] = ()
+    extra: tuple[ExtraReference, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """`Kind namespace/name`, or `Kind name` of what is in no namespace."""
+        meta = self.workload.metadata
+        return f"{self.kind} {meta.namespace}/{meta.name}" if meta.namespace else f"{self.kind} {meta.name}"
 
 
 class LimitSpec(msgspec.Struct, frozen=True, gc=False):
@@ -357,9 +379,9 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
 
     `cluster` identifies it; `as_of` is the time that ages are measured against (UTC); `blob_sizes` are bytes by digest,
     as far as images claim them, and `contested_sizes` the digests about which their claims differ; `absent` names the kinds that the
-    cluster does not serve; `idle_paths` the paths of `extra_referrers` at which no object has anything; `resource_versions` say for
-    each kind from where a watch would go on; `unlinked` are digests, by image stream, that an interrupted run has removed and whose
-    links may be left.
+    cluster does not serve; `idle_paths` the paths of `extra_referrers` at which no object has anything; `sources` are the further
+    kinds that were read, each in the version that was served; `resource_versions` say for each kind from where a watch would
+    go on; `unlinked` are digests, by image stream, that an interrupted run has removed and whose links may be left.
     """
 
     cluster: str
@@ -372,5 +394,6 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     contested_sizes: frozenset[str] = frozenset()
     absent: tuple[str, ...] = ()
     idle_paths: tuple[str, ...] = ()
+    sources: tuple[PodSource, ...] = ()
     resource_versions: dict[str, str] = {}
     unlinked: dict[str, frozenset[str]] = {}

@@ -36,9 +36,9 @@ class Right(msgspec.Struct, frozen=True):
         return f"{self.resource.plural}/{self.subresource}" if self.subresource else self.resource.plural
 
 
-def rights(*, references: References, prune_registry: bool, extra_referrers: Iterable[PodSource]) -> list[Right]:
-    """All rights for a preview and an up of these settings (DECISIONS R1, R3, R28)."""
-    extra = (Resource(source.group, source.version, source.resource) for source in extra_referrers)
+def rights(*, references: References, prune_registry: bool, sources: Iterable[PodSource]) -> list[Right]:
+    """All rights for a preview and an up of these settings (R1, R3, R28). `sources` are the further kinds that are read."""
+    extra = (Resource(source.group, source.version, source.resource) for source in sources)
     users = tuple(dict.fromkeys((*kinds_of(references), *extra)))
     layers = [Right("advised", "get", IMAGE_STREAMS, "layers")] if prune_registry else []
     return [

@@ -18,6 +18,15 @@ import msgspec
 from kubernetes.utils.quantity import parse_quantity
 
 from pruner.cluster.api import Api
+from pruner.cluster.further_kinds import (
+    decoded,
+    extra_referrer,
+    in_served_versions,
+    is_known,
+    is_optional,
+    sources_of,
+    stands_at,
+)
 from pruner.cluster.leftovers import find_unlinked
 from pruner.cluster.lists import decoder_of_pages
 from pruner.cluster.objects import (
@@ -35,7 +44,6 @@ from pruner.cluster.objects import (
     Snapshot,
     TagEvent,
     Workload,
-    WorkloadSpec,
     moment,
 )
 from pruner.cluster.resources import (
@@ -51,7 +59,7 @@ from pruner.cluster.resources import (
 from pruner.cluster.sizes import SizeClaims, plausible_json
 from pruner.errors import ClusterError, ExpiredError, ForbiddenError, NotFoundError, UnsafePlanError
 from pruner.interpreter import keep_freed_memory, no_search_for_cycles, short_turns
-from pruner.settings import PRESETS, PodSource, References
+from pruner.settings import PodSource, References
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -66,8 +74,6 @@ Lists that are read side by side have one each: together that is as many, and ea
 """
 
 _IMAGE_LIMIT: Final = "openshift.io/Image"
-
-_PRESETS: Final = frozenset(source for sources in PRESETS.values() for source in sources)
 
 Progress = Callable[[str], None]
 """Told, in a few words, what is being done."""
@@ -125,7 +131,7 @@ async def _take_snapshot(
     await asyncio.gather(
         add(limits, reading.limits()),
         *(add(referrers, reading.referrers(resource)) for resource in kinds),
-        *(add(referrers, reading.extra_referrers(source)) for source in extra_referrers),
+        *(add(referrers, reading.extra_referrers(source)) for source in sources_of(references, extra_referrers)),
     )
     sizes, contested = claims.settled()
     return Snapshot(
@@ -139,6 +145,7 @@ async def _take_snapshot(
         contested_sizes=contested,
         absent=tuple(sorted(reading.absent)),
         idle_paths=tuple(sorted(reading.idle_paths)),
+        sources=tuple(sorted(reading.sources, key=lambda source: source.name)),
         resource_versions=reading.versions,
         unlinked=unlinked,
     )
@@ -198,6 +205,7 @@ class _Reading:
         self.progress = progress
         self.absent: set[str] = set()
         self.idle_paths: set[str] = set()
+        self.sources: set[PodSource] = set()
         self.versions: dict[str, str] = {}
 
     async def list_all(
@@ -277,20 +285,24 @@ class _Reading:
         )
 
     async def extra_referrers(self, source: PodSource) -> list[Referrer]:
-        """Objects of a kind that `extra_referrers` names (R13)."""
+        """Objects of a kind that `extra_referrers` names, or that nodes boot from (R10, R13)."""
+        (source,) = await in_served_versions(self.api, [source])
         resource = Resource(source.group, source.version, source.resource)
         kind = await self.api.discovery.kind_of(resource)
         idle = {*source.template, *source.images}
 
         def read(raw: msgspec.Raw) -> Referrer:
-            found = msgspec.json.decode(raw)
+            found = decoded(raw, source)
             check_item(found, resource, kind, self.api.server)
             referrer = extra_referrer(source, found)
             idle.difference_update([path for path in idle if stands_at(source, path, found)])
             return referrer
 
         referrers = await self.list_all(resource, _raw, lambda found: map(read, found))
-        if referrers and source not in _PRESETS:
+        self.sources.add(source)
+        if is_optional(source):
+            self.absent.discard(resource.name)
+        if referrers and not is_known(source):
             self._check_paths(source, idle, len(referrers))
         return referrers
 
@@ -410,29 +422,6 @@ def revision_referrer(revision: ControllerRevision) -> Referrer:
     return Referrer(CONTROLLER_REVISIONS.kind, Workload(revision.metadata, data=data))
 
 
-def extra_referrer(source: PodSource, found: dict[str, Any]) -> Referrer:
-    """What an object of a further kind uses: its pod templates or pod specs, and its image fields (R13).
-
-    Raises ClusterError where no pod template stands at a path that is said to hold one: what it uses would not be known.
-    """
-    kind = str(found.get("kind") or source.name)
-    texts: list[tuple[str, str]] = []
-    try:
-        workload = msgspec.convert({"metadata": found.get("metadata") or {}}, Workload)
-        for path in source.template:
-            for template in at_path(found, path):
-                texts.extend(_images_of_template(path, template))
-        for path in source.images:
-            texts.extend((path, msgspec.convert(value, str)) for value in at_path(found, path) if value is not None)
-    except msgspec.ValidationError as error:
-        name = found.get("metadata") or {}
-        raise ClusterError(
-            f"{kind} {name.get('namespace', '')}/{name.get('name', '')}: extra_referrers names {source.template or source.images} "
-            f"in {source.name}, and what stands there is something else: {error}"
-        ) from None
-    return Referrer(kind, workload, tuple((path, text) for path, text in texts if text.strip()))
-
-
 def check_item(item: Any, resource: Resource, kind: str | None, server: str) -> None:
     """Raise ClusterError for an item of a list that is no object with a name, or says that it is of another kind."""
     metadata = item.get("metadata") if isinstance(item, dict) else None
@@ -443,45 +432,3 @@ def check_item(item: Any, resource: Resource, kind: str | None, server: str) -> 
     else:
         return
     raise ClusterError(f"{server}: list {resource.name}: {why}; check what stands between, and try again")
-
-
-def stands_at(source: PodSource, path: str, found: dict[str, Any]) -> bool:
-    """Whether the object has containers at the path of a template, or anything at that of an image."""
-    if path in source.template:
-        return any(spec is not None and spec.containers for spec in map(_pod_spec, at_path(found, path)))
-    return any(value is not None for value in at_path(found, path))
-
-
-def _pod_spec(template: Any) -> WorkloadSpec | None:
-    """The spec in a pod template, or a pod spec that stands there itself."""
-    inner = template.get("spec", template) if isinstance(template, dict) else template
-    return msgspec.convert(inner, WorkloadSpec | None)
-
-
-def _images_of_template(where: str, template: Any) -> Iterable[tuple[str, str]]:
-    spec = _pod_spec(template)
-    if spec is None:
-        return
-    for place, containers in (
-        ("initContainer", spec.init_containers),
-        ("container", spec.containers),
-        ("ephemeralContainer", spec.ephemeral_containers),
-    ):
-        yield from ((f"{where}, {place} {container.name!r}", container.image or "") for container in containers or ())
-    for volume in spec.volumes or ():
-        if volume.image is not None and volume.image.reference:
-            yield f"{where}, volume {volume.name!r}", volume.image.reference
-
-
-def at_path(value: Any, path: str) -> Iterable[Any]:
-    """The values at a dotted path; `*` steps over a list or a map."""
-    step, _, rest = path.partition(".")
-    if step == "*":
-        members = value if isinstance(value, list) else list(value.values()) if isinstance(value, dict) else []
-    else:
-        members = [value[step]] if isinstance(value, dict) and step in value else []
-    for member in members:
-        if rest:
-            yield from at_path(member, rest)
-        else:
-            yield member

@@ -75,8 +75,8 @@ class PrunedImages(Resource, module="pruner", name="PrunedImages"):
         registry_validate_certs: Verify the registry's certificate (bool; default as validate_certs; environment
             K8S_AUTH_VERIFY_SSL)
         extra_referrers: Further kinds whose images are in use: presets, or resources with the dotted paths of their
-            images (list of presets (argo-rollouts, knative, tekton) and maps of group, version, resource, and template
-            or images; default [])
+            images (list of presets (argo-rollouts, knative, kserve, kubevirt, tekton) and maps of group, version,
+            resource, and template, images, values or streams; default [])
         approved_plan: Reviewed plan: prune only what it names, unless it came into use since (PATH; default none)
         as_of: Time that ages are measured against, to reproduce a plan (RFC 3339 time; default now, by the API server's
             clock)

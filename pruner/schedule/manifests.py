@@ -8,10 +8,11 @@ from typing import Any, Final
 
 import msgspec
 
+from pruner.cluster.further_kinds import sources_of
 from pruner.cluster.leftovers import REGISTRY_NAMESPACE
 from pruner.cluster.rights import Right, rights, rules
 from pruner.errors import Problem, SettingsError
-from pruner.settings import ALIASES, BY_NAME, may_hold_credentials
+from pruner.settings import ALIASES, BY_NAME, References, may_hold_credentials
 from pruner.suggestions import did_you_mean
 
 Json = dict[str, Any]
@@ -85,10 +86,11 @@ def lease_rules() -> list[Json]:
 
 def _needed(given: Mapping[str, Any]) -> list[Right]:
     extra = given.get("extra_referrers")
+    references: References = "oc" if given.get("references") == "oc" else "extended"
     return rights(
-        references=given.get("references") or "extended",
+        references=references,
         prune_registry=bool(given.get("prune_registry", True)),
-        extra_referrers=BY_NAME["extra_referrers"].parse(extra) if extra else (),
+        sources=sources_of(references, BY_NAME["extra_referrers"].parse(extra) if extra else ()),
     )
 
 

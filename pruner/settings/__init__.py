@@ -16,7 +16,7 @@ from pruner.settings.declaration import (
     Settings,
     is_secret,
 )
-from pruner.settings.presets import PRESETS, PodSource
+from pruner.settings.presets import NODE_IMAGES, PRESETS, PodSource
 from pruner.settings.shown import may_hold_credentials, shown
 from pruner.settings.sources import read, settled_by
 from pruner.settings.values import PROXY_HEADERS, Percent, References, UnfitError
@@ -27,6 +27,7 @@ __all__ = [
     "DEFAULT_KEEP_TAG_REVISIONS",
     "DEFAULT_KEEP_YOUNGER_THAN",
     "HOLD_KEYS",
+    "NODE_IMAGES",
     "PARAMETERS",
     "PRESETS",
     "PROXY_HEADERS",

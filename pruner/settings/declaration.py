@@ -352,7 +352,7 @@ class RunSettings:
         Parameter(
             parse=extra_referrers,
             metavar="LIST",
-            takes=f"list of presets ({', '.join(PRESETS)}) and maps of group, version, resource, and template or images",
+            takes=f"list of presets ({', '.join(PRESETS)}) and maps of group, version, resource, and template, images, values or streams",
             help="Further kinds whose images are in use: presets, or resources with the dotted paths of their images",
         ),
     ] = ()

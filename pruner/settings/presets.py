@@ -16,8 +16,10 @@ from pruner.suggestions import did_you_mean
 class PodSource(msgspec.Struct, frozen=True):
     """Where a further kind says which images it uses (R13).
 
-    `template` is the dotted path of a pod template or pod spec inside the object, `images` are dotted paths of fields
-    that are pull specs themselves; `*` steps over the members of a list or the values of a map.
+    `template` is the dotted path of a pod template or pod spec inside the object, `images` are dotted paths of fields that are pull
+    specs themselves; `values` of fields that may hold a pull spec or something else, which is ignored; `streams` of fields
+    that name an image stream of the object's own namespace, `name` or `name:tag`. `*` steps over the members of a list or the
+    values of a map, `**` over any number of them. `other_versions` are tried in their order where `version` is not served.
     """
 
     group: str
@@ -25,11 +27,96 @@ class PodSource(msgspec.Struct, frozen=True):
     resource: str
     template: tuple[str, ...] = ()
     images: tuple[str, ...] = ()
+    values: tuple[str, ...] = ()
+    streams: tuple[str, ...] = ()
+    other_versions: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
         return f"{self.resource}.{self.group}"
 
+
+_MACHINE_CONFIG: Final = "machineconfiguration.openshift.io"
+
+NODE_IMAGES: Final = (
+    PodSource(
+        _MACHINE_CONFIG, "v1", "machineconfigs", images=("spec.osImageURL", "spec.baseOSExtensionsContainerImage")
+    ),
+    PodSource(
+        _MACHINE_CONFIG,
+        "v1",
+        "machineosconfigs",
+        images=(
+            "spec.renderedImagePushSpec",
+            "spec.buildInputs.baseOSImagePullspec",
+            "spec.buildInputs.baseOSExtensionsImagePullspec",
+            "spec.buildInputs.renderedImagePushspec",
+            "status.currentImagePullSpec",
+            "status.currentImagePullspec",
+        ),
+        other_versions=("v1alpha1",),
+    ),
+    PodSource(
+        _MACHINE_CONFIG,
+        "v1",
+        "machineosbuilds",
+        images=(
+            "spec.renderedImagePushSpec",
+            "spec.renderedImagePushspec",
+            "status.digestedImagePushSpec",
+            "status.finalImagePullspec",
+        ),
+        other_versions=("v1alpha1",),
+    ),
+    PodSource(
+        _MACHINE_CONFIG,
+        "v1",
+        "machineconfignodes",
+        images=("spec.configImage.desiredImage", "status.configImage.currentImage", "status.configImage.desiredImage"),
+        other_versions=("v1alpha1",),
+    ),
+    PodSource(
+        _MACHINE_CONFIG, "v1", "pinnedimagesets", images=("spec.pinnedImages.*.name",), other_versions=("v1alpha1",)
+    ),
+)
+"""What nodes boot from, or keep on their disks (R10): MachineConfigs, and on-cluster layering's configurations and builds."""
+
+_TEKTON_IMAGES: Final = tuple(
+    f"{part}.**.{field}"
+    for part in ("spec", "status")
+    for field in (
+        "steps.*.image",
+        "sidecars.*.image",
+        "stepTemplate.image",
+        "volumes.*.image.reference",
+        "taskRef.bundle",
+        "pipelineRef.bundle",
+        "imageID",
+    )
+)
+_TEKTON_VALUES: Final = tuple(f"spec.**.params.*.{field}" for field in ("default", "default.*", "value", "value.*"))
+
+
+def _tekton(resource: str, version: str = "v1", *others: str) -> PodSource:
+    """A kind of Tekton: specs of tasks and pipelines are embedded in each other."""
+    images = ("spec.image", *_TEKTON_IMAGES) if resource == "stepactions" else _TEKTON_IMAGES
+    return PodSource("tekton.dev", version, resource, images=images, values=_TEKTON_VALUES, other_versions=others)
+
+
+def _kserve(resource: str, version: str) -> PodSource:
+    """A kind of KServe: a pod spec with some more fields in it, and models at URIs."""
+    return PodSource(
+        "serving.kserve.io",
+        version,
+        resource,
+        images=("spec.**.image", "spec.**.volumes.*.image.reference"),
+        values=("spec.**.storageUri", "spec.**.storageUris.*.uri"),
+    )
+
+
+_DISKS: Final = ("spec.**.containerDisk.image", "spec.**.kernelBoot.container.image")
+_DISK_URLS: Final = ("spec.**.source.registry.url",)
+_DISK_STREAMS: Final = ("spec.**.source.registry.imageStream",)
 
 PRESETS: Final[Mapping[str, tuple[PodSource, ...]]] = {
     "argo-rollouts": (PodSource("argoproj.io", "v1alpha1", "rollouts", template=("spec.template",)),),
@@ -43,16 +130,33 @@ PRESETS: Final[Mapping[str, tuple[PodSource, ...]]] = {
             images=("status.containerStatuses.*.imageDigest",),
         ),
     ),
-    "tekton": (
+    "kserve": (
+        _kserve("inferenceservices", "v1beta1"),
+        _kserve("servingruntimes", "v1alpha1"),
+        _kserve("clusterservingruntimes", "v1alpha1"),
+    ),
+    "kubevirt": (
+        PodSource("kubevirt.io", "v1", "virtualmachines", images=_DISKS, values=_DISK_URLS, streams=_DISK_STREAMS),
+        PodSource("kubevirt.io", "v1", "virtualmachineinstances", images=_DISKS),
+        PodSource("cdi.kubevirt.io", "v1beta1", "datavolumes", values=_DISK_URLS, streams=_DISK_STREAMS),
         PodSource(
-            "tekton.dev",
-            "v1",
-            "tasks",
-            images=("spec.steps.*.image", "spec.sidecars.*.image", "spec.stepTemplate.image"),
+            "cdi.kubevirt.io",
+            "v1beta1",
+            "dataimportcrons",
+            values=(*_DISK_URLS, "status.currentImports.*.Digest"),
+            streams=_DISK_STREAMS,
         ),
     ),
+    "tekton": (
+        _tekton("tasks", "v1", "v1beta1"),
+        _tekton("pipelines", "v1", "v1beta1"),
+        _tekton("taskruns", "v1", "v1beta1"),
+        _tekton("pipelineruns", "v1", "v1beta1"),
+        _tekton("stepactions", "v1beta1", "v1", "v1alpha1"),
+        _tekton("clustertasks", "v1beta1"),
+    ),
 }
-"""Presets of `extra_referrers`: Argo Rollouts, Knative Services and Revisions, Tekton Tasks."""
+"""Presets of `extra_referrers`: Argo Rollouts, Knative Serving, KServe, KubeVirt with its data importer, Tekton Pipelines."""
 
 
 def extra_referrers(value: object) -> tuple[PodSource, ...]:
@@ -86,19 +190,21 @@ def _json(text: str) -> object:
 
 def _pod_source(entry: object) -> PodSource:
     if not isinstance(entry, Mapping):
-        raise UnfitError("takes presets by name, or maps of group, version, resource, template and images")
+        raise UnfitError(
+            "takes presets by name, or maps of group, version, resource, and template, images, values or streams"
+        )
     for name in entry:
         if name not in PodSource.__struct_fields__:
             raise UnfitError(f"does not know {shown(name)}{did_you_mean(str(name), PodSource.__struct_fields__)}")
     paths = {
         name: (entry[name],) if isinstance(entry.get(name), str) else entry.get(name, ())
-        for name in ("template", "images")
+        for name in ("template", "images", "values", "streams", "other_versions")
     }
     try:
         check_bounds({**entry, **paths})
         source = msgspec.convert({**entry, **paths}, PodSource)
     except (msgspec.ValidationError, DocumentError) as error:
-        raise UnfitError(f"takes group, version, resource, and template or images: {error}") from None
-    if not source.template and not source.images:
+        raise UnfitError(f"takes group, version, resource, and template, images, values or streams: {error}") from None
+    if not (source.template or source.images or source.values or source.streams):
         raise UnfitError(f"{shown(source.name)}: give the path of its pod template, or the paths of its image fields")
     return source

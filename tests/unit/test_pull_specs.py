@@ -55,7 +55,9 @@ def test_a_refused_text_is_refused_again_R9() -> None:
         ("host.io/shop/Web", "repository name must be lowercase"),
         ("", "repository name must have at least one component"),
         ("a" * 256, "repository name must not be more than 255 characters"),
-        (" web", "invalid reference format"),
+        ("we b", "invalid reference format"),
+        (f"host.io/{'a/' * 1000}", "repository name must not be more than 255 characters"),
+        ("a" * 4097, "longer than 4096 characters"),
     ],
 )
 def test_what_is_wrong_is_said_R9(text: str, why: str) -> None:

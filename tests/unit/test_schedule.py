@@ -16,6 +16,7 @@ from pruner.fleet import stack
 from pruner.schedule.components import IndexedFleetJob, PruneSchedule
 from pruner.schedule.image_pruner import SUSPENDED_BEFORE, taken_over
 from pruner.schedule.manifests import GRACE, PACK, Schedule, cluster_rules, fleet_job_objects, schedule_objects
+from pruner.settings import NODE_IMAGES
 
 IMAGE = "registry.example.com/pruner:0.1.0"
 LIVE_SPEC = {"schedule": "30 2 * * 1", "suspend": True, "keepTagRevisions": 5, "keepYoungerThanDuration": "2h30m"}
@@ -185,7 +186,10 @@ def test_rights_cover_what_was_asked_for_and_no_more() -> None:
         return {name for rule in cluster_rules(settings) for name in rule["resources"]}
 
     whole = resources({})
-    assert whole - resources({"references": "oc"}) == {"controllerrevisions"}
+    assert whole - resources({"references": "oc"}) == {
+        "controllerrevisions",
+        *(source.resource for source in NODE_IMAGES),
+    }
     assert whole - resources({"prune_registry": False}) == {"imagestreams/layers"}
     assert resources({"extra_referrers": ["argo-rollouts"]}) - whole == {"rollouts"}
     assert not [rule for rule in cluster_rules() if "*" in rule["verbs"] + rule["resources"] + rule["apiGroups"]]
