@@ -15,6 +15,7 @@ import msgspec
 
 from pruner.analysis.family import Family
 from pruner.analysis.protection import Protection
+from pruner.analysis.pullspec import can_name_image
 from pruner.analysis.usage import Usage, Users, age_limit, current_uses
 from pruner.cluster.objects import ImageLimit, ImageStream, Snapshot, TagEvent, moment
 from pruner.plan import Approval
@@ -99,8 +100,8 @@ class StreamHistory(msgspec.Struct, frozen=True, gc=False):
         return any(tag.decisions.pruned for tag in self.tags)
 
     def remaining(self) -> set[str]:
-        """The digests that kept items name."""
-        return {item.image for tag in self.tags for item in tag.remaining()}
+        """The images that kept items name."""
+        return {item.image for tag in self.tags for item in tag.remaining() if item.image}
 
     def pruned(self) -> set[str]:
         return {tag.items[revision].image for tag in self.tags for revision in tag.decisions.pruned}
@@ -207,7 +208,7 @@ class HistoryRules:
         if revision == 0 and references:
             yield CurrentOfReferencedTag(references)
         pattern = self.protection.match_item(stream.name, tag) or self.protection.match_image(item.image)
-        if not item.image:
+        if not item.image or (pattern is None and not can_name_image(item.image)):
             yield _REFERENCE_ONLY
         elif item.image in self.family.images or pattern is not None:
             count, used = self.rules.keep_tag_revisions, self._used_in(stream)
@@ -281,7 +282,7 @@ class HistoryRules:
                 reason = _REFERENCE_ONLY
             # What is protected, as a tag or as a digest, is kept even when its Image is absent (R18).
             elif digest not in images and pattern is None and not protected(digest):
-                reason = _ABSENT
+                reason = _ABSENT if can_name_image(digest) else _REFERENCE_ONLY
             elif revision < newest:
                 reason = among.get(revision) or self._among_newest(revision)
             elif over_size_only and self._exceeded(item, limits) is None:

@@ -114,7 +114,9 @@ def names(histories: Iterable[StreamHistory]) -> tuple[dict[str, list[str]], set
         for tag in history.tags:
             name = f"{stream}:{tag.tag}"
             for item in tag.remaining():
-                named[item.image].append(name)
+                # An item of a tag that is a reference only (`oc tag --reference`) names no Image.
+                if item.image:
+                    named[item.image].append(name)
         if history.changes:
             dropped |= history.pruned()
     return named, dropped

@@ -15,6 +15,7 @@ import msgspec
 from pruner.analysis.blobs import Links
 from pruner.analysis.family import Family
 from pruner.analysis.history import HistoryRules, StreamHistory
+from pruner.analysis.pullspec import can_name_image
 from pruner.apply.guard import Guard, NeededError
 from pruner.apply.lease import RunLease
 from pruner.apply.result import Result
@@ -212,7 +213,7 @@ class StreamPruner:
     async def _links_with_new_images(self, links: Links, history: StreamHistory) -> Links:
         """The links' rules, with the images that this stream names by now and the analysis has not seen."""
         family = links.family
-        unseen = history.remaining() - family.images.keys()
+        unseen = set(filter(can_name_image, history.remaining() - family.images.keys()))
         if not unseen:
             return links
         found = []

@@ -56,18 +56,15 @@ def is_known(source: PodSource) -> bool:
     return (source.group, source.resource) in _KNOWN
 
 
-def decoded(raw: msgspec.Raw, source: PodSource) -> dict[str, Any]:
+def decoded(raw: msgspec.Raw, source: PodSource) -> Any:
     """An object of a further kind. Raises ClusterError for one that is nested too deeply to be read."""
     try:
-        found = msgspec.json.decode(raw)
+        return msgspec.json.decode(raw)
     except RecursionError:
         raise ClusterError(
             f"extra_referrers: an object of {source.name} is nested too deeply, so what it uses is not known; remove it, or take the "
             "kind out of extra_referrers"
         ) from None
-    if not isinstance(found, dict):
-        raise ClusterError(f"extra_referrers: an item in the list of {source.name} is not an object")
-    return found
 
 
 def extra_referrer(source: PodSource, found: dict[str, Any]) -> Referrer:
