@@ -1,4 +1,4 @@
-"""Items of image streams that name no Image (R19)."""
+"""Items that name no Image, and Images whose names are any segment of a path (R19, P3)."""
 
 from __future__ import annotations
 
@@ -70,3 +70,48 @@ def test_items_that_can_name_no_image_stay_and_disturb_nothing_R19(tmp_path: Pat
         assert all(name.startswith("sha256:") for name in names)
         assert broken_images(sandbox) == []
         assert plan(settings).empty
+
+
+NAMES = [
+    "a?b",
+    "#x",
+    "...",
+    "a b",
+    "a&b=c",
+    "line\nbreak",
+    "\x1b[31mred",
+    "päth",
+    "\u202eright",
+    "sha256:",
+    "[a]",
+    "a;b",
+    "a+b",
+]
+"""Names that an API server accepts for Images; `/` and `%`, `.` and `..` cannot be segments of a path."""
+
+
+def test_images_of_any_name_are_pruned_or_kept_as_what_they_are_P3(tmp_path: Path) -> None:
+    with running_sandbox(tmp_path / "data") as sandbox:
+        fill(sandbox)
+
+        async def make() -> None:
+            async with sandbox.builder() as cluster:
+                for name in (*NAMES, *(f"{each}-kept" for each in NAMES)):
+                    await cluster.image({"metadata": {"name": name}}, age_days=80)
+
+        asyncio.run(make())
+        kept = [f"{name}-kept" for name in NAMES]
+        add_items(sandbox, "shop/web", "odd", [item for pair in zip(kept, NAMES, strict=True) for item in pair])
+        settings = settings_for(sandbox, keep_tag_revisions=2 * len(NAMES) - 1)
+        wanted = {image.name for image in plan(settings).images}
+        assert wanted == {NAMES[-1]}
+        assert prune(settings).failures == []
+        assert wanted.isdisjoint(sandbox.images())
+        assert plan(settings).empty
+        everything = settings_for(sandbox, keep_tag_revisions=0)
+        assert {*NAMES[:-1], *kept} <= {image.name for image in plan(everything).images}
+        result = prune(everything)
+        assert result.failures == []
+        assert result.skipped == []
+        assert not {*NAMES, *kept} & set(sandbox.images())
+        assert plan(everything).empty

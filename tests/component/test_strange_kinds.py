@@ -64,7 +64,7 @@ def cluster(objects: Objects) -> Iterator[str]:
 
 
 def kind_of(plural: str) -> str:
-    return KINDS.get(plural, plural.title().removesuffix("s"))
+    return {**KINDS, "machineosconfigs": "MachineOSConfig"}.get(plural, plural.title().removesuffix("s"))
 
 
 def snapshot_of(objects: Objects, *extra: dict[str, Any]) -> Snapshot:
@@ -148,3 +148,19 @@ def test_a_kind_without_objects_and_a_preset_may_have_nothing_at_their_paths_R13
     found = snapshot_of(objects, {**FLEETS, "template": "spec.templat"}, "argo-rollouts")  # type: ignore[arg-type]
     assert found.idle_paths == ()
     assert tags_used(found) == set()
+
+
+@pytest.mark.parametrize(("version", "field"), [("v1", "currentImagePullSpec"), ("v1alpha1", "currentImagePullspec")])
+def test_what_nodes_boot_from_is_read_in_the_version_that_is_served_R10(version: str, field: str) -> None:
+    config = {"kind": "MachineOSConfig", "metadata": {"name": "a"}, "status": {field: WEB}}
+    found = snapshot_of({f"machineconfiguration.openshift.io/{version}/machineosconfigs": [config]})
+    assert find_usage(found, Rules()).tags == {("shop/web", "v1"): ("MachineOSConfig a",)}
+    versions = {source.resource: source.version for source in found.sources}
+    assert versions["machineosconfigs"] == version
+    assert not [kind for kind in found.absent if "machineconfiguration" in kind]
+
+
+def test_a_preset_is_read_in_another_version_where_its_own_is_not_served_R13() -> None:
+    task = named("a", kind="Task", spec={"steps": [{"image": WEB}]})
+    found = snapshot_of({"tekton.dev/v1beta1/tasks": [task]}, "tekton")  # type: ignore[arg-type]
+    assert tags_used(found) == {("shop/web", "v1")}
