@@ -136,7 +136,7 @@ def _digest(analysis: Analysis, text: str) -> str | None:
 
 
 def _known_digests(analysis: Analysis) -> set[str]:
-    images = analysis.family.images
+    images = analysis.graph.images
     named = {item.image for history in analysis.histories for tag in history.tags for item in tag.items}
     blobs = {blob for image in images.values() for blob in _blobs(image)}
     members = {member for image in images.values() for member in image.members}
@@ -162,11 +162,11 @@ def _of_pull_spec(analysis: Analysis, text: str, spec: PullSpec) -> Explanation:
 
 
 def _of_digest(analysis: Analysis, text: str, digest: str) -> Explanation:
-    image = analysis.family.images.get(digest)
+    image = analysis.graph.images.get(digest)
     revisions = tuple(_revisions(analysis, analysis.histories, digest))
     if image is None:
         what = "named by revisions, and its Image object is absent" if revisions else "a blob of images"
-        if analysis.family.indexes(digest) and not revisions:
+        if analysis.graph.indexes(digest) and not revisions:
             what = "a member of indexes, without an Image of its own"
         blob = _blob(analysis, digest)
         return Explanation(
@@ -175,7 +175,7 @@ def _of_digest(analysis: Analysis, text: str, digest: str) -> Explanation:
             digest=digest,
             revisions=revisions,
             used_by=analysis.references.get(digest, ()),
-            indexes=analysis.family.indexes(digest),
+            indexes=analysis.graph.indexes(digest),
             blob=blob,
         )
     pruned = {blob.digest for blob in analysis.plan.blobs}
@@ -187,7 +187,7 @@ def _of_digest(analysis: Analysis, text: str, digest: str) -> Explanation:
         decision=_on_image(analysis, image),
         revisions=revisions,
         used_by=analysis.references.get(digest, ()),
-        indexes=analysis.family.indexes(digest),
+        indexes=analysis.graph.indexes(digest),
         members=image.members,
         blobs=len(blobs),
         pruned_blobs=tuple(sorted(blobs & pruned)),
@@ -199,7 +199,7 @@ def _of_stream_digest(analysis: Analysis, text: str, history: StreamHistory, dig
     where = f"in image stream {history.stream.name}"
     if not found:
         named = {item.image for tag in history.tags for item in tag.items}
-        if digest not in analysis.family.with_members(named):
+        if digest not in analysis.graph.with_members(named):
             raise UnknownNameError(f"no revision {where} is {digest}{_near(digest, named)}")
         # What runs is named by the digest of an index's member, where the revision names the index.
         where = f"{where} as a member of an index"
@@ -269,7 +269,7 @@ def _blobs(image: Image) -> set[str]:
 
 
 def _blob(analysis: Analysis, digest: str) -> ExplainedBlob | None:
-    images = analysis.family.images.values()
+    images = analysis.graph.images.values()
     needed_by = sorted(image.name for image in images if digest in _blobs(image) or digest in image.members)
     if not needed_by:
         return None
@@ -301,7 +301,7 @@ def _near(name: str, known: Iterable[str]) -> str:
 
 def _on_image(analysis: Analysis, image: Image) -> Decision:
     reasons: list[Reason] = [*analysis.image_rules.reasons(image)]
-    kept_indexes = tuple(each for each in analysis.family.indexes(image.name) if analysis.images[each].kept)
+    kept_indexes = tuple(each for each in analysis.graph.indexes(image.name) if analysis.images[each].kept)
     if kept_indexes:
         reasons.append(MemberOf(kept_indexes))
     return _decision(analysis.images[image.name], reasons, image.created)

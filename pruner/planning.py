@@ -208,11 +208,11 @@ def _repositories(plan: PrunePlan, analysis: Analysis, digests: set[str]) -> dic
     found: dict[str, set[str]] = {}
     for pruned in plan.images:
         asked = digests.intersection(pruned.blobs)
-        repository = pushed_to(analysis.family.images[pruned.name].location) if asked else None
+        repository = pushed_to(analysis.graph.images[pruned.name].location) if asked else None
         if repository is not None:
             for digest in asked:
                 # A manifest is linked where its own image was pushed to.
-                if pruned.name == digest or digest not in analysis.family.images:
+                if pruned.name == digest or digest not in analysis.graph.images:
                     found.setdefault(digest, set()).add(repository)
     return {digest: sorted(names)[:REPOSITORIES] for digest, names in found.items()}
 

@@ -14,9 +14,9 @@ from typing import Literal
 
 import msgspec
 
-from pruner.analysis.family import Family
 from pruner.analysis.history import StreamHistory
 from pruner.analysis.images import ImageRules
+from pruner.analysis.index_graph import IndexGraph
 from pruner.analysis.pullspec import InvalidPullSpecError, only_digests, parse_pull_spec
 from pruner.analysis.usage import Usage
 from pruner.cluster.objects import Image
@@ -24,18 +24,18 @@ from pruner.plan import Approval, PrunedBlob
 from pruner.reasons import Reason
 
 
-def doomed_blobs(family: Family, decisions: Mapping[str, Reason], sizes: Mapping[str, int]) -> dict[str, PrunedBlob]:
+def doomed_blobs(graph: IndexGraph, decisions: Mapping[str, Reason], sizes: Mapping[str, int]) -> dict[str, PrunedBlob]:
     """Every blob that only images need which go, by digest.
 
     What is no digest is none: whoever may make an Image writes there what they like, and a path of the registry's API would be made of it.
     """
-    going = [family.images[name] for name, decision in decisions.items() if not decision.kept]
+    going = [graph.images[name] for name, decision in decisions.items() if not decision.kept]
     doomed = set(only_digests({image.name for image in going}.union(layers_and_configs(going))))
     if not doomed:
         return {}
     for name, decision in decisions.items():
         if decision.kept:
-            image = family.images[name]
+            image = graph.images[name]
             # A member without an Image of its own is a manifest that the index needs all the same.
             doomed.difference_update(image.layers, image.members, (name, image.config))
     # What is more than one of these, in different images, is the last of them, in whatever order the images are listed.
@@ -84,7 +84,7 @@ class Links:
 
     def __init__(
         self,
-        family: Family,
+        graph: IndexGraph,
         decisions: Mapping[str, Reason],
         histories: Collection[StreamHistory],
         named: Collection[str],
@@ -93,7 +93,7 @@ class Links:
         unlinked: Mapping[str, Iterable[str]],
     ) -> None:
         """`named` are the digests that items name which stay, in any stream."""
-        self.family = family
+        self.graph = graph
         self._decisions = decisions
         self._histories = histories
         self._named = named
@@ -108,7 +108,7 @@ class Links:
         besides: defaultdict[str, set[str]] = defaultdict(set)
         # Without their digests the references of a repository's images are one text, which is parsed once.
         repository_of = cache(pushed_to)
-        images = self.family.images
+        images = self.graph.images
         staying: list[tuple[str, Image]] = []
         for name, decision in self._decisions.items():
             image = images[name]
@@ -124,7 +124,7 @@ class Links:
         for stream, noted in self._unlinked.items():
             left_behind[stream].update(noted)
         changing = left_behind.keys() | {history.stream.name for history in self._histories if history.changes}
-        named = self.family.with_members(self._named)
+        named = self.graph.with_members(self._named)
         for repository, image in staying:
             if repository in changing and (image.name not in named or self._stays_unnamed(image)):
                 besides[repository].add(image.name)
@@ -138,17 +138,17 @@ class Links:
         Such a one, pushed minutes ago for instance, needs the repository that it was pushed to. Which streams name it besides must not
         count here, or links would go because more revisions are kept elsewhere (P4, P6).
         """
-        unnamed, family = self._image_rules.unnamed, self.family
-        if not family.nested:
+        unnamed, graph = self._image_rules.unnamed, self.graph
+        if not graph.nested:
             return unnamed(image) is not None
-        above = (family.images.get(each) for each in family.with_indexes([image.name]))
+        above = (graph.images.get(each) for each in graph.with_indexes([image.name]))
         return any(unnamed(each) is not None for each in above if each is not None)
 
-    def with_family(self, family: Family) -> Links:
+    def with_graph(self, graph: IndexGraph) -> Links:
         """The same rules, with more images known."""
         links = copy.copy(self)
         links._needs = self._needs
-        links.family = family
+        links.graph = graph
         return links
 
     def going(self, history: StreamHistory, removed: Iterable[str] = ()) -> set[str]:
@@ -156,7 +156,7 @@ class Links:
 
         `removed` are digests of items that have been removed from the stream already.
         """
-        return self.family.with_members({*history.pruned(), *removed, *self.left_behind(history.stream.name)})
+        return self.graph.with_members({*history.pruned(), *removed, *self.left_behind(history.stream.name)})
 
     def left_behind(self, stream: str) -> set[str]:
         """Images whose links an interrupted run may have left here: those that go and were pushed here, and those it has noted."""
@@ -172,12 +172,12 @@ class Links:
         if not going:
             return (), ()
         besides = self._needs.besides.get(history.stream.name, set())
-        staying = self.family.with_members(history.remaining() | besides)
+        staying = self.graph.with_members(history.remaining() | besides)
         layers = self._blobs(going) - self._blobs(staying)
         return tuple(sorted(only_digests(layers))), tuple(sorted(only_digests(going - staying)))
 
     def _blobs(self, digests: Iterable[str]) -> set[str]:
-        return layers_and_configs(filter(None, map(self.family.images.get, digests)))
+        return layers_and_configs(filter(None, map(self.graph.images.get, digests)))
 
 
 def pushed_to(location: str) -> str | None:

@@ -13,7 +13,7 @@ from typing import cast
 
 import msgspec
 
-from pruner.analysis.family import Family
+from pruner.analysis.index_graph import IndexGraph
 from pruner.analysis.protection import Protection
 from pruner.analysis.pullspec import can_name_image
 from pruner.analysis.usage import Usage, Users, age_limit, current_uses
@@ -115,13 +115,13 @@ class HistoryRules:
         snapshot: Snapshot,
         rules: Rules,
         usage: Usage,
-        family: Family,
+        graph: IndexGraph,
         protection: Protection,
         approval: Approval | None,
     ) -> None:
         self.rules = rules
         self.usage = usage
-        self.family = family
+        self.graph = graph
         self.protection = protection
         self.approval = approval
         age = rules.keep_younger_than
@@ -142,7 +142,7 @@ class HistoryRules:
     def _use(self, digests: Mapping[tuple[str, str], Users]) -> None:
         """Take in users by stream and digest; with the extended rules, a used member uses its indexes (R12)."""
         for (stream, digest), users in digests.items():
-            reached = self.family.with_indexes([digest]) if self.rules.references == "extended" else {digest}
+            reached = self.graph.with_indexes([digest]) if self.rules.references == "extended" else {digest}
             used = self.used_digests[stream]
             for each in reached:
                 used[each] = tuple(sorted({*used.get(each, ()), *users}))
@@ -210,7 +210,7 @@ class HistoryRules:
         pattern = self.protection.match_item(stream.name, tag) or self.protection.match_image(item.image)
         if not item.image or (pattern is None and not can_name_image(item.image)):
             yield _REFERENCE_ONLY
-        elif item.image in self.family.images or pattern is not None:
+        elif item.image in self.graph.images or pattern is not None:
             count, used = self.rules.keep_tag_revisions, self._used_in(stream)
             if count is not None and revision < count:
                 yield self._among_newest(revision)
@@ -223,7 +223,7 @@ class HistoryRules:
                 yield Protected(pattern)
 
     def _pruning(self, stream: ImageStream, revision: int, item: TagEvent) -> PruneReason:
-        if item.image not in self.family.images:
+        if item.image not in self.graph.images:
             return _ABSENT
         return self._over_size_or_beyond(item, revision, self.limits.get(stream.metadata.namespace, ()))
 
@@ -240,11 +240,11 @@ class HistoryRules:
     def _used_in(self, stream: ImageStream) -> Mapping[str, Users]:
         """Users by digest in this stream: with the extended rules also of indexes of what is current in a used tag (R12)."""
         used = self.used_digests.get(stream.name, {})
-        if self.rules.references != "extended" or not self.family.nested:
+        if self.rules.references != "extended" or not self.graph.nested:
             return used
         above: defaultdict[str, set[str]] = defaultdict(set)
         for digest, users in current_uses(stream, self.usage):
-            for index in self.family.above(digest):
+            for index in self.graph.above(digest):
                 above[index].update(users)
         if not above:
             return used
@@ -262,7 +262,7 @@ class HistoryRules:
 
         Half a million items of a large cluster go through this loop, so it asks each nothing twice and calls nothing for most.
         """
-        young_after, images, count = self.young_after, self.family.images, self.rules.keep_tag_revisions
+        young_after, images, count = self.young_after, self.graph.images, self.rules.keep_tag_revisions
         newest, over_size_only = -1 if count is None else count, self.rules.prune_over_size_limit
         protected, among, beyond = self.protection.match_image, self._among, self._beyond
         reasons: list[Reason] = []
@@ -321,7 +321,7 @@ class HistoryRules:
         return next((limit for limit in limits if size is not None and size > limit.storage), None)
 
     def _size(self, item: TagEvent) -> int | None:
-        image = self.family.images.get(item.image)
+        image = self.graph.images.get(item.image)
         return image.size if image is not None else None
 
     def _over_size_or_beyond(self, item: TagEvent, revision: int, limits: Sequence[ImageLimit]) -> PruneReason:

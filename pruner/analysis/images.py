@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 
-from pruner.analysis.family import Family
 from pruner.analysis.history import StreamHistory
+from pruner.analysis.index_graph import IndexGraph
 from pruner.analysis.protection import Protection
 from pruner.analysis.referenced import by_digest
 from pruner.analysis.usage import Usage, Users, age_limit, current_uses
@@ -46,18 +46,18 @@ class ImageRules:
         snapshot: Snapshot,
         rules: Rules,
         usage: Usage,
-        family: Family,
+        graph: IndexGraph,
         dropped: set[str],
         protection: Protection,
         approval: Approval | None,
     ) -> None:
         self.images = snapshot.images
         self.rules = rules
-        self.family = family
+        self.graph = graph
         self.protection = protection
         self.approval = approval
         self.dropped = dropped if approval is None else dropped | approval.dropped
-        self.used = _used(snapshot, rules, usage, family)
+        self.used = _used(snapshot, rules, usage, graph)
         age = rules.keep_younger_than
         self.young_after = None if age is None else age_limit(snapshot.as_of, age)
         self._too_young = ImageTooYoung(0 if age is None else int(age.total_seconds() // 60))
@@ -80,7 +80,7 @@ class ImageRules:
             else:
                 decision = self.unnamed(image) or _by_approval(image, self.approval) or _UNREFERENCED
             decisions[image.name] = decision
-        _keep_members(decisions, self.family)
+        _keep_members(decisions, self.graph)
         return decisions
 
     def reasons(self, image: Image) -> Iterator[KeepReason]:
@@ -122,33 +122,33 @@ def names(histories: Iterable[StreamHistory]) -> tuple[dict[str, list[str]], set
     return named, dropped
 
 
-def _used(snapshot: Snapshot, rules: Rules, usage: Usage, family: Family) -> dict[str, tuple[str, ...]]:
+def _used(snapshot: Snapshot, rules: Rules, usage: Usage, graph: IndexGraph) -> dict[str, tuple[str, ...]]:
     """Users by digest (R12), with the indexes of what is used."""
     direct: defaultdict[str, set[str]] = defaultdict(set)
     if rules.references == "extended":
-        for digest, users in _uses(snapshot, usage, family):
-            for reached in family.with_indexes([digest]):
+        for digest, users in _uses(snapshot, usage, graph):
+            for reached in graph.with_indexes([digest]):
                 direct[reached].update(users)
     return {digest: tuple(sorted(users)) for digest, users in direct.items()}
 
 
-def _uses(snapshot: Snapshot, usage: Usage, family: Family) -> Iterator[tuple[str, Users]]:
+def _uses(snapshot: Snapshot, usage: Usage, graph: IndexGraph) -> Iterator[tuple[str, Users]]:
     """Digests of Images that are used by digest, or that are indexes above the current image of a used tag."""
-    yield from by_digest(usage, family.images.values())
-    for stream in snapshot.streams if family.nested else ():
+    yield from by_digest(usage, graph.images.values())
+    for stream in snapshot.streams if graph.nested else ():
         # The current image itself is kept as one that is named; an index above it may be named by nothing.
         for digest, users in current_uses(stream, usage):
-            yield from ((index, users) for index in family.above(digest))
+            yield from ((index, users) for index in graph.above(digest))
 
 
 def _by_approval(image: Image, approval: Approval | None) -> KeepReason | None:
     return _NOT_APPROVED if approval is not None and (image.name, image.uid) not in approval.images else None
 
 
-def _keep_members(decisions: dict[str, Reason], family: Family) -> None:
+def _keep_members(decisions: dict[str, Reason], graph: IndexGraph) -> None:
     """Keep what is reached from a kept image through indexes, at any depth (R22)."""
-    kept = family.with_members(name for name, decision in decisions.items() if decision.kept)
+    kept = graph.with_members(name for name, decision in decisions.items() if decision.kept)
     for name in kept:
         if name in decisions and not decisions[name].kept:
-            above = tuple(index for index in family.indexes(name) if index in kept)
+            above = tuple(index for index in graph.indexes(name) if index in kept)
             decisions[name] = MemberOf(above)

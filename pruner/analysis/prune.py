@@ -12,9 +12,9 @@ from typing import cast
 import msgspec
 
 from pruner.analysis.blobs import Links, approved_links, blobs_of, doomed_blobs
-from pruner.analysis.family import Family
 from pruner.analysis.history import HistoryRules, StreamHistory
 from pruner.analysis.images import ImageRules, names
+from pruner.analysis.index_graph import IndexGraph
 from pruner.analysis.protection import Protection
 from pruner.analysis.referenced import all_references
 from pruner.analysis.usage import Usage, Users, find_usage
@@ -34,7 +34,7 @@ class Analysis(msgspec.Struct, frozen=True):
 
     plan: PrunePlan
     usage: Usage
-    family: Family
+    graph: IndexGraph
     histories: tuple[StreamHistory, ...]
     images: dict[str, Reason]
     history_rules: HistoryRules
@@ -45,7 +45,7 @@ class Analysis(msgspec.Struct, frozen=True):
     def references(self) -> dict[str, Users]:
         """All references to each digest, sorted: objects as `Kind namespace/name`."""
         streams = (history.stream for history in self.histories)
-        return all_references(self.usage, self.family.images.values(), streams)
+        return all_references(self.usage, self.graph.images.values(), streams)
 
     def __repr__(self) -> str:
         # asyncio writes the result of a program's main task into a message that it throws away: hundreds of megabytes, seconds.
@@ -67,54 +67,54 @@ def analyse(
     Raises InvalidReferencesError (R9), and SettingsError for a pattern that matches nothing, when that is asked for.
     """
     usage = usage or find_usage(snapshot, rules)
-    family = Family(snapshot.images)
+    graph = IndexGraph(snapshot.images)
     protection = Protection(rules.protect)
     idle = [
-        f"{pattern!r} matches nothing in this cluster" for pattern in protection.idle(snapshot.streams, family.images)
+        f"{pattern!r} matches nothing in this cluster" for pattern in protection.idle(snapshot.streams, graph.images)
     ]
     if rules.strict and idle:
         raise SettingsError([Problem("protect", problem) for problem in idle])
-    history_rules = HistoryRules(snapshot, rules, usage, family, protection, approval)
+    history_rules = HistoryRules(snapshot, rules, usage, graph, protection, approval)
     streams = sorted(snapshot.streams, key=lambda stream: (stream.metadata.namespace, stream.metadata.name))
     histories = tuple(history_rules.decide(stream) for stream in streams)
     by_tags, dropped = names(histories)
-    image_rules = ImageRules(snapshot, rules, usage, family, dropped, protection, approval)
+    image_rules = ImageRules(snapshot, rules, usage, graph, dropped, protection, approval)
     images = image_rules.decide(by_tags)
     # A list for each image that stays, of which the decisions have taken what they say.
     named = frozenset(by_tags)
     del by_tags
     deletes_blobs = rules.prune_registry and (registry is None or registry.deletes_blobs)
-    blobs = doomed_blobs(family, images, snapshot.blob_sizes) if deletes_blobs else {}
+    blobs = doomed_blobs(graph, images, snapshot.blob_sizes) if deletes_blobs else {}
     if approval is not None and not approval.blobs.issuperset(blobs):
-        blobs = _keep_unapproved(approval, images, blobs, family, snapshot)
-    links = Links(family, images, histories, named, usage, image_rules, snapshot.unlinked)
+        blobs = _keep_unapproved(approval, images, blobs, graph, snapshot)
+    links = Links(graph, images, histories, named, usage, image_rules, snapshot.unlinked)
     plan = PrunePlan(
         cluster=snapshot.cluster,
         as_of=snapshot.as_of,
         rules=_described(rules),
         registry=registry,
         streams=_changes(histories, links, rules, approval),
-        images=_pruned_images(family, images, blobs, deletes_blobs=deletes_blobs),
+        images=_pruned_images(graph, images, blobs, deletes_blobs=deletes_blobs),
         blobs=tuple(blobs[digest] for digest in sorted(blobs)),
         notes=(*usage.warnings, *(f"protect: {problem}" for problem in idle)),
     )
-    return Analysis(plan, usage, family, histories, images, history_rules, image_rules, links)
+    return Analysis(plan, usage, graph, histories, images, history_rules, image_rules, links)
 
 
 def _keep_unapproved(
-    approval: Approval, images: dict[str, Reason], blobs: dict[str, PrunedBlob], family: Family, snapshot: Snapshot
+    approval: Approval, images: dict[str, Reason], blobs: dict[str, PrunedBlob], graph: IndexGraph, snapshot: Snapshot
 ) -> dict[str, PrunedBlob]:
     """Keep the images that would take a blob with them which was not approved: something shared it when the plan was made."""
     unapproved = blobs.keys() - approval.blobs
     spared = {
         name
         for name, decision in images.items()
-        if not decision.kept and (name in unapproved or not unapproved.isdisjoint(blobs_of(family.images[name])))
+        if not decision.kept and (name in unapproved or not unapproved.isdisjoint(blobs_of(graph.images[name])))
     }
-    for name in family.with_members(spared):
+    for name in graph.with_members(spared):
         if name in images and not images[name].kept:
             images[name] = BlobNotApproved()
-    return doomed_blobs(family, images, snapshot.blob_sizes)
+    return doomed_blobs(graph, images, snapshot.blob_sizes)
 
 
 def _changes(
@@ -156,12 +156,12 @@ _name_of_tag = attrgetter("tag")
 
 
 def _pruned_images(
-    family: Family, images: dict[str, Reason], blobs: dict[str, PrunedBlob], *, deletes_blobs: bool
+    graph: IndexGraph, images: dict[str, Reason], blobs: dict[str, PrunedBlob], *, deletes_blobs: bool
 ) -> tuple[PrunedImage, ...]:
     pruned = []
     reasons = {name: cast(PruneReason, reason) for name, reason in images.items() if not reason.kept}
     for name in sorted(reasons):
-        image = family.images[name]
+        image = graph.images[name]
         whole = blobs_of(image) if deletes_blobs else set()
         going = tuple(sorted(filter(blobs.__contains__, whole)))
         pruned.append(

@@ -173,7 +173,7 @@ class _Run:
                     analyse, snapshot, self.settings.analysis, approval, self.plan.registry
                 )
             guard = Guard(watcher, self.breaker)
-            watcher.know(analysis.family, analysis.history_rules.also_used)
+            watcher.know(analysis.graph, analysis.history_rules.also_used)
             yield _Look(analysis, guard)
 
     async def _snapshot(self, lease: RunLease) -> Snapshot:
@@ -282,5 +282,5 @@ def _forget_what_is_needed(lease: RunLease, analysis: Analysis) -> None:
     """Of what an earlier run has left: streams that are gone have no links to delete, and what is named again is not left."""
     remaining = {history.stream.name: history.remaining() for history in analysis.histories}
     for stream, digests in list(lease.unlinked.items()):
-        if stream not in remaining or not digests - analysis.family.with_members(remaining[stream]):
+        if stream not in remaining or not digests - analysis.graph.with_members(remaining[stream]):
             lease.unlinked_all(stream)

@@ -13,8 +13,8 @@ from typing import Any, Final
 import msgspec
 
 from pruner.analysis.blobs import Links
-from pruner.analysis.family import Family
 from pruner.analysis.history import HistoryRules, StreamHistory
+from pruner.analysis.index_graph import IndexGraph
 from pruner.analysis.pullspec import can_name_image
 from pruner.apply.guard import Guard, NeededError
 from pruner.apply.lease import RunLease
@@ -66,12 +66,12 @@ class StreamPruner:
             updated = await self._update(change, tried, rules, links, guard)
             if updated is None:
                 # The stream is another one by now, or gone: what it needs of the repository is not known.
-                self.held |= links.family.with_members(links.left_behind(change.stream))
+                self.held |= links.graph.with_members(links.left_behind(change.stream))
             elif self.registry is not None:
                 await self._delete_links(*updated, self.registry, links, guard)
         except PrunerError as error:
             # Links are left, perhaps of an update whose answer was lost, and only the images know of them.
-            self.held |= links.family.with_members(tried | links.left_behind(change.stream))
+            self.held |= links.graph.with_members(tried | links.left_behind(change.stream))
             self.result.failed(f"image stream {change.stream}", error)
             guard.breaker.failed()
 
@@ -212,8 +212,8 @@ class StreamPruner:
 
     async def _links_with_new_images(self, links: Links, history: StreamHistory) -> Links:
         """The links' rules, with the images that this stream names by now and the analysis has not seen."""
-        family = links.family
-        unseen = set(filter(can_name_image, history.remaining() - family.images.keys()))
+        graph = links.graph
+        unseen = set(filter(can_name_image, history.remaining() - graph.images.keys()))
         if not unseen:
             return links
         found = []
@@ -222,7 +222,7 @@ class StreamPruner:
                 found.append(await self.api.get(IMAGES, ImageOnTheWire, name=digest))
             except NotFoundError:
                 continue
-        return links.with_family(Family([*family.images.values(), *compact(found, SizeClaims())]))
+        return links.with_graph(IndexGraph([*graph.images.values(), *compact(found, SizeClaims())]))
 
 
 def _decided_otherwise(stream: ImageStream, decided: StreamHistory, rules: HistoryRules) -> Callable[[], str | None]:

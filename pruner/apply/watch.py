@@ -20,7 +20,7 @@ import msgspec
 
 from pruner.analysis import find_usage
 from pruner.analysis.blobs import blobs_of, layers_and_configs, pushed_to
-from pruner.analysis.family import Family
+from pruner.analysis.index_graph import IndexGraph
 from pruner.analysis.usage import Usage, local_lookups
 from pruner.cluster.api import Api
 from pruner.cluster.further_kinds import decoded, extra_referrer
@@ -52,7 +52,7 @@ class Watcher:
         self.api = api
         self.settings = settings
         self.snapshot = snapshot
-        self.family = Family(())
+        self.graph = IndexGraph(())
         self.blind: str | None = None
         self._on_usage: Callable[[Usage], None] = lambda _: None
         self._local = local_lookups(snapshot)
@@ -81,9 +81,9 @@ class Watcher:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def know(self, family: Family, on_usage: Callable[[Usage], None]) -> None:
+    def know(self, graph: IndexGraph, on_usage: Callable[[Usage], None]) -> None:
         """The snapshot is analysed: what has come up meanwhile is taken in. `on_usage` is told of every use from now on."""
-        self.family = family
+        self.graph = graph
         self._on_usage = on_usage
         early, self._early = self._early or [], None
         for resource, source, event in early:
@@ -219,18 +219,18 @@ class Watcher:
     def _use(self, digest: str, user: str) -> None:
         """The digest is used, with everything in it."""
         self._used.setdefault(digest, user)
-        image = self.family.images.get(digest)
+        image = self.graph.images.get(digest)
         for blob in (digest, *(blobs_of(image) if image is not None else ())):
             self._needed.setdefault(blob, user)
 
     def _take_image(self, image: Image) -> None:
-        known = self.family.images.get(image.name)
+        known = self.graph.images.get(image.name)
         if known is not None and known.uid == image.uid:
             # Known to the analysis, or about to be deleted; that it has not changed is seen just before it goes.
             return
         for blob in blobs_of(image):
             self._needed.setdefault(blob, f"image {image.name}")
-        members = self.family.with_members(image.members)
+        members = self.graph.with_members(image.members)
         for member in members:
             self._use(member, f"index {image.name}")
         repository = pushed_to(image.location) if image.managed else None
@@ -244,7 +244,7 @@ class Watcher:
             return
         self._versions[stream.name] = stream.metadata.resource_version
         items = (item.image for history in stream.histories for item in history.items or () if item.image)
-        named = self.family.with_members(items)
+        named = self.graph.with_members(items)
         user = f"image stream {stream.name}"
         for digest in named:
             self._use(digest, user)
@@ -259,16 +259,16 @@ class Watcher:
         usage = find_usage(found, self.settings.analysis, self._local, self._streams)
         self._on_usage(usage)
         for digest, users in usage.anywhere.items():
-            for reached in self.family.with_members(self.family.with_indexes([digest])):
+            for reached in self.graph.with_members(self.graph.with_indexes([digest])):
                 self._use(reached, ", ".join(users))
         for (stream, digest), users in usage.digests.items():
-            for blob in self._repository_blobs(self.family.with_members([digest])):
+            for blob in self._repository_blobs(self.graph.with_members([digest])):
                 self._linked[stream].setdefault(blob, ", ".join(users))
 
     def _repository_blobs(self, digests: Iterable[str]) -> set[str]:
         """What is linked in a repository for these images: the manifests, their layers and configs."""
         found = set(digests)
-        return found | layers_and_configs(filter(None, map(self.family.images.get, found)))
+        return found | layers_and_configs(filter(None, map(self.graph.images.get, found)))
 
     def _nothing(self) -> Snapshot:
         """The snapshot without objects."""

@@ -66,7 +66,7 @@ class Decisions(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, analysis: Analysis) -> Decisions:
-        images = analysis.family.images
+        images = analysis.graph.images
         return cls(
             images=tuple(
                 KeptImage(name, images[name].created, reason, images[name].size, images[name].reference)

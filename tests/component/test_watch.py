@@ -34,7 +34,7 @@ async def watching(sandbox: RunningSandbox, good_for: float) -> AsyncIterator[Wa
         snapshot = await take_snapshot(api)
         async with Watcher(api, settings, snapshot, good_for) as watcher:
             analysis = analyse(snapshot, settings.analysis)
-            watcher.know(analysis.family, lambda _: None)
+            watcher.know(analysis.graph, lambda _: None)
             yield watcher
 
 

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from pruner.analysis import Analysis
-from pruner.analysis.family import Family
+from pruner.analysis.index_graph import IndexGraph
 from pruner.cluster.objects import Registry
 from pruner.plan import Approval
 from pruner.reasons import BlobNotApproved
@@ -337,9 +337,9 @@ def test_links_of_revisions_that_have_been_removed_already_go_R28() -> None:
 
 def test_links_can_be_decided_with_more_images_known_R28() -> None:
     found = analysed(image_stream("shop/web", latest=[A]))
-    family = Family([image(A, layers=[L1])])
+    graph = IndexGraph([image(A, layers=[L1])])
     assert found.links.of(found.histories[0]) == ((), (A,))
-    assert found.links.with_family(family).of(found.histories[0]) == ((L1,), (A,))
+    assert found.links.with_graph(graph).of(found.histories[0]) == ((L1,), (A,))
     assert found.links.of(found.histories[0]) == ((), (A,))
 
 

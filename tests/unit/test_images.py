@@ -295,7 +295,7 @@ def test_all_reasons_for_an_image_come_once_and_in_the_order_of_the_rules() -> N
     user = pod("x/y", running=[A])
     objects = [image(A, age=5, managed=False), image(B, age=5), image(C, managed=False), image(D)]
     found = analysed(*objects, user, all_images=False, protect=(A,))
-    reasons = {each.name: [*found.image_rules.reasons(each)] for each in found.family.images.values()}
+    reasons = {each.name: [*found.image_rules.reasons(each)] for each in found.graph.images.values()}
     young, imported = ImageTooYoung(60), Imported()
     assert reasons == {
         A: [Referenced(("Pod x/y",)), Protected(A), young, imported],
@@ -423,9 +423,9 @@ def test_warnings_are_notes_of_the_plan_R9() -> None:
 
 def test_an_analysis_knows_the_images_that_it_decided_on() -> None:
     found = analysed(image(A), index(B, [A]))
-    assert found.family.images.keys() == found.images.keys() == {A, B}
-    assert found.family.indexes(A) == (B,)
-    assert found.family.indexes(B) == ()
+    assert found.graph.images.keys() == found.images.keys() == {A, B}
+    assert found.graph.indexes(A) == (B,)
+    assert found.graph.indexes(B) == ()
 
 
 def test_an_index_has_its_media_type_R22() -> None:

@@ -164,8 +164,8 @@ def samples(report: Report) -> dict[tuple[str, tuple[str, ...]], float]:
     """Value by name and labels, the cluster's left out."""
     return {
         (sample.name, tuple(value for key, value in sample.labels.items() if key != "cluster")): sample.value
-        for family in text_string_to_metric_families(openmetrics(report))
-        for sample in family.samples
+        for graph in text_string_to_metric_families(openmetrics(report))
+        for sample in graph.samples
     }
 
 
@@ -201,14 +201,14 @@ def test_all_metrics_are_gauges_with_their_units() -> None:
 
 def test_collectors_of_the_older_format_read_the_same() -> None:
     shown = openmetrics(Report.of(analysis(), result()))
-    newer = {family.name: len(family.samples) for family in text_string_to_metric_families(shown)}
-    assert newer == {family.name: len(family.samples) for family in older_text_to_metric_families(shown)}
+    newer = {graph.name: len(graph.samples) for graph in text_string_to_metric_families(shown)}
+    assert newer == {graph.name: len(graph.samples) for graph in older_text_to_metric_families(shown)}
 
 
 def test_labels_come_back_whatever_they_are() -> None:
     report = Report.made_of(PrunePlan(cluster='a"b\\c\nd', as_of=NOW, rules={}))
-    (family, *_) = text_string_to_metric_families(openmetrics(report))
-    assert family.samples[0].labels["cluster"] == 'a"b\\c\nd'
+    (graph, *_) = text_string_to_metric_families(openmetrics(report))
+    assert graph.samples[0].labels["cluster"] == 'a"b\\c\nd'
 
 
 # --- HTML, as text; what a browser makes of it is tested in tests/e2e/test_pages.py -------------------------------------

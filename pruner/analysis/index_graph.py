@@ -1,4 +1,4 @@
-"""Which images belong to which: members of manifest lists and OCI indexes, at any depth, in both directions."""
+"""The index graph: which images are members of which manifest lists and OCI indexes, at any depth, in both directions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pruner.cluster.objects import Image
 
 
-class Family:
+class IndexGraph:
     """Images by digest, with the indexes above them and the members below them."""
 
     def __init__(self, images: Iterable[Image]) -> None:
