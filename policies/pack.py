@@ -24,6 +24,7 @@ from pulumi_policy import (
 from policies.facts import TYPE, Share, gather, not_planned
 from policies.rules import RULES, Rule
 from pruner.errors import PrunerError
+from pruner.printable import LONGEST_LINE, printable
 from pruner.suggestions import closest
 
 _seen_in_run: dict[tuple[bool, str], Share] = {}
@@ -101,7 +102,14 @@ def _validator(rule: Rule) -> Callable[[ResourceValidationArgs, Callable[..., No
 def objections(
     rule: Rule, inputs: Mapping[str, Any], config: Mapping[str, Any], *, preview: bool, urn: str = ""
 ) -> Iterator[str]:
-    """What the rule objects to, as messages. What other resources of the run take counts with what this one does."""
+    """What the rule objects to, as printable messages. Other resources of the run count together with this one."""
+    for message in _objections(rule, inputs, config, preview=preview, urn=urn):
+        yield printable(message, LONGEST_LINE, again=True)
+
+
+def _objections(
+    rule: Rule, inputs: Mapping[str, Any], config: Mapping[str, Any], *, preview: bool, urn: str
+) -> Iterator[str]:
     try:
         if rule.judge is None:
             missing = not_planned(inputs)

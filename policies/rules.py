@@ -24,7 +24,7 @@ from pruner.plan import StreamChange
 from pruner.planning import UNVERIFIED
 from pruner.report.jsonl import read_report
 from pruner.report.model import ReportedImage
-from pruner.report.wording import age, count, printable, time
+from pruner.report.wording import age, count, time
 
 Level = Literal["advisory", "mandatory", "disabled"]
 
@@ -86,7 +86,7 @@ def _protected(pattern: str, images: list[ReportedImage], changes: list[StreamCh
     if images:
         yield f"{pattern} is protected, and these would go: {names(images)}"
     elif changes:
-        listed = ", ".join(printable(change.stream) for change in changes[:NAMED])
+        listed = ", ".join(change.stream for change in changes[:NAMED])
         yield f"{pattern} is protected, and links of these image streams would go: {listed}"
 
 
@@ -168,7 +168,7 @@ def _seen(path: Path, cluster: str, since: datetime) -> tuple[datetime, dict[str
     pods = (
         (use.image, next((user for user in use.by if user.startswith("Pod ")), None)) for use in report.decisions.uses
     )
-    return report.plan.as_of, {image: printable(pod) for image, pod in pods if pod is not None}
+    return report.plan.as_of, {image: pod for image, pod in pods if pod is not None}
 
 
 # --- how it was planned ---------------------------------------------------------------------------------------------
@@ -181,7 +181,7 @@ def references_of_oc(facts: Facts, _options: Options) -> Iterator[str]:
 
 def ignored_references(facts: Facts, _options: Options) -> Iterator[str]:
     if facts.settings.ignore_invalid_refs:
-        ignored = [printable(note) for note in facts.notes if note.startswith("ignored: ")]
+        ignored = [note for note in facts.notes if note.startswith("ignored: ")]
         which = f": {'; '.join(ignored[:NAMED])}" if ignored else ""
         more = f" and {len(ignored) - NAMED} more" if len(ignored) > NAMED else ""
         yield f"ignore_invalid_refs is set: what these references use is not known, and may be among what goes{which}{more}"
@@ -195,9 +195,9 @@ def certificates(facts: Facts, _options: Options) -> Iterator[str]:
         yield "registry_validate_certs is false: whoever answers is believed to be the registry"
     if (settings.host or "").startswith("http://"):
         yield f"the API server is asked without TLS: {settings.host}"
-    yield from (printable(note) for note in facts.notes if note.startswith(UNVERIFIED))
+    yield from (note for note in facts.notes if note.startswith(UNVERIFIED))
     if registry is not None and registry.url.startswith("http://"):
-        yield f"the registry is asked without TLS: {printable(registry.url)}"
+        yield f"the registry is asked without TLS: {registry.url}"
 
 
 def plan_age(facts: Facts, options: Options) -> Iterator[str]:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from pruner.errors import PrunerError
 from pruner.report.model import ReportedImage
-from pruner.report.wording import printable, short
+from pruner.report.wording import short
 
 NAMED: Final = 10
 """Images that a message names."""
@@ -16,7 +16,7 @@ NAMED: Final = 10
 
 def name(image: ReportedImage) -> str:
     of_it = " (a revision of it; the image stays)" if image.reason.kept else ""
-    return f"{printable(image.name)} {short(image.digest)}".strip() + of_it
+    return f"{image.name} {short(image.digest)}".strip() + of_it
 
 
 def names(images: Iterable[ReportedImage]) -> str:

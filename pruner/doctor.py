@@ -18,6 +18,7 @@ import msgspec
 import yaml
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from pruner.cli import settings_options
 from pruner.cluster.api import Api
@@ -32,7 +33,9 @@ from pruner.cluster.resources import CLUSTER_VERSIONS, IMAGE_STREAMS, IMAGES
 from pruner.cluster.rights import Purpose, Right, rights, rules
 from pruner.cluster.sizes import SizeClaims
 from pruner.cluster.snapshot import compact
+from pruner.console import Margin, data, plain_console
 from pruner.errors import ForbiddenError, NotFoundError, PrunerError
+from pruner.printable import printable, printable_json
 from pruner.settings import Settings
 
 BOTH_WORK, NEITHER_WORKS, ONLY_PREVIEW_WORKS = 0, 1, 3
@@ -189,9 +192,9 @@ def doctor(settings: Settings, as_json: bool) -> None:
     """
     found = asyncio.run(_examined(settings))
     if as_json:
-        click.echo(msgspec.json.format(as_json_of(found), indent=2))
+        click.echo(printable_json(msgspec.json.format(as_json_of(found), indent=2)))
     else:
-        show(found, Console())
+        show(found, plain_console())
     sys.exit(found.exit_code)
 
 
@@ -210,13 +213,13 @@ def show(found: Examination, console: Console) -> None:
     """Write the examination to a terminal."""
     facts = Table.grid(padding=(0, 2))
     for name, value in _facts(found):
-        facts.add_row(name, value)
-    console.print(facts)
+        facts.add_row(name, data(value))
+    console.print(Margin(facts))
     console.print(_table(found.permissions))
     if found.not_served:
-        console.print(f"not served by this cluster, and so not needed: {', '.join(found.not_served)}", highlight=False)
+        console.print(data(f"not served by this cluster, and so not needed: {', '.join(found.not_served)}"))
     for line in verdict(found):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        console.print(Text(printable(line, again=True)), soft_wrap=True)
     if found.lacks("preview", "up", "advised"):
         console.print("\nThe smallest ClusterRole that suffices, and the Role for the lease that keeps runs apart:\n")
         # What is to be copied must not be wrapped or coloured.
@@ -252,8 +255,8 @@ def _reached(found: Examination) -> str:
 def _table(permissions: Iterable[Permission]) -> Table:
     table = Table("permission", "needed for", "")
     for it in permissions:
-        answer = "[green]yes[/]" if it.allowed else "[red]no[/]" if it.purpose != "advised" else "[yellow]no[/]"
-        table.add_row(str(it), it.purpose, answer)
+        style = "green" if it.allowed else "red" if it.purpose != "advised" else "yellow"
+        table.add_row(data(str(it)), it.purpose, Text("yes" if it.allowed else "no", style))
     return table
 
 

@@ -24,6 +24,7 @@ from pruner.cluster.connection import connect
 from pruner.cluster.objects import BEGINNING, Image, moment
 from pruner.errors import PrunerError
 from pruner.planning import make_plan
+from pruner.printable import printable, printable_json
 from pruner.reasons import ImageTooYoung, MemberOf, Reason, RevisionTooYoung, StreamTooYoung, sentence, to_change
 from pruner.report.wording import count
 from pruner.settings import Settings
@@ -376,10 +377,10 @@ def command(settings: Settings, reference: str, as_json: bool) -> None:
     """
     explanation = explain(asyncio.run(_analysis(settings)), reference)
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(explanation), indent=2))
+        click.echo(printable_json(msgspec.json.format(msgspec.json.encode(explanation), indent=2)))
         return
     for line in lines(explanation):
-        click.echo(line)
+        click.echo(printable(line))
 
 
 async def _analysis(settings: Settings) -> Analysis:

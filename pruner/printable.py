@@ -27,6 +27,9 @@ _BLANKS: Final = frozenset(map(chr, (0xA0, 0x1680, *range(0x2000, 0x200B), 0x202
 _COMMAND: Final = re.compile(r"#(?=#[\w.-]*(?:\[|\Z))")
 """Azure Pipelines (`##vso[`), GitHub (`##[`) and TeamCity (`##teamcity[`) obey commands also in the middle of a line."""
 
+_BEGINNING: Final = re.compile(r"\A(\s*)(::|---|\+\+\+|~~~|\^\^\^)")
+"""GitHub (`::error::`, after blanks) and Buildkite (`--- group`) obey commands at the beginning of a line."""
+
 _ESCAPE: Final = re.compile(r"\\(?=u\{)")
 """What looks like an escape in the text itself, so that escapes are unambiguous."""
 
@@ -38,8 +41,8 @@ def printable(text: str, limit: int | None = None, *, again: bool = False) -> st
     r"""The text on one line, with an escape `\u{HEX}` for what a terminal or log would obey or a reader not see.
 
     Escaped are control characters, line breaks, bidirectional and other formatting characters, invisible ones, lone
-    surrogates, private and unassigned code points, and the first `#` of a CI command such as `##vso[`. Different texts
-    have different results.
+    surrogates, private and unassigned code points, and the first character of what a CI runner takes for a command:
+    `##vso[` anywhere, `::error::` where the text begins. Different texts have different results.
 
     Args:
         text: anything.
@@ -54,14 +57,38 @@ def printable(text: str, limit: int | None = None, *, again: bool = False) -> st
         text = _ESCAPE.sub(r"\\u{5c}", text)
     if "##" in text:
         text = _COMMAND.sub(r"\\u{23}", text)
+    text = _BEGINNING.sub(_escaped_beginning, text)
     if text.isascii() and text.isprintable():
         return text
-    return "".join(character if _is_plain(character) else f"\\u{{{ord(character):x}}}" for character in text)
+    return "".join(character if _is_plain(character) else escape(character) for character in text)
+
+
+def escape(character: str) -> str:
+    r"""The character as `\u{HEX}`."""
+    return f"\\u{{{ord(character):x}}}"
 
 
 def prefixed(lines: Iterable[str], prefix: str = "- ") -> str:
     """The lines, each printable and behind the prefix, which is more than blanks: CI runners skip those."""
     return "\n".join(prefix + printable(line.strip(), LONGEST_LINE, again=True) for line in lines)
+
+
+def printable_json(json: bytes) -> str:
+    """JSON that holds the same values and is printable, except for the line breaks between them."""
+    return "".join(
+        character if character == "\n" or _is_plain(character) else _json_escape(character)
+        for character in json.decode()
+    )
+
+
+def _escaped_beginning(found: re.Match[str]) -> str:
+    blanks, marker = found.groups()
+    return blanks + escape(marker[0]) + marker[1:]
+
+
+def _json_escape(character: str) -> str:
+    code_units = character.encode("utf-16-be")
+    return "".join(f"\\u{code_units[at : at + 2].hex()}" for at in range(0, len(code_units), 2))
 
 
 def _is_plain(character: str) -> bool:

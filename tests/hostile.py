@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from hypothesis import strategies as st
@@ -68,3 +69,10 @@ def hostile_texts(*, min_size: int = 0) -> st.SearchStrategy[str]:
         st.text(st.characters(exclude_categories=()), max_size=5),
     )
     return st.lists(piece, min_size=min_size, max_size=6).map("".join)
+
+
+def assert_inert(output: str) -> None:
+    """Nothing in this output moves a terminal, hides text, or commands a CI runner."""
+    assert not set(HOSTILE) - {"\n"} & set(output)
+    assert not re.search(r"##[\w.-]*\[", output)
+    assert not re.search(r"^\s*(::|---|\+\+\+|~~~)", output, re.MULTILINE)

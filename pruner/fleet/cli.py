@@ -26,6 +26,7 @@ import msgspec
 from rich.console import Console
 
 from pruner.cli import errors_shown
+from pruner.console import plain_console
 from pruner.errors import Problem, PrunerError, SettingsError
 from pruner.files import write_file
 from pruner.fleet import approval, review
@@ -36,6 +37,7 @@ from pruner.fleet.reading import pack_problems, read_fleet
 from pruner.fleet.run import Options, Watch, preview, up
 from pruner.fleet.table import Progress, table
 from pruner.plan import PrunePlan
+from pruner.printable import printable, printable_json
 from pruner.report.html import page as page_in_full
 from pruner.report.jsonl import read_report
 
@@ -164,7 +166,7 @@ def _put_down(plans: Path, chosen: Selection, outcomes: list[Outcome]) -> None:
     )
     click.echo(told, err=True)
     for warning in warnings:
-        click.echo(f"warning: {warning}", err=True)
+        click.echo(f"warning: {printable(warning)}", err=True)
 
 
 @fleet.command("up")
@@ -257,7 +259,7 @@ def _run(
     given = {name: value for name, value in limits.items() if value is not None}
     packs = (*chosen.fleet.policy_packs, *_packs(policy_packs, policy_configs))
     asked = msgspec.structs.replace(chosen.fleet, policy_packs=packs, **given)
-    with _stoppable() as stop, Progress(Console(stderr=True), verb) as progress:
+    with _stoppable() as stop, Progress(plain_console(stderr=True), verb) as progress:
         watch: Watch = progress
         try:
             return run(asked, options, watch, stop)
@@ -316,13 +318,13 @@ def _print_json(verb: str, outcomes: list[Outcome]) -> None:
         },
         "clusters": outcomes,
     }
-    click.echo(msgspec.json.format(msgspec.json.encode(summary), indent=2).decode())
+    click.echo(printable_json(msgspec.json.format(msgspec.json.encode(summary), indent=2)))
 
 
 def _console() -> Console:
     """Standard output; as wide as it takes where it is no terminal, so that a pipeline's log has whole lines."""
-    found = Console()
-    return found if found.is_terminal else Console(width=160)
+    found = plain_console()
+    return found if found.is_terminal else plain_console(width=160)
 
 
 def _write(path: Path, lines: Iterable[str]) -> None:

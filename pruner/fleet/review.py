@@ -1,7 +1,8 @@
 """One page for a whole fleet, to be read before plans are approved and after they were carried out.
 
-Given outcomes and the files of plans, gives Markdown: the clusters with what each would lose, then for each of them every revision, image
-and reason, with the digest of each plan's file, which approval goes by (pruner.fleet.approval).
+Given outcomes and the files of plans, gives Markdown: the clusters with what each would lose, then for each of them every
+revision, image and reason, with the digest of each plan's file, which approval goes by (pruner.fleet.approval). Whatever
+a cluster or server says stands in code spans, where it can neither be markup nor mention anyone.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from pruner.errors import UnsafePlanError
 from pruner.fleet.model import Outcome, Wave
 from pruner.plan import PrunePlan
 from pruner.planning import read_plan
-from pruner.resource.rendering import in_words
+from pruner.report.markdown import code
+from pruner.report.wording import headline, short
 
 REVIEW: Final = "review.md"
 """The page beside the plans."""
@@ -86,15 +88,15 @@ def page(
     for outcome in listed:
         amounts = f"{outcome.revisions} | {outcome.images} | {outcome.blobs} | {decimal(outcome.bytes)}"
         yield (
-            f"| [{_cell(outcome.cluster)}](#{outcome.cluster.lower()}) | {_cell(outcome.wave)} | {outcome.state} "
-            f"| {amounts if outcome.state == 'done' else ' | | | '} | {f'`{outcome.plan}`' if outcome.plan else ''} |"
+            f"| [{code(outcome.cluster)}](#{outcome.cluster.lower()}) | {code(outcome.wave)} | {outcome.state} "
+            f"| {amounts if outcome.state == 'done' else ' | | | '} | {code(outcome.plan or '')} |"
         )
     good = [outcome for outcome in listed if outcome.state == "done"]
     sums = [sum(getattr(outcome, name) for outcome in good) for name in ("revisions", "images", "blobs", "bytes")]
     yield f"| **{len(listed)} clusters** | | {len(good)} done | {sums[0]} | {sums[1]} | {sums[2]} | {decimal(sums[3])} | |"
     for warning in warnings:
         yield ""
-        yield f"**{warning}**"
+        yield f"**Warning:** {code(warning)}"
     for outcome in listed:
         yield from _section(outcome, plans.get(outcome.cluster, outcome.message))
         if digests and outcome.cluster in digests:
@@ -112,22 +114,27 @@ def _section(outcome: Outcome, plan: PrunePlan | str) -> Iterator[str]:
     if isinstance(plan, str):
         yield f"**{outcome.state}**"
         yield ""
-        yield from (f"    {text}" for text in plan.splitlines())
+        yield from _message(plan)
         return
-    yield f"Cluster `{plan.cluster}`, planned as of {plan.as_of:%Y-%m-%d %H:%M:%S} UTC, plan `{plan.fingerprint}`."
+    yield f"Cluster {code(plan.cluster)}, planned as of {plan.as_of:%Y-%m-%d %H:%M:%S} UTC, plan {code(plan.fingerprint)}."
     if outcome.message:
         yield ""
-        yield from (f"    {text}" for text in outcome.message.splitlines())
-    for note in plan.notes:
+        yield from _message(outcome.message)
+    if plan.notes:
         yield ""
-        yield f"> {note}"
+        yield from (f"- {code(note)}" for note in plan.notes)
     yield ""
     if plan.empty:
         yield "Nothing is to be pruned."
         return
-    yield in_words(plan) + "."
+    yield f"{headline(plan)}."
     yield ""
     yield from _rows(plan)
+
+
+def _message(text: str) -> Iterator[str]:
+    """A message, which may have several lines, as a list of its lines."""
+    return (f"- {code(line.removeprefix('- '))}" for line in text.splitlines())
 
 
 def _rows(plan: PrunePlan) -> Iterator[str]:
@@ -136,7 +143,8 @@ def _rows(plan: PrunePlan) -> Iterator[str]:
         yield "| revision | created | why |"
         yield "|---|---|---|"
         for stream, item in revisions[:LISTED]:
-            yield f"| `{_cell(stream)}:{_cell(item.tag)}` `{_short(item.image)}` | {item.created:%Y-%m-%d} | {_cell(str(item.reason))} |"
+            name = f"{code(f'{stream}:{item.tag}')} {code(short(item.image))}"
+            yield f"| {name} | {item.created:%Y-%m-%d} | {code(str(item.reason))} |"
         yield from _more(len(revisions), 3)
         yield ""
     if plan.images:
@@ -146,8 +154,8 @@ def _rows(plan: PrunePlan) -> Iterator[str]:
         for image in plan.images[:LISTED]:
             size = decimal(sum(sizes.get(digest, 0) for digest in image.blobs))
             yield (
-                f"| `{_short(image.name)}` {_cell(image.reference.partition('@')[0])} | {image.created:%Y-%m-%d} "
-                f"| {len(image.blobs)} | {size} | {_cell(str(image.reason))} |"
+                f"| {code(short(image.name))} {code(image.reference.partition('@')[0])} | {image.created:%Y-%m-%d} "
+                f"| {len(image.blobs)} | {size} | {code(str(image.reason))} |"
             )
         yield from _more(len(plan.images), 5)
 
@@ -155,12 +163,3 @@ def _rows(plan: PrunePlan) -> Iterator[str]:
 def _more(count: int, columns: int) -> Iterator[str]:
     if count > LISTED:
         yield f"| and {count - LISTED} more, in the plan's file {'| ' * columns}|"
-
-
-def _short(digest: str) -> str:
-    return digest[:19]
-
-
-def _cell(text: str) -> str:
-    """A text that stays in its cell: names come from clusters, and a cluster's users choose them."""
-    return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ").replace("<", "&lt;").replace("`", "'")

@@ -14,7 +14,9 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from pruner.console import data
 from pruner.fleet.model import BAD, Outcome
+from pruner.printable import printable
 
 STYLES: Final = {
     "waiting": "dim",
@@ -80,10 +82,11 @@ def line(outcome: Outcome) -> str:
     if outcome.left_alone:
         parts.append(_left_alone(outcome))
     if outcome.message:
-        parts.append(outcome.message.replace("\n", " "))
+        parts.append(outcome.message)
     if outcome.seconds:
         parts.append(f"{outcome.seconds:.1f} s")
-    return ", ".join(parts)
+    # Lines of a message are told apart by their `- `.
+    return printable(" ".join(", ".join(parts).splitlines()), again=True)
 
 
 def _counted(outcome: Outcome) -> bool:
@@ -135,18 +138,17 @@ def _urgency(outcome: Outcome) -> int:
 def _row(outcome: Outcome, running: float) -> Iterable[str | Text]:
     known = _counted(outcome)
     seconds = outcome.seconds or (running if outcome.state == "running" else 0.0)
-    yield outcome.cluster
-    yield outcome.wave
+    yield data(outcome.cluster)
+    yield data(outcome.wave)
     yield Text(outcome.state, style=STYLES[outcome.state])
     yield from (str(getattr(outcome, name)) if known else "" for name in ("revisions", "images", "blobs"))
     yield decimal(outcome.bytes) if known else ""
     yield f"{seconds:.1f}" if seconds else ""
-    # As text: brackets in a message are no markup.
     told = [
         *([_left_alone(outcome)] if outcome.left_alone else []),
         *([outcome.message] if outcome.message else outcome.notes),
     ]
-    yield Text("; ".join(told))
+    yield Text(printable(" ".join("; ".join(told).splitlines()), again=True))
 
 
 def _states(outcomes: list[Outcome]) -> str:

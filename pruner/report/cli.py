@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
-from rich.console import Console
 
 from pruner.analysis import Analysis
 from pruner.cli import errors_shown, settings_options
 from pruner.cluster.api import Api
 from pruner.cluster.connection import connect
+from pruner.console import data, plain_console
 from pruner.errors import PrunerError
 from pruner.files import write_file
 from pruner.planning import make_plan
@@ -85,19 +85,19 @@ def report(file: Path, **shown: Any) -> None:
 
 
 async def _analysis(settings: Settings) -> Analysis:
-    console = Console(stderr=True)
+    console = plain_console(stderr=True)
     async with Api(connect(settings), workers=settings.workers) as api:
         if not console.is_terminal:
             return await make_plan(api, settings)
         with console.status("reading the cluster") as status:
-            return await make_plan(api, settings, progress=status.update)
+            return await make_plan(api, settings, progress=lambda message: status.update(data(message)))
 
 
 def show(found: Report, *, form: str, as_json: bool, output: Path | None, limit: int, whole: bool) -> None:
     """Write the report in a form to a file or standard output."""
     form = "jsonl" if as_json else form
     if form == "text" and output is None:
-        print_report(found, Console(width=None if sys.stdout.isatty() else WIDTH), listed=0 if whole else LISTED)
+        print_report(found, plain_console(width=None if sys.stdout.isatty() else WIDTH), listed=0 if whole else LISTED)
         return
     parts = (part.encode() if isinstance(part, str) else part for part in _parts(found, form, limit, whole=whole))
     if output is not None:
@@ -122,6 +122,6 @@ def _parts(found: Report, form: str, limit: int, *, whole: bool) -> Iterator[str
             yield openmetrics(found)
         case _:
             text = io.StringIO()
-            console = Console(width=WIDTH, file=text)
+            console = plain_console(width=WIDTH, file=text)
             print_report(found, console, listed=0 if whole else LISTED)
             yield text.getvalue()

@@ -19,6 +19,7 @@ import msgspec
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from pruner.printable import printable
 from pruner.reasons import Reason, sentence
 from pruner.report import wording
 from pruner.report.model import NO_STREAM, Report, ReportedImage, StreamSum
@@ -30,6 +31,8 @@ _SUMS: Final = 200
 """Rows of the table of image streams."""
 _NAMED: Final = 20
 """Objects that a reason names; the others are counted."""
+_ABSENT: Final = 2
+"""Of a row: a revision is pruned, and there is no Image object. 0 is an image that is pruned, 1 one that is kept."""
 
 
 def page(report: Report) -> str:
@@ -42,12 +45,12 @@ def page(report: Report) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(size=wording.size, clean=wording.printable, time=wording.time, number=_number)
+    environment.filters.update(size=wording.size, clean=printable, time=wording.time, number=_number)
     ages, kept_by = report.ages, report.kept_by
     return environment.get_template("page.html.j2").render(
         report=report,
         plan=report.plan,
-        headline=wording.headline(report),
+        headline=wording.headline(report.plan),
         outcome_line=wording.outcome_line(report.outcome) if report.outcome else "",
         rules=wording.rules(report),
         ages=ages,
@@ -96,7 +99,7 @@ class _Texts:
         found = self._numbers.get(text)
         if found is None:
             found = self._numbers[text] = len(self.all)
-            self.all.append(wording.printable(text))
+            self.all.append(printable(text))
         return found
 
     def of(self, reason: Reason) -> int:
@@ -122,8 +125,8 @@ def _content(report: Report) -> dict[str, Any]:
 
 def _row(image: ReportedImage, texts: _Texts) -> list[Any]:
     return [
-        wording.printable(image.digest),
-        int(image.reason.kept),
+        printable(image.digest),
+        _ABSENT if image.absent else int(image.reason.kept),
         _seconds(image.created),
         image.freed if not image.reason.kept or image.losing else -1 if image.size is None else image.size,
         texts.number(image.name),
@@ -160,8 +163,8 @@ def _tiles(report: Report) -> list[tuple[str, str, int, int]]:
 
 def _tile(namespace: str, name: str, sums: Sequence[StreamSum]) -> tuple[str, str, int, int]:
     return (
-        "" if namespace == NO_STREAM else wording.printable(namespace),
-        wording.printable(name),
+        "" if namespace == NO_STREAM else printable(namespace),
+        printable(name),
         sum(each.bytes for each in sums),
         sum(each.images for each in sums),
     )

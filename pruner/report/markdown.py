@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Final
 
+from pruner.printable import printable
 from pruner.report import wording
 from pruner.report.model import Report, ReportedImage
 from pruner.report.text import why
@@ -31,7 +32,7 @@ def markdown(report: Report, *, limit: int = LIMIT) -> str:
     if going:
         head = "| image | named by | age | frees | why |\n|---|---|---:|---:|---|\n"
         rows = (_row(report, image) for image in going)
-        text += _folded(f"Everything that goes ({len(going)}), and why", head, rows, len(going), limit - len(text))
+        text += _folded(f"What is pruned, and why ({_counted(report)})", head, rows, len(going), limit - len(text))
     if kept:
         head = "| rule | why | images | revisions |\n|---|---|---:|---:|\n"
         rows = (f"| {each.rule} | {code(each.why)} | {each.images} | {each.revisions} |" for each in kept)
@@ -39,9 +40,18 @@ def markdown(report: Report, *, limit: int = LIMIT) -> str:
     return text
 
 
+def _counted(report: Report) -> str:
+    """What the rows are: as many images as the plan has, and revisions of others."""
+    images = len(report.plan.images)
+    rest = len(report.touched) - images
+    return wording.count(images, "image") + (
+        f", {wording.count(rest, 'digest')} of which only revisions" if rest else ""
+    )
+
+
 def _open_part(report: Report) -> Iterator[str]:
     plan = report.plan
-    yield f"### pruner: {wording.headline(report)}"
+    yield f"### pruner: {wording.headline(plan)}"
     yield ""
     yield f"Cluster {code(plan.cluster)}, as of {wording.time(plan.as_of)}, plan {code(plan.fingerprint)}"
     yield ""
@@ -105,9 +115,10 @@ def _folded(title: str, head: str, rows: Iterable[str], whole: int, room: int) -
 
 
 def code(text: str) -> str:
-    """The text as a code span that stays one inside of a table, whatever it contains; empty for an empty text.
+    """The text as a code span, inert whatever it contains, also in a table; empty for an empty text.
 
-    A pipe ends a cell even in a code span, and a backslash before it is undone by one before that: so it is replaced like a backtick.
+    A pipe ends a cell even in a code span, and a backslash before it is undone by one before that: so it is replaced like a
+    backtick.
     """
-    clean = wording.printable(text).replace("`", "'").replace("|", "\N{BROKEN BAR}").strip()
+    clean = printable(text).replace("`", "'").replace("|", "\N{BROKEN BAR}").strip()
     return f"`{clean}`" if clean else ""

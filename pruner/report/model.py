@@ -142,6 +142,11 @@ class ReportedImage(msgspec.Struct, frozen=True, gc=False):
         return self.home.partition("/")[0]
 
     @property
+    def absent(self) -> bool:
+        """There is no Image object of this digest, only a revision that names it: it counts as a revision, not an image."""
+        return self.created is None
+
+    @property
     def losing(self) -> tuple[NamedBy, ...]:
         """The revisions of it that go. Those of an image that stays go too, where something else names it."""
         return tuple(named for named in self.named_by if not named.reason.kept)

@@ -12,6 +12,7 @@ from typing import Final
 
 import msgspec
 
+from pruner.printable import printable
 from pruner.report.model import Report
 
 Sample = tuple[dict[str, str], int]
@@ -107,4 +108,5 @@ def _labels(labels: dict[str, str]) -> str:
 
 
 def _escaped(value: str) -> str:
-    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    """The value, printable and quoted; a line break cannot be in it any more."""
+    return printable(value).replace("\\", "\\\\").replace('"', '\\"')

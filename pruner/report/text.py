@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from rich.console import Console
+from collections.abc import Iterator
+
+from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from pruner.console import Margin, data
 from pruner.report import wording
-from pruner.report.model import Report, ReportedImage
+from pruner.report.model import Outcome, Report, ReportedImage
 
 LISTED = 40
 """Rows of a table; how many more there are is said."""
@@ -15,23 +18,30 @@ LISTED = 40
 
 def print_report(report: Report, console: Console, *, listed: int = LISTED) -> None:
     """Print the report; `listed` rows of each table, 0 for all."""
+    for part in _parts(report, listed):
+        console.print(Margin(part))
+
+
+def _parts(report: Report, listed: int) -> Iterator[RenderableType]:
     plan = report.plan
-    console.print(_plain(wording.headline(report)), style="bold")
-    console.print(_plain(f"cluster {plan.cluster}, as of {wording.time(plan.as_of)}, {plan.fingerprint}"), style="dim")
+    yield _styled(wording.headline(plan), "bold")
+    yield _styled(f"cluster {plan.cluster}, as of {wording.time(plan.as_of)}, {plan.fingerprint}", "dim")
     for note in plan.notes:
-        console.print(Text.assemble(("note: ", "yellow"), _plain(note)))
+        yield Text.assemble(("note: ", "yellow"), data(note))
     if report.outcome is not None:
-        _print_outcome(report, console, listed)
+        yield from _outcome(report.outcome, listed)
     if report.streams:
-        console.print(_streams(report, listed))
+        yield _streams(report, listed)
     if report.touched:
-        console.print(_images(report, listed))
+        yield _images(report, listed)
     if report.kept_by:
-        console.print(_kept(report))
+        yield _kept(report)
 
 
-def _plain(text: str) -> Text:
-    return Text(wording.printable(text))
+def _styled(text: str, style: str) -> Text:
+    line = data(text)
+    line.stylize(style)
+    return line
 
 
 def _table(title: str, *columns: str, numbers: tuple[str, ...] = ()) -> Table:
@@ -48,16 +58,14 @@ def _cut(table: Table, whole: int, listed: int) -> Table:
     return table
 
 
-def _print_outcome(report: Report, console: Console, listed: int) -> None:
-    outcome = report.outcome
-    assert outcome is not None  # noqa: S101 - its caller has looked
-    console.print(_plain(wording.outcome_line(outcome)), style="bold red" if outcome.failures else "bold green")
-    for title, found in (("Failed", outcome.failures), ("Left alone", outcome.skipped)):
-        if found:
+def _outcome(outcome: Outcome, listed: int) -> Iterator[RenderableType]:
+    yield _styled(wording.outcome_line(outcome), "bold red" if outcome.failures else "bold green")
+    for title, entries in (("Failed", outcome.failures), ("Left alone", outcome.skipped)):
+        if entries:
             table = _table(title, "What", "Why")
-            for each in found[: listed or None]:
-                table.add_row(_plain(each.what), _plain(each.why))
-            console.print(_cut(table, len(found), listed))
+            for each in entries[: listed or None]:
+                table.add_row(data(each.what), data(each.why))
+            yield _cut(table, len(entries), listed)
 
 
 def _streams(report: Report, listed: int) -> Table:
@@ -65,7 +73,7 @@ def _streams(report: Report, listed: int) -> Table:
         "By image stream", "Image stream", "Revisions", "Images", "Frees", numbers=("Revisions", "Images", "Frees")
     )
     for each in report.streams[: listed or None]:
-        table.add_row(_plain(each.stream), str(each.revisions), str(each.images), wording.size(each.bytes))
+        table.add_row(data(each.stream), str(each.revisions), str(each.images), wording.size(each.bytes))
     return _cut(table, len(report.streams), listed)
 
 
@@ -74,11 +82,11 @@ def _images(report: Report, listed: int) -> Table:
     going = report.touched
     for image in going[: listed or None]:
         table.add_row(
-            wording.short(image.digest),
-            _plain(image.name),
+            data(wording.short(image.digest)),
+            data(image.name),
             wording.age(report, image.created),
             wording.size(image.freed),
-            _plain(why(image)),
+            data(why(image)),
         )
     return _cut(table, len(going), listed)
 
@@ -86,7 +94,7 @@ def _images(report: Report, listed: int) -> Table:
 def _kept(report: Report) -> Table:
     table = _table("What keeps the rest", "Rule", "Why", "Images", "Revisions", numbers=("Images", "Revisions"))
     for each in report.kept_by:
-        table.add_row(each.rule, _plain(each.why), str(each.images), str(each.revisions))
+        table.add_row(data(each.rule), data(each.why), str(each.images), str(each.revisions))
     return table
 
 

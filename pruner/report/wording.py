@@ -1,13 +1,13 @@
-"""Words and numbers as all reports write them, and what comes from the cluster made harmless for where it is shown."""
+"""Words and numbers as all reports write them."""
 
 from __future__ import annotations
 
-import unicodedata
 from datetime import datetime
 from typing import Final
 
 from rich.filesize import decimal
 
+from pruner.plan import PrunePlan
 from pruner.report.model import Outcome, Report
 
 _SHORT: Final = 12
@@ -41,21 +41,8 @@ def age(report: Report, moment: datetime | None) -> str:
     return f"{hours} h" if hours < 48 else f"{hours // 24} d"
 
 
-def printable(text: str) -> str:
-    """The text without control and formatting characters: what a terminal would obey, or a reader not see."""
-    if text.isprintable():
-        return text
-    return "".join(
-        character
-        if unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Zl", "Zp")
-        else "\N{REPLACEMENT CHARACTER}"
-        for character in text
-    )
-
-
-def headline(report: Report) -> str:
-    """One line: how much of what goes."""
-    plan = report.plan
+def headline(plan: PrunePlan) -> str:
+    """One line: how much of what the plan deletes."""
     if plan.empty:
         return "Nothing to prune"
     summary = plan.summary

@@ -13,13 +13,16 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, NamedTuple, NoReturn
 
 import grpc
 from google.rpc import status_pb2
 from pulumi.runtime import rpc
 from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc, provider_pb2
+
+from pruner.errors import PrunerError
+from pruner.printable import LONGEST_LINE, prefixed, printable
 
 _BETWEEN: Final = 0.2
 """Seconds between two lines of progress; the status line is read by people."""
@@ -45,12 +48,15 @@ class EngineLog:
     def warn(self, message: str) -> None:
         self._say(engine_pb2.WARNING, message)
 
-    def info(self, message: str) -> None:
-        self._say(engine_pb2.INFO, message)
+    def info(self, message: str, lines: Iterable[str] = (), prefix: str = "- ") -> None:
+        """Show under Diagnostics. The lines after the first begin with the prefix."""
+        self._say(engine_pb2.INFO, message, prefixed(lines, prefix))
 
-    def _say(self, severity: Any, message: str, *, ephemeral: bool = False) -> None:
+    def _say(self, severity: Any, message: str, more: str = "", *, ephemeral: bool = False) -> None:
+        """Say it, made printable: the engine prints what it is told as it is."""
         if self._stub is None:
             return
+        message = printable(message, LONGEST_LINE, again=True) + (f"\n{more}" if more else "")
         request = engine_pb2.LogRequest(severity=severity, message=message, urn=self._urn, ephemeral=ephemeral)
         try:
             self._stub.Log(request, timeout=5)
@@ -64,12 +70,12 @@ def _is_provider_process() -> bool:
     return getattr(main, "DynamicResourceProviderServicer", None) is not None
 
 
-def fail(message: str, *, resource_id: str | None = None, outputs: Mapping[str, Any] | None = None) -> NoReturn:
-    """End the call that is being served with this message, and no traceback.
+def fail(error: PrunerError, *, resource_id: str | None = None, outputs: Mapping[str, Any] | None = None) -> NoReturn:
+    """End the call that is being served with this error's message, which is printable, and no traceback.
 
     With an id and outputs the resource is kept in the state as one whose last step failed: the next up goes on with it.
     """
-    call = _serving()
+    call, message = _serving(), str(error)
     if call is None:
         raise RuntimeError(message)
     # What is raised on purpose is said once, by the engine.

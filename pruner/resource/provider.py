@@ -31,17 +31,18 @@ from pruner.analysis import Analysis
 from pruner.apply import Result, apply_plan
 from pruner.cluster.api import Api
 from pruner.cluster.connection import connect
-from pruner.errors import Problem, PrunerError, SettingsError
+from pruner.errors import ApplyError, Problem, PrunerError, SettingsError
 from pruner.files import write_file
 from pruner.plan import PrunePlan
 from pruner.planning import make_plan
 from pruner.report.jsonl import encode_report, encode_result
 from pruner.report.model import Outcome
-from pruner.report.wording import outcome_line
+from pruner.report.wording import count, headline, outcome_line
 from pruner.resource import engine
-from pruner.resource.rendering import LISTED, in_words, rendered
+from pruner.resource.rendering import LISTED, rendered, table
 from pruner.resource.store import KeptPlans
 from pruner.resource.turns import turn
+from pruner.resource.values import value_of
 from pruner.settings import BY_NAME, Settings, is_secret, may_hold_credentials, read
 
 T = TypeVar("T")
@@ -51,6 +52,12 @@ OUTPUTS: Final = ("deleted_images", "updated_image_streams", "summary", "skipped
 
 WHOLE: Final = 200
 """Objects up to which the results in the state are whole; of more than these the state has the names, the report all."""
+
+LARGEST: Final = 20_000_000
+"""Bytes, as JSON, up to which they are whole; the engine takes messages of 400 MB, and keeps several copies."""
+
+FAILURES: Final = 50
+"""Failures that the message of a run lists."""
 
 
 class PrunedImagesProvider(ResourceProvider):
@@ -67,13 +74,15 @@ class PrunedImagesProvider(ResourceProvider):
             engine.EngineLog().info(f"the plan is {message}")
             return CheckResult({**given, "plan": {"summary": message}}, [])
         try:
-            analysis = _run(_plan(_read(given)))
-            KeptPlans.of_user().keep(analysis)
+            settings = _read(given)
+            analysis = _run(_plan(settings))
+            kept = KeptPlans.of_user().keep(analysis)
+            _show(analysis.plan, Path(settings.report) if settings.report else kept)
             return CheckResult({**given, "plan": rendered(analysis.plan)}, [])
         except SettingsError as error:
             failures = [_failure(problem, _value_of(problem.parameter, given)) for problem in error.problems]
         except (PrunerError, OSError) as error:
-            failures = [CheckFailure("", str(error))]
+            failures = [CheckFailure("", str(_as_own(error)))]
         return CheckResult(given, failures)
 
     def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
@@ -88,8 +97,10 @@ class PrunedImagesProvider(ResourceProvider):
         return UpdateResult(self._apply(id_, news)[1])
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
+        # The state of an earlier version holds objects as the cluster gave them.
+        outputs = {name: value_of(props[name], again=True) for name in OUTPUTS if name in props}
         without_plan = {name: value for name, value in props.items() if name != "__provider"} | {"plan": {}}
-        result = ReadResult(id_, without_plan)
+        result = ReadResult(id_, without_plan | outputs)
         result.inputs = {**_settings_in(props), "plan": {}}
         return result
 
@@ -110,8 +121,8 @@ class PrunedImagesProvider(ResourceProvider):
                 plan = KeptPlans.of_user().plan(fingerprint)
                 result = _carry_out(settings, plan)
         except (PrunerError, OSError) as error:
-            engine.fail(str(error))
-        wrong = [_table(result)] if result.failures else []
+            engine.fail(_as_own(error))
+        wrong = _failed(result) if result.failures else []
         if plan is not None:
             KeptPlans.of_user().forget(plan.fingerprint)
             wrong += _report(settings, plan, result)
@@ -120,7 +131,7 @@ class PrunedImagesProvider(ResourceProvider):
         if wrong:
             # The engine calls the provider by what the state says it is.
             kept = {**outputs, "__provider": props["__provider"]}
-            engine.fail("\n".join(wrong), resource_id=identity, outputs=kept)
+            engine.fail(ApplyError(*wrong), resource_id=identity, outputs=kept)
         return identity, outputs
 
 
@@ -128,6 +139,10 @@ def _value_of(parameter: str, given: Mapping[str, Any]) -> Any:
     """What is given for the parameter by any of its names."""
     names = [parameter, *(BY_NAME[parameter].aliases if parameter in BY_NAME else ())]
     return next((given[name] for name in names if name in given), None)
+
+
+def _as_own(error: PrunerError | OSError) -> PrunerError:
+    return error if isinstance(error, PrunerError) else PrunerError(str(error))
 
 
 def _failure(problem: Problem, value: Any) -> CheckFailure:
@@ -175,11 +190,16 @@ async def _plan(settings: Settings) -> Analysis:
         analysis = await make_plan(api, settings, progress=log.progress)
     for note in analysis.plan.notes:
         log.warn(note)
-    if not analysis.plan.empty:
-        log.info(f"to delete: {in_words(analysis.plan)}; see preview --diff")
     if settings.report:
         write_file(Path(settings.report), encode_report(analysis))
     return analysis
+
+
+def _show(plan: PrunePlan, report: Path) -> None:
+    """Say what the plan deletes, for those who don't see the inputs, and where the whole of it is."""
+    if not plan.empty:
+        where = f"every image, with the reason: pulumi preview --diff, or python -m pruner report {report}"
+        engine.EngineLog().info(f"to delete: {headline(plan)}", [*table(plan), where], prefix="| ")
 
 
 def _carry_out(settings: Settings, plan: PrunePlan) -> Result:
@@ -217,26 +237,28 @@ def _as_builtins(result: Result) -> dict[str, Any]:
 def _outputs(result: Result) -> dict[str, Any]:
     whole = _as_builtins(result)
     for name in ("deleted_images", "updated_image_streams"):
-        if len(whole[name]) > WHOLE:
-            whole[name] = [_name(found["metadata"]) for found in whole[name]]
+        objects = whole[name]
+        if len(objects) > WHOLE or len(msgspec.json.encode(value_of(objects))) > LARGEST:
+            whole[name] = [_name(found["metadata"]) for found in objects]
     for name in ("skipped", "failures"):
         more = len(whole[name]) - LISTED
         if more > 0:
             whole[name][LISTED:] = [{"what": f"{more} more", "why": "the report has them all"}]
-    return {name: whole[name] for name in OUTPUTS}
+    return {name: value_of(whole[name]) for name in OUTPUTS}
 
 
 def _name(meta: Mapping[str, Any]) -> str:
     return f"{meta['namespace']}/{meta['name']}" if meta.get("namespace") else str(meta["name"])
 
 
-def _table(result: Result) -> str:
+def _failed(result: Result) -> list[str]:
     """What failed and why, line by line, after what was done."""
     done = result.summary
-    lines = [f"  {failure.what}: {failure.why}" for failure in result.failures[:50]]
-    if len(result.failures) > 50:
-        lines.append(f"  and {len(result.failures) - 50} more, all of them in the report")
-    return (
-        f"{len(result.failures)} deletions failed; {done.revisions} revisions, {done.images} images and {done.blobs} blobs are "
-        "deleted, and the next up goes on with the rest:\n" + "\n".join(lines)
-    )
+    lines = [f"{failure.what}: {failure.why}" for failure in result.failures[:FAILURES]]
+    if len(result.failures) > FAILURES:
+        lines.append(f"and {len(result.failures) - FAILURES} more, all of them in the report")
+    return [
+        f"{count(len(result.failures), 'deletion')} failed; {count(done.revisions, 'revision')}, "
+        f"{count(done.images, 'image')} and {count(done.blobs, 'blob')} were deleted; run up again to delete the rest:",
+        *lines,
+    ]

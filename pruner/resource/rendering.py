@@ -1,54 +1,74 @@
 """The plan as the resource's inputs show it: what `pulumi preview` prints as `+` lines and policy packs look at.
 
-Maps from name to reason, so that a reader sees what goes and why, line by line. Past `LISTED` entries the engine would take minutes and
-gigabytes over them; then sums by image stream stand there, of as many of them, and the whole plan is in its file.
+Maps from name to reason, so that a reader sees what is pruned and why, line by line: sums by image stream first, since the
+engine sorts the maps by name, then images, then revisions. Blobs are counted with the images they belong to. Past `LISTED`
+entries the engine would take minutes and gigabytes; then only sums remain, and the whole plan is in its file.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Final
 
 from rich.filesize import decimal
 
-from pruner.plan import PrunedBlob, PrunedImage, PrunedRevision, PrunePlan, StreamChange
-from pruner.report.wording import count
+from pruner.plan import PrunedBlob, PrunedImage, PrunedRevision, PrunePlan
+from pruner.printable import printable
+from pruner.report.model import Report, StreamSum
+from pruner.report.wording import count, headline
+from pruner.resource.values import value_of
 
 LISTED: Final = 2000
-"""Entries, of all kinds together, up to which a plan is listed in full."""
+"""Entries of a map, and revisions and images together, up to which a plan is listed in full."""
+
+ROWS: Final = 20
+"""Image streams that a preview without `--diff` lists."""
+
+_NAME: Final = 100
+"""Characters of a name in that list."""
 
 
 def rendered(plan: PrunePlan) -> dict[str, Any]:
-    """The plan as nested maps of texts and numbers; an empty map where there is nothing to do."""
+    """The plan as nested maps of texts and numbers, safe for the engine; an empty map where there is nothing to do."""
     if plan.empty:
         return {}
     summary = plan.summary
     shown: dict[str, Any] = {
-        "summary": in_words(plan),
+        "summary": headline(plan),
         "fingerprint": plan.fingerprint,
         "cluster": plan.cluster,
         "counts": {name: getattr(summary, name) for name in summary.__struct_fields__},
+        "image_streams": _summed(plan),
     }
     if plan.registry is not None:
         shown["registry"] = plan.registry.url
     if plan.notes:
         shown["notes"] = list(plan.notes)
-    if summary.revisions + summary.images + summary.blobs <= LISTED:
-        return {**shown, **_listed(plan)}
-    return {**shown, "listed": False, "image_streams": _summed(plan)}
+    listed = _listed(plan) if summary.revisions + summary.images <= LISTED else {"listed": False}
+    safe: dict[str, Any] = value_of({**shown, **listed})
+    return safe
 
 
-def in_words(plan: PrunePlan) -> str:
-    """One line: how much of what goes."""
-    summary = plan.summary
-    parts = [
-        count(summary.revisions, "revision") + " of " + count(summary.image_streams, "image stream"),
-        count(summary.images, "image"),
-        count(summary.blobs, "blob"),
-    ]
-    size = f"{decimal(summary.bytes)} ({summary.bytes} bytes)"
-    if summary.unmeasured:
-        size += f", and {count(summary.unmeasured, 'blob')} of unknown size"
-    return ", ".join(parts) + f": {size}"
+def table(plan: PrunePlan) -> Iterator[str]:
+    """The plan as a table with a row for each of the largest image streams, for those who don't see the inputs."""
+    sums = Report.made_of(plan).streams
+    rows = [_cells(each.stream, each) for each in sums[:ROWS]]
+    if len(sums) > ROWS:
+        rows.append(_cells(f"and {count(len(sums) - ROWS, 'more image stream')}", *sums[ROWS:]))
+    cells = [("image stream", "revisions", "images", "frees"), *rows]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
+    for name, *numbers in cells:
+        right = (number.rjust(width) for number, width in zip(numbers, widths[1:], strict=True))
+        yield "  ".join([name.ljust(widths[0]), *right])
+
+
+def _cells(name: str, *sums: StreamSum) -> tuple[str, str, str, str]:
+    return (
+        printable(name, _NAME),
+        str(sum(each.revisions for each in sums)),
+        str(sum(each.images for each in sums)),
+        decimal(sum(each.bytes for each in sums)),
+    )
 
 
 def _listed(plan: PrunePlan) -> dict[str, Any]:
@@ -60,12 +80,6 @@ def _listed(plan: PrunePlan) -> dict[str, Any]:
             for item in change.revisions
         },
         "images": {image.name: _image(image, blobs) for image in plan.images},
-        "blobs": {blob.digest: f"{blob.kind}, {_size(blob.size)}" for blob in plan.blobs},
-        "links": {
-            change.stream: f"{count(len(change.layer_links), 'layer link')}, {count(len(change.manifest_links), 'manifest link')}"
-            for change in plan.streams
-            if change.layer_links or change.manifest_links
-        },
     }
     return {name: entries for name, entries in listed.items() if entries}
 
@@ -93,16 +107,21 @@ def _size(size: int | None) -> str:
 
 
 def _summed(plan: PrunePlan) -> dict[str, str]:
-    """Sums of the image streams that most goes of; how many more there are is said."""
-    streams = sorted(plan.streams, key=lambda change: (-len(change.revisions), change.stream))
-    summed = {change.stream: _sums(change) for change in streams[:LISTED]}
-    if len(streams) > LISTED:
-        rest = streams[LISTED:]
-        revisions = sum(len(change.revisions) for change in rest)
-        summed["(others)"] = f"{count(len(rest), 'image stream')}, {count(revisions, 'revision')}"
+    """Sums of the image streams that lose most; how many more there are is said."""
+    links = {change.stream: len(change.layer_links) + len(change.manifest_links) for change in plan.streams}
+    sums = Report.made_of(plan).streams
+    summed = {each.stream: _sums(links.get(each.stream, 0), each) for each in sums[:LISTED]}
+    if len(sums) > LISTED:
+        rest = sums[LISTED:]
+        of_rest = sum(links.get(each.stream, 0) for each in rest)
+        summed["(others)"] = f"{count(len(rest), 'image stream')}, {_sums(of_rest, *rest)}"
     return summed
 
 
-def _sums(change: StreamChange) -> str:
-    links = len(change.layer_links) + len(change.manifest_links)
-    return f"{count(len(change.revisions), 'revision')}, {count(links, 'link')}"
+def _sums(links: int, *sums: StreamSum) -> str:
+    parts = [
+        count(sum(each.revisions for each in sums), "revision"),
+        count(sum(each.images for each in sums), "image"),
+        *([count(links, "link")] if links else []),
+    ]
+    return f"{', '.join(parts)}: {decimal(sum(each.bytes for each in sums))}"

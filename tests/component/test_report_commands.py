@@ -61,7 +61,11 @@ def test_plan_writes_a_file_to_approve(sandbox: RunningSandbox, tmp_path: Path) 
     ("form", "begins", "says"),
     [
         ("text", "13 revisions", "What goes, and why"),
-        ("markdown", "### pruner: 13 revisions", "<details><summary>Everything that goes (18), and why</summary>"),
+        (
+            "markdown",
+            "### pruner: 13 revisions",
+            "<details><summary>What is pruned, and why (17 images, 1 digest of which only revisions)</summary>",
+        ),
         ("jsonl", '{"line":"plan"', '{"line":"kept revision"'),
         ("html", "<!DOCTYPE html>", "What keeps the rest"),
         ("openmetrics", "# TYPE pruner_plan_timestamp_seconds gauge", "# EOF"),

@@ -239,7 +239,7 @@ def test_the_steps_preview_report_and_delete_what_was_looked_at(runner: Runner, 
     assert set(sandbox.images()) == before
     planned_then = read_report(runner.files / "plan.jsonl")
     runner.succeed("comment")
-    assert "Everything that goes (18)" in runner.comment()
+    assert "What is pruned, and why (17 images, " in runner.comment()
     assert "failed" not in runner.comment()
     # What is in use again since the review is left alone.
     reused = next(image for image in planned_then.plan.images if image.reference)
@@ -291,7 +291,7 @@ def test_a_run_that_fails_ends_the_pipeline_and_is_reported(runner: Runner, sand
     (folder / "verdict").write_text("0\n", encoding="utf-8")
     path = "/apis/image.openshift.io/v1/images/"
     sandbox.add_fault({"status": 403}, method="DELETE", server="api", path=path, first=1, last=1)
-    assert "1 deletions failed" in runner.fail("up")
+    assert "1 deletion failed" in runner.fail("up")
     assert metric(runner.files / "pruned.prom", "pruner_run_success") == 0
     assert "**The run has failed." in (runner.files / "result.md").read_text(encoding="utf-8")
     assert (runner.files / "result.html").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import re
 from collections.abc import Callable
@@ -10,12 +11,19 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 from markupsafe import escape
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from prometheus_client.parser import text_string_to_metric_families as older_text_to_metric_families
 from rich.console import Console
 
+from pruner.apply.result import Failure, Skipped
+from pruner.fleet import review
+from pruner.fleet.model import Outcome
 from pruner.plan import PrunePlan
+from pruner.printable import printable
 from pruner.reasons import OverSizeLimit
 from pruner.report import Report
 from pruner.report.html import page
@@ -23,6 +31,8 @@ from pruner.report.markdown import code, markdown
 from pruner.report.openmetrics import METRICS, openmetrics
 from pruner.report.text import print_report
 from tests.builders.objects import L1, NOW, A, analysed, digest, image, image_stream
+from tests.hostile import HOSTILE as CHARACTERS
+from tests.hostile import assert_inert, hostile_texts
 from tests.unit.test_report import analysis, result, untagged
 
 HOSTILE = "</script><script>alert(1)</script><!--\x1b[31m`|\n@everyone \u202e"
@@ -35,21 +45,29 @@ def many(number: int) -> Report:
     return Report.of(analysed(*images, *streams))
 
 
-def hostile() -> Report:
+@functools.cache
+def complete() -> Report:
+    """A plan with what stays, and its result."""
+    return Report.of(analysis(), result())
+
+
+def hostile(text: str = HOSTILE) -> Report:
     """A report in which everything that comes from the cluster tries to be more than text."""
-    plan = Report.of(analysis()).plan
+    whole = complete()
+    plan = whole.plan
     first = plan.streams[0]
     revision = msgspec.structs.replace(
         first.revisions[0],
-        tag=HOSTILE,
-        reason=OverSizeLimit(2, Decimal(1), HOSTILE),
+        tag=text,
+        image=text,
+        reason=OverSizeLimit(2, Decimal(1), text),
     )
-    change = msgspec.structs.replace(first, name=HOSTILE, namespace=HOSTILE, revisions=(revision,))
-    gone = msgspec.structs.replace(plan.images[0], reference=HOSTILE)
-    bad = msgspec.structs.replace(
-        plan, cluster=HOSTILE, streams=(change,), images=(gone, *plan.images[1:]), notes=(HOSTILE,)
-    )
-    return Report.made_of(bad)
+    change = msgspec.structs.replace(first, name=text, namespace=text, revisions=(revision,))
+    gone = msgspec.structs.replace(plan.images[0], name=text, reference=text)
+    bad = msgspec.structs.replace(plan, cluster=text, streams=(change,), images=(gone, *plan.images[1:]), notes=(text,))
+    assert whole.outcome is not None
+    outcome = msgspec.structs.replace(whole.outcome, skipped=(Skipped(text, text),), failures=(Failure(text, text),))
+    return Report.made_of(bad, outcome=outcome)
 
 
 def text(report: Report, listed: int = 40) -> str:
@@ -67,7 +85,7 @@ def empty() -> Report:
 
 def test_text_says_what_goes_how_much_and_why() -> None:
     shown = text(Report.of(analysis()))
-    assert shown.startswith("2 revisions of 1 image stream, 3 images, 5 blobs: 120 bytes and 3 blobs of unknown size")
+    assert shown.startswith("| 2 revisions of 1 image stream, 3 images, 5 blobs: 120 bytes and 3 blobs of unknown size")
     assert "shop/web:latest" in shown
     assert "its Image object is absent (R19)" in shown
     assert "the current revision of a referenced tag" in shown
@@ -86,7 +104,7 @@ def test_text_says_how_many_rows_are_left_out() -> None:
 
 
 def test_text_of_nothing_says_so() -> None:
-    assert text(empty()).startswith("Nothing to prune")
+    assert text(empty()).startswith("| Nothing to prune")
 
 
 def test_text_obeys_no_control_sequence_of_a_name() -> None:
@@ -113,7 +131,7 @@ def test_markdown_has_sums_open_and_the_list_folded() -> None:
     head, folded = shown.split("<details>", 1)
     assert "| `shop/web` | 2 | 2 | 100 bytes |" in head
     assert "sha256:" not in head.split("plan `")[1][80:]
-    assert "Everything that goes (4), and why" in folded
+    assert "What is pruned, and why (3 images, 1 digest of which only revisions)" in folded
     assert shown.count("<details>") == shown.count("</details>") == 2
 
 
@@ -151,10 +169,53 @@ def test_nothing_of_a_cluster_is_markup_in_markdown() -> None:
 
 @pytest.mark.parametrize(
     ("given", "shown"),
-    [("a`b", "`a'b`"), ("a|b", "`a\xa6b`"), ("a\\|@b", "`a\\\xa6@b`"), ("a\nb", "`a\ufffdb`"), ("", ""), ("  ", "")],
+    [("a`b", "`a'b`"), ("a|b", "`a\xa6b`"), ("a\\|@b", "`a\\\xa6@b`"), ("a\nb", "`a\\u{a}b`"), ("", ""), ("  ", "")],
 )
 def test_a_code_span_stays_one(given: str, shown: str) -> None:
     assert code(given) == shown
+
+
+_PLAIN_TAGS = {
+    *("h1", "h2", "h3", "p", "table", "thead", "tbody", "tr", "th", "td", "code", "strong", "ul", "li", "em", "a"),
+    *("details", "summary"),
+}
+
+
+@given(hostile_texts())
+def test_in_markdown_texts_of_a_cluster_are_code_and_nothing_else(text: str) -> None:
+    report = hostile(text)
+    outcome = Outcome(cluster="kiel", wave="rest", verb="preview", state="done", plan=report.plan.fingerprint)
+    pages = (
+        markdown(report),
+        "\n".join(review.page("Plans", [outcome], {"kiel": report.plan}, warnings=[text])),
+        "\n".join(review.page("Plans", [outcome], {"kiel": f"first line\n{text}"})),
+    )
+    for shown in pages:
+        assert_inert(shown)
+        rendered = MarkdownIt("gfm-like", {"linkify": False}).render(shown)
+        assert {tag.lower() for tag in re.findall(r"<([A-Za-z0-9]+)", rendered)} <= _PLAIN_TAGS
+        assert set(re.findall(r'(?:href|src)="([^"]*)"', rendered)) <= {"#kiel"}
+        assert "injected" not in re.sub(r"<code>.*?</code>", "", rendered, flags=re.DOTALL)
+
+
+@given(hostile_texts(), st.integers(20, 200))
+def test_no_line_on_a_terminal_begins_with_a_text_of_a_cluster(text: str, width: int) -> None:
+    into = io.StringIO()
+    print_report(hostile(text), Console(file=into, width=width), listed=0)
+    lines = into.getvalue().split("\n")
+    assert lines.pop() == ""
+    assert lines
+    assert {line[:2] for line in lines} == {"| "}
+    assert_inert(into.getvalue())
+
+
+@settings(max_examples=40)
+@given(hostile_texts())
+def test_no_text_of_a_cluster_ends_an_element_of_the_page(text: str) -> None:
+    shown = page(hostile(text))
+    assert shown.count("</script>") == shown.count("<script") == 2
+    assert "<img" not in shown
+    assert not set(CHARACTERS) - {"\n"} & set(shown)
 
 
 # --- OpenMetrics -----------------------------------------------------------------------------------------------------
@@ -205,10 +266,12 @@ def test_collectors_of_the_older_format_read_the_same() -> None:
     assert newer == {graph.name: len(graph.samples) for graph in older_text_to_metric_families(shown)}
 
 
-def test_labels_come_back_whatever_they_are() -> None:
-    report = Report.made_of(PrunePlan(cluster='a"b\\c\nd', as_of=NOW, rules={}))
-    (graph, *_) = text_string_to_metric_families(openmetrics(report))
-    assert graph.samples[0].labels["cluster"] == 'a"b\\c\nd'
+@given(hostile_texts())
+def test_labels_come_back_whatever_they_are(cluster: str) -> None:
+    shown = openmetrics(Report.made_of(PrunePlan(cluster=cluster, as_of=NOW, rules={})))
+    (graph, *_) = text_string_to_metric_families(shown)
+    assert graph.samples[0].labels["cluster"] == printable(cluster)
+    assert_inert(shown)
 
 
 # --- HTML, as text; what a browser makes of it is tested in tests/e2e/test_pages.py -------------------------------------

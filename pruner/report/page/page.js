@@ -38,13 +38,15 @@
   };
   // What lets an image go, or takes it out of a stream, is said by its revisions first.
   const losing = (image) => image[NAMED].find((named) => !named[3]);
-  const goes = (image) => !image[KEPT] || losing(image) !== undefined;
+  const GOES = 0, STAYS = 1, ABSENT = 2;
+  const goes = (image) => image[KEPT] !== STAYS || losing(image) !== undefined;
   const why = (image) => texts[losing(image) ? losing(image)[4] : image[WHY]];
-  // After a run what should have gone is deleted or remains. A revision without an Image has no state of its own. An image that stays while
-  // a revision of it goes is untagged.
+  // After a run what should have gone is deleted or remains. A revision without an Image object is a revision, and no image. An image that
+  // stays while a revision of it goes is untagged.
   const state = (image) => {
-    if (image[KEPT]) return losing(image) ? "untagged" : "stays";
-    if (!deleted || image[CREATED] < 0) return "goes";
+    if (image[KEPT] === ABSENT) return "absent";
+    if (image[KEPT] === STAYS) return losing(image) ? "untagged" : "stays";
+    if (!deleted) return "goes";
     return deleted.has(image[DIGEST]) ? "deleted" : "remains";
   };
 
@@ -61,11 +63,12 @@
     size: (a, b) => a[SIZE] - b[SIZE],
     why: (a, b) => compareTexts(why(a), why(b)),
   };
+  const images = content.images.reduce((sum, image) => sum + (image[KEPT] === ABSENT ? 0 : 1), 0);
   let sortBy = "size", descending = true, shown = [], open = -1, openHeight = 0;
 
   const choose = () => {
     const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
-    const wanted = { go: goes, stay: (image) => image[KEPT], all: () => true }[which.value];
+    const wanted = { go: goes, stay: (image) => image[KEPT] === STAYS, all: () => true }[which.value];
     shown = [];
     for (let at = 0; at < content.images.length; at++) {
       if (!wanted(content.images[at])) continue;
@@ -75,8 +78,10 @@
     shown.sort((a, b) => sign * order(content.images[a], content.images[b]) || a - b);
     open = -1;
     viewport.scrollTop = 0;
-    const size = shown.reduce((sum, at) => sum + (content.images[at][KEPT] ? 0 : 1), 0);
-    count.textContent = counted(shown.length, "image") + " of " + number(content.images.length) + ", " + number(size) + " of them go";
+    const howMany = (state) => shown.reduce((sum, at) => sum + (content.images[at][KEPT] === state ? 1 : 0), 0);
+    const absent = howMany(ABSENT);
+    count.textContent = counted(shown.length - absent, "image") + " of " + number(images) + ", " + number(howMany(GOES)) + " of them go"
+      + (absent ? ", and revisions of " + counted(absent, "absent image") : "");
     byId("list").setAttribute("aria-rowcount", shown.length + 1);
     draw(true);
   };
@@ -136,9 +141,9 @@
       if (entries.length) cell.append(element("p", {}, element("strong", {}, label + ":")), element("ul", {}, ...entries.map((entry) => element("li", {}, entry))));
     };
     cell.append(element("h3", {}, element("code", {}, image[DIGEST])));
-    says({ stays: "Stays", untagged: "Stays, and loses a revision", goes: "Goes", deleted: "Deleted", remains: "Remains, and should go" }[state(image)], texts[image[WHY]]);
+    says({ absent: "Its Image object is absent, and a revision goes", stays: "Stays", untagged: "Stays, and loses a revision", goes: "Goes", deleted: "Deleted", remains: "Remains, and should go" }[state(image)], texts[image[WHY]]);
     says("Created", time(image[CREATED]) + " (" + age(image[CREATED]) + " old)");
-    if (!image[KEPT]) says("Frees", bytes(image[SIZE]) + (image[UNMEASURED] ? ", and " + counted(image[UNMEASURED], "blob") + " of unknown size" : ""));
+    if (image[KEPT] === GOES) says("Frees", bytes(image[SIZE]) + (image[UNMEASURED] ? ", and " + counted(image[UNMEASURED], "blob") + " of unknown size" : ""));
     says("Takes", image[TAKES] < 0 ? "" : bytes(image[TAKES]) + ", shared layers included");
     says("Reference", texts[image[REFERENCE]]);
     lists("Revisions that name it", image[NAMED].map((named) =>
