@@ -34,6 +34,8 @@ KINDS: Final = {
 GZIP_LEVEL: Final = 1
 MANIFEST: Final = 1500
 """Bytes of every manifest in the registry."""
+REGISTRY: Final = "Docker-Distribution-Api-Version: registry/2.0\r\n"
+"""What the registry says of itself; an API server at the same address may say it too."""
 
 
 class Rendered:
@@ -240,7 +242,7 @@ class Connection(asyncio.Protocol):
             # A manifest, of which only the size is asked.
             self.world.requests += 1
             assert self.transport is not None
-            self.transport.write(f"HTTP/1.1 200 OK\r\nContent-Length: {MANIFEST}\r\n\r\n".encode())
+            self.transport.write(f"HTTP/1.1 200 OK\r\nContent-Length: {MANIFEST}\r\n{REGISTRY}\r\n".encode())
             return
         status, pieces, compressed = self.world.answer(method, url, sent, takes_gzip=self.gzip)
         self.world.requests += 1
@@ -258,7 +260,7 @@ class Connection(asyncio.Protocol):
         head = (
             f"HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nContent-Length: {size}\r\n"
             f"{'Content-Encoding: gzip' + chr(13) + chr(10) if compressed else ''}"
-            f"Date: {format_datetime(NOW, usegmt=True)}\r\n\r\n"
+            f"Date: {format_datetime(NOW, usegmt=True)}\r\n{REGISTRY}\r\n"
         )
         assert self.transport is not None
         self.transport.writelines([head.encode(), *pieces])

@@ -28,7 +28,7 @@ from pruner.cluster.identity import Identity, whoami
 from pruner.cluster.leftovers import REGISTRY_NAMESPACE
 from pruner.cluster.lists import decoder_of_pages
 from pruner.cluster.objects import Image, ImageOnTheWire, ImageStream, Registry, Snapshot
-from pruner.cluster.registry import find_registry
+from pruner.cluster.registry_discovery import find_registry
 from pruner.cluster.resources import CLUSTER_VERSIONS, IMAGE_STREAMS, IMAGES
 from pruner.cluster.rights import Purpose, Right, rights, rules
 from pruner.cluster.sizes import SizeClaims

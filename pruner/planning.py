@@ -17,7 +17,8 @@ from pruner.analysis.blobs import pushed_to
 from pruner.cluster.api import Api
 from pruner.cluster.connection import Connection
 from pruner.cluster.objects import Registry, Snapshot
-from pruner.cluster.registry import RegistryClient, find_registry
+from pruner.cluster.registry import RegistryClient
+from pruner.cluster.registry_discovery import find_registry
 from pruner.cluster.resources import IMAGE_STREAMS, IMAGES
 from pruner.cluster.rights import Right
 from pruner.cluster.snapshot import Progress, silent, take_snapshot

@@ -27,7 +27,7 @@ from pruner.cluster.api import Api
 from pruner.cluster.objects import Snapshot
 from pruner.cluster.registry import RegistryClient
 from pruner.cluster.snapshot import Progress, silent, take_snapshot
-from pruner.errors import ClusterError, ForbiddenError, PrunerError, UnsafePlanError
+from pruner.errors import ClusterError, ForbiddenError, PrunerError, RegistryError, UnsafePlanError
 from pruner.interpreter import no_search_for_cycles
 from pruner.plan import Approval, PrunedImage, PrunePlan, StreamChange
 from pruner.planning import check_view, missing_permissions
@@ -235,8 +235,14 @@ class _Run:
         blobs = {blob.digest: blob.kind for blob in self.plan.blobs if blob.digest in self.result.deleted_blobs}
         for repository, digest, user in watcher.needed_links():
             kind = links.get((repository, digest)) or blobs.get(digest)
-            if kind is not None and await registry.lacks(repository, digest, manifest=kind == "manifest"):
-                why = f"it was deleted before it could be known that {user} needs it; push that image again"
+            if kind is None:
+                continue
+            try:
+                if await registry.lacks(repository, digest, manifest=kind == "manifest"):
+                    why = f"it was deleted before it could be known that {user} needs it; push that image again"
+                    self.result.failed(f"{digest} of {repository}", ClusterError(why))
+            except RegistryError as error:
+                why = f"{user} needs it, and whether it is still there cannot be told: {error}"
                 self.result.failed(f"{digest} of {repository}", ClusterError(why))
 
     def _note_skipped_images(self, analysis: Analysis, approval: Approval) -> None:

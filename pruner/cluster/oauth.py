@@ -1,7 +1,8 @@
 """A token for a name and a password, by OpenShift's challenge flow.
 
 An OpenShift API server takes no basic authentication. Its OAuth server, which `/.well-known/oauth-authorization-server` names, answers
-basic authentication of the client `openshift-challenging-client` with a redirect whose fragment holds a token. It is another server,
+basic authentication of the client `openshift-challenging-client` with a redirect whose fragment holds a token; the redirect is read and
+not followed. It is another server,
 behind the cluster's ingress: its certificate is verified with the API's authorities and the system's, and it gets no client certificate.
 """
 
@@ -16,6 +17,7 @@ import msgspec
 from pruner.cluster.connection import Connection
 from pruner.cluster.tls import tls_context, trust
 from pruner.errors import ClusterError, UnauthorizedError
+from pruner.http.bounds import MAX_SMALL_BODY
 from pruner.http.client import HTTPClient
 from pruner.http.failures import TransportError
 from pruner.http.urls import query
@@ -38,7 +40,11 @@ _CODES: Final = frozenset(
 )
 """The error codes of RFC 6749, 4.1.2.1. Other words of the server are not shown: they may quote what it was sent."""
 
-_TOKEN: Final = re.compile(r"[\x21-\x7e]{1,65536}")
+_TOKEN: Final = re.compile(r"[\x21-\x7e]{1,16384}")
+"""A token that a header can carry. OpenShift's have 50 characters."""
+
+
+_METADATA: Final = "/.well-known/oauth-authorization-server"
 
 
 async def token_by_challenge(http: HTTPClient, connection: Connection) -> str | None:
@@ -60,7 +66,9 @@ async def token_by_challenge(http: HTTPClient, connection: Connection) -> str | 
     tls = tls_context(None, validates=connection.validates_certificates)
     if connection.ca is not None:
         trust(tls, connection.ca)
-    async with HTTPClient(lambda: tls, proxy=connection.proxy, timeouts=http.timeouts) as oauth:
+    async with HTTPClient(
+        lambda: tls, proxy=connection.proxy, timeouts=http.timeouts, max_body=MAX_SMALL_BODY
+    ) as oauth:
         try:
             answer = await oauth.send("GET", url, headers=headers)
         except TransportError as error:
@@ -81,10 +89,10 @@ def _redirected(location: str) -> tuple[str | None, str]:
     try:
         parts = urlsplit(location)
         found = {**parse_qs(parts.query), **parse_qs(parts.fragment)}
-        token = parse_qs(parts.fragment).get("access_token", [""])[0]
+        tokens = parse_qs(parts.fragment).get("access_token", [])
     except ValueError:
         return None, ""
-    return token if _TOKEN.fullmatch(token) else None, found.get("error", [""])[0]
+    return tokens[0] if len(tokens) == 1 and _TOKEN.fullmatch(tokens[0]) else None, found.get("error", [""])[0]
 
 
 def _server(endpoint: str) -> str:
@@ -100,14 +108,20 @@ def _server(endpoint: str) -> str:
 
 
 async def _endpoint(http: HTTPClient, connection: Connection) -> str | None:
-    """Where the OAuth server authorizes; None where the API server names none."""
+    """Where the OAuth server authorizes; None where the API server names none, or does not say."""
     try:
-        answer = await http.request("GET", f"{connection.server}/.well-known/oauth-authorization-server")
+        response = await http.request("GET", connection.server + _METADATA)
     except TransportError as error:
         raise ClusterError(str(error)) from None
-    if answer.status != 200:
+    if response.status in (401, 403, 404):
         return None
     try:
-        return msgspec.json.decode(answer.body, type=_OAuthServer).authorization_endpoint
-    except (msgspec.DecodeError, ValueError, RecursionError):
-        return None
+        endpoint = msgspec.json.decode(response.body, type=_OAuthServer).authorization_endpoint
+    except (ValueError, RecursionError):
+        endpoint = ""
+    if response.status != 200 or not endpoint:
+        raise ClusterError(
+            f"{connection.server}: {_METADATA} names no OAuth server ({response.describe()}); give the address of the API as "
+            "host, or api_key instead of username and password"
+        )
+    return endpoint

@@ -91,7 +91,9 @@ class BodyReader:
         held = 0
         try:
             prefix = Prefix(compressed=compressed, size=_PREFIX) if on_prefix is not None else None
-            _check_size(response.content_length or 0, max_size, response.status)
+            if response.method != "HEAD":
+                # Of HEAD it is the length of a body that does not come.
+                _check_size(response.content_length or 0, max_size, response.status)
             speed = _Speed(self._patience)
             chunks: list[bytes] = []
             async for chunk in response.content.iter_any():

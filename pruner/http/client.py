@@ -43,7 +43,7 @@ class Timeouts(msgspec.Struct, frozen=True):
     connect: float = 10.0
     read: float = 60.0
     total: float = 300.0
-    trickle: float = 8.0
+    trickle: float = 5.0
 
     def of_aiohttp(self, *, read: float) -> aiohttp.ClientTimeout:
         """In aiohttp's form. Connecting through a proxy makes two connections, so it gets twice the time."""

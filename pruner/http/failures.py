@@ -9,7 +9,6 @@ from typing import Final
 from urllib.parse import urlsplit
 
 import aiohttp
-from aiohttp.http_exceptions import LineTooLong
 
 from pruner.http.bounds import MAX_HEADER, MAX_HEADERS, in_words
 
@@ -122,9 +121,9 @@ def _what_happened(error: BaseException) -> str:  # noqa: C901, PLR0911, PLR0912
 
 
 def _headers_too_large(error: BaseException) -> bool:
-    """Whether aiohttp has refused the headers for their size or number; for the latter it has words only."""
-    cause = error.__cause__
-    return isinstance(cause, LineTooLong) or "Too many headers" in str(getattr(cause, "message", ""))
+    """Whether aiohttp has refused the headers for their size or number, for which it has words and no exceptions of their own."""
+    message = error.message if isinstance(error, aiohttp.ClientResponseError) else ""
+    return message.startswith(("Got more than", "Too many headers"))
 
 
 def _reason(error: BaseException) -> str:

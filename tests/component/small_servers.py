@@ -8,8 +8,9 @@ import socket
 import ssl
 import struct
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -70,11 +71,12 @@ async def saying(answer: bytes, tls: Pair | None = None) -> AsyncIterator[str]:
 
 @asynccontextmanager
 async def hearing(answer: bytes, heard: list[bytes]) -> AsyncIterator[str]:
-    """The URL of a server that says these bytes to every request, whose head it keeps."""
+    """The URL of a server that says these bytes to every request, whose head it keeps; to HEAD without the body."""
+    head, end, _ = answer.partition(b"\r\n\r\n")
 
     async def hear(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         heard.append(await reader.readuntil(b"\r\n\r\n"))
-        writer.write(answer)
+        writer.write(head + end if heard[-1].startswith(b"HEAD ") else answer)
         writer.close()
 
     async with _started(hear, None) as url:
@@ -82,16 +84,26 @@ async def hearing(answer: bytes, heard: list[bytes]) -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def handling(handle: Callable[[str, asyncio.StreamWriter], Awaitable[None]]) -> AsyncIterator[str]:
-    """The URL of a server that has each request handled, by its path; the connection is closed then."""
+async def handling(handle: Callable[[str, asyncio.StreamWriter], Coroutine[Any, Any, None]]) -> AsyncIterator[str]:
+    """The URL of a server that has each request handled, by its path; the connection is closed then, at the end at the latest."""
+    handling: set[asyncio.Task[None]] = set()
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
-        await handle(head.decode().split()[1], writer)
+        task = asyncio.ensure_future(handle(head.decode().split()[1], writer))
+        handling.add(task)
+        await asyncio.wait([task])
         writer.close()
 
     async with _started(answer, None) as url:
-        yield url
+        try:
+            yield url
+        finally:
+            for task in handling:
+                task.cancel()
+            await asyncio.gather(*handling, return_exceptions=True)
+            # Who waited for them closes the connections.
+            await asyncio.sleep(0)
 
 
 @asynccontextmanager

@@ -18,7 +18,7 @@ from pruner.cluster.connection import connect
 from pruner.cluster.identity import Identity, whoami
 from pruner.errors import ClusterError, UnauthorizedError
 from pruner.settings import read
-from tests.component.small_servers import served
+from tests.component.small_servers import hearing, served
 from tests.integration.authorities import Authority
 from tests.servers import running_sandbox
 
@@ -223,6 +223,9 @@ async def test_new_token_that_is_refused_too_is_not_obtained_again_and_again(
         ("#error=hush", "status 302"),
         ("#access_token=hush%0Ahush", "status 302"),
         ("#access_token=", "status 302"),
+        ("#access_token=hush&access_token=hush2", "status 302"),
+        ("#access_token=hush%20hush", "status 302"),
+        ("?access_token=hush", "status 302"),
         ("", "status 302"),
     ],
 )
@@ -235,6 +238,21 @@ async def test_refusal_is_shown_by_its_code_and_not_by_the_servers_words(
         await who(host=url, ca_cert=str(authority.ca), username="jane", password=PASSWORD)
 
     assert str(raised.value) == f"{url}: its OAuth server gives no token ({reason}); give api_key instead"
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [b"<html>", b"{}", b"[]", b"{" * 5000, b'{"authorization_endpoint": 1}', b'{"authorization_endpoint": ""}',
+     b'{"authorization_endpoint": "https://[/x"}', b'{"authorization_endpoint": "https:///x"}', b"\xff"],
+)  # fmt: skip
+async def test_metadata_that_names_no_oauth_server_is_an_error_and_the_password_goes_nowhere(metadata: bytes) -> None:
+    heard: list[bytes] = []
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(metadata)}\r\n\r\n"
+    async with hearing(head.encode() + metadata, heard) as url:
+        with pytest.raises(ClusterError, match=r"names no OAuth server|is not https"):
+            await who(host=url, username="jane", password=PASSWORD)
+    assert len(heard) == 1
+    assert b"\r\nauthorization:" not in heard[0].lower()
 
 
 async def test_password_goes_to_no_oauth_server_that_is_not_trusted(

@@ -18,7 +18,7 @@ from pruner.cluster import discovery, exec_plugin
 from pruner.cluster.api import Api
 from pruner.cluster.connection import connect
 from pruner.cluster.objects import Snapshot
-from pruner.cluster.registry import find_registry
+from pruner.cluster.registry_discovery import find_registry
 from pruner.cluster.snapshot import take_snapshot
 from pruner.errors import PrunerError
 from pruner.http.client import Timeouts
@@ -360,7 +360,8 @@ def registry_that_refuses(challenge: str) -> Starlette:
         return Response()
 
     async def refuse(_: Request) -> Response:
-        return JSONResponse({"errors": []}, 401, {"WWW-Authenticate": challenge})
+        headers = {"WWW-Authenticate": challenge, "Docker-Distribution-Api-Version": "registry/2.0"}
+        return JSONResponse({"errors": []}, 401, headers)
 
     return Starlette(routes=[Route("/", healthy), Route("/v2/", refuse)])
 

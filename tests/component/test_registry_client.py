@@ -15,7 +15,8 @@ from starlette.routing import Route
 
 from pruner.cluster.connection import connect
 from pruner.cluster.objects import Image, ImageStream, ImageStreamStatus, ObjectMeta, Registry, Snapshot
-from pruner.cluster.registry import RegistryClient, discovered_host, find_registry
+from pruner.cluster.registry import RegistryClient
+from pruner.cluster.registry_discovery import discovered_host, find_registry
 from pruner.errors import RegistryError, SettingsError
 from pruner.http.client import Timeouts
 from pruner.settings import Settings, read
@@ -24,6 +25,7 @@ from tests.integration.authorities import Authority, Pair
 
 API_KEY = "sha256~the-token-of-the-cluster"
 START = datetime(2026, 1, 1, tzinfo=UTC)
+OWN = {"Docker-Distribution-Api-Version": "registry/2.0"}
 BLOB = "sha256:" + "a" * 64
 
 
@@ -48,10 +50,10 @@ class FakeRegistry:
         if request.url.path in ("/", "/healthz"):
             return Response()
         if not self._accepts(request, authorization):
-            return JSONResponse({"errors": []}, 401, {"WWW-Authenticate": self._challenge(request)})
+            return JSONResponse({"errors": []}, 401, {**OWN, "WWW-Authenticate": self._challenge(request)})
         if request.url.path.startswith("/admin"):
-            return JSONResponse({}, 405)
-        return JSONResponse({}, 202 if request.method == "DELETE" else 200)
+            return JSONResponse({}, 204 if request.method == "DELETE" else 405, OWN)
+        return JSONResponse({}, 202 if request.method == "DELETE" else 200, OWN)
 
     async def token(self, request: Request) -> Response:
         scope = request.query_params.get("scope", "")
