@@ -112,7 +112,7 @@ async def examine(api: Api, settings: Settings) -> Examination:
     """Look at everything that preview and up depend on. Raises ClusterError when the cluster cannot be asked at all."""
     user = await whoami(api)
     version = (await api.read_path("/version", _Version)).git_version
-    skew = (datetime.now(UTC) - api.clock).total_seconds() if api.clock else None
+    skew = (datetime.now(UTC) - api.clock.latest).total_seconds() if api.clock.latest else None
     sources = await in_served_versions(api, sources_of(settings.references, settings.extra_referrers))
     asked = rights(references=settings.references, prune_registry=settings.prune_registry, sources=sources)
     served = {kind: await api.serves(kind) for kind in dict.fromkeys(right.resource for right in asked)}
@@ -166,7 +166,7 @@ async def _registry(api: Api, settings: Settings) -> tuple[Registry | None, str 
             async for found in api.pages(IMAGE_STREAMS, decoder_of_pages(ImageStream)):
                 streams.extend(found.items)
         snapshot = Snapshot(
-            cluster="", as_of=api.clock or datetime.now(UTC), images=tuple(images), streams=tuple(streams)
+            cluster="", as_of=api.clock.latest or datetime.now(UTC), images=tuple(images), streams=tuple(streams)
         )
         return await find_registry(settings, api.connection, snapshot), None
     except PrunerError as error:

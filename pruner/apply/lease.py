@@ -1,8 +1,12 @@
 """One run at a time: a Lease in the cluster, taken for up, renewed while it goes on, released at its end.
 
 Two runs against one cluster would not lose anything, since every write names what it replaces, but they would work against each other and
-report each other's deletions as failures. A Lease whose holder has died is taken over when it has expired by the API server's clock. Where
-Leases may not be written the run goes on, and says so. The Lease also keeps what a run is about to unlink, for the one after it
+report each other's deletions as failures. A Lease whose holder has died is taken over when it has expired by the API server's clock.
+
+Anybody who may write Leases may write any date into this one. A date that no run at work would have written is not trusted: the Lease is
+observed for as long as one lasts, measured by this machine, as client-go's leader election does, and taken over if nobody renews it.
+
+Where Leases may not be written the run goes on, and says so. The Lease also keeps what a run is about to unlink, for the one after it
 (pruner.cluster.leftovers).
 """
 
@@ -17,14 +21,26 @@ from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any, Final, Self
 
+import msgspec
+
 from pruner.cluster.api import Api
-from pruner.cluster.leftovers import ANNOTATION, LEASE, lease_namespaces, unlinked_in, written
+from pruner.cluster.clock import AGREEMENT
+from pruner.cluster.leftovers import ANNOTATION, LEASE, lease_namespaces, unlinked_in, well_formed, written
 from pruner.cluster.objects import moment
 from pruner.cluster.resources import LEASES
 from pruner.errors import ClusterError, ConflictError, ForbiddenError, NotFoundError, UnsafePlanError
+from pruner.printable import printable
 
 SECONDS: Final = 60
 """After so long without being renewed a lease has expired."""
+LONGEST: Final = 300
+"""Seconds that a Lease may say that it lasts; runs write SECONDS. Another duration counts as SECONDS."""
+RECENT: Final = timedelta(days=1)
+"""A Lease that was renewed longer ago is observed before it is taken over: a date that anybody wrote may be any date."""
+_OBSERVATIONS: Final = 12
+"""How often an observed Lease is read. A run renews its own three times in that time."""
+_TRANSITIONS: Final = 2**31 - 1
+"""The largest number that the API has for leaseTransitions (int32)."""
 _CONFLICTS: Final = 3
 _ROOM: Final = 200_000
 """Bytes for the annotation; an object may have 256 KiB of them."""
@@ -89,7 +105,7 @@ class RunLease:
         Raises ClusterError when they cannot be.
         """
         self.unlinked.setdefault(stream, set()).update(digests)
-        new = set(untold) - self._noted.get(stream, set())
+        new = set(well_formed(untold)) - self._noted.get(stream, set())
         if not new or self._lease is None:
             return
         if len(written(self._noted)) + sum(map(len, new)) > _ROOM:
@@ -123,7 +139,7 @@ class RunLease:
                 continue
             self._set_clock()
             try:
-                self._lease = await self._take_over(found)
+                self._lease = await self._take_over(await self._free(found))
             except ConflictError:
                 self._lease = await self._own(self.holder)
             return
@@ -144,10 +160,43 @@ class RunLease:
             # Somebody has been faster, or it is this one, and the answer was lost.
             return await self.api.get(LEASES, dict, namespace=self._namespace, name=LEASE)
 
+    async def _free(self, lease: dict[str, Any]) -> dict[str, Any]:
+        """The lease when no run holds it. Raises UnsafePlanError when one does."""
+        record = Record.of(lease, self.seconds)
+        age = None if record.renewed is None else self._now() - record.renewed
+        if not record.holder:
+            return lease
+        if age is None or not record.plausible or not -AGREEMENT <= age <= RECENT:
+            return await self._observed(lease, record)
+        if age < timedelta(seconds=record.seconds):
+            raise UnsafePlanError(_HELD.format(f"({record}) is at work", self._namespace))
+        return lease
+
+    async def _observed(self, lease: dict[str, Any], record: Record) -> dict[str, Any]:
+        """The lease when nobody has renewed it for as long as one lasts, by this machine's monotonic clock."""
+        self.warn(
+            f"Lease {self._namespace}/{LEASE} of {record} cannot have been written by a run at work; it is observed for {self.seconds} "
+            "seconds and then taken over, unless its holder renews it"
+        )
+        until = _clock() + self.seconds
+        while (left := until - _clock()) > 0:
+            await asyncio.sleep(min(left, self.seconds / _OBSERVATIONS))
+            found = await self._found() or await self._make()
+            if _version(found) != _version(lease):
+                now = Record.of(found, self.seconds)
+                if not now.holder:
+                    return found
+                raise UnsafePlanError(_HELD.format(f"({now}) is at work", self._namespace))
+        return lease
+
     async def _take_over(self, lease: dict[str, Any]) -> dict[str, Any]:
-        self._refuse_if_held(lease)
-        self._noted = {stream: set(digests) for stream, digests in unlinked_in(lease).items()}
-        return await self._update({**lease, "spec": self._spec(lease.get("spec"), self.holder, taken=True)})
+        journal = unlinked_in(lease)
+        if written(journal) != _annotation(lease):
+            self.warn(
+                f"Lease {self._namespace}/{LEASE}: entries of its annotation {ANNOTATION} that no run has written are ignored and removed"
+            )
+        self._noted = {stream: set(digests) for stream, digests in journal.items()}
+        return await self._update({**lease, "spec": self._spec(_spec_of(lease), self.holder, taken=True)})
 
     async def _own(self, *holders: str) -> dict[str, Any]:
         """The lease after a conflict, where only an answer was lost. Raises UnsafePlanError where it is another's."""
@@ -156,23 +205,6 @@ class RunLease:
             raise UnsafePlanError(_HELD.format("has taken the lease in this moment", self._namespace))
         self._renewed()
         return found
-
-    def _refuse_if_held(self, lease: dict[str, Any]) -> None:
-        spec = lease.get("spec") or {}
-        holder, renewed = _holder(lease), spec.get("renewTime")
-        if not holder or not renewed:
-            return
-        try:
-            since = moment(datetime.fromisoformat(renewed))
-        except ValueError:
-            raise UnsafePlanError(
-                f"Lease {self._namespace}/{LEASE}: its renewTime {renewed!r} is no time; delete it when no run is at work"
-            ) from None
-        expires = since + timedelta(seconds=spec.get("leaseDurationSeconds") or SECONDS)
-        if self._now() < expires:
-            raise UnsafePlanError(
-                _HELD.format(f"({holder}) is at work, its lease ends at {expires:%H:%M:%S} UTC", self._namespace)
-            )
 
     async def _renew(self) -> None:
         """Renew it, again and again, and stop the run well before another one may take it over.
@@ -204,7 +236,7 @@ class RunLease:
         assert self._lease is not None  # noqa: S101 - asked by the callers
         text = written(self._noted)
         for _ in range(_CONFLICTS):
-            renewed = _annotated({**self._lease, "spec": self._spec(self._lease["spec"], holder)}, text)
+            renewed = _annotated({**self._lease, "spec": self._spec(_spec_of(self._lease), holder)}, text)
             try:
                 self._lease = await self._update(renewed)
             except ConflictError:
@@ -223,18 +255,19 @@ class RunLease:
     def _renewed(self) -> None:
         self._deadline = self._asked + self.seconds * 2 / 3
 
-    def _spec(self, spec: dict[str, Any] | None, holder: str, *, taken: bool = False) -> dict[str, Any]:
+    def _spec(self, found: dict[str, Any], holder: str, *, taken: bool = False) -> dict[str, Any]:
         """The spec of a lease that is renewed, released, or taken."""
         self._asked = _clock()
         now = _micro(self._now())
-        found = spec or {}
         renewed = {**found, "holderIdentity": holder, "leaseDurationSeconds": self.seconds, "renewTime": now}
         if taken:
-            renewed |= {"acquireTime": now, "leaseTransitions": (found.get("leaseTransitions") or 0) + bool(found)}
+            before: Any = found.get("leaseTransitions")
+            known = before if type(before) is int and 0 <= before < _TRANSITIONS else 0
+            renewed |= {"acquireTime": now, "leaseTransitions": known + bool(found)}
         return renewed
 
     def _set_clock(self) -> None:
-        self._started = (self.api.clock or datetime.now(UTC), _clock())
+        self._started = (self.api.clock.now_or_here(), _clock())
 
     def _now(self) -> datetime:
         """The API server's clock: machines that run this one after the other may not agree about the time."""
@@ -242,18 +275,75 @@ class RunLease:
         return server + timedelta(seconds=_clock() - here)
 
 
-def _clock() -> float:
-    return asyncio.get_running_loop().time()
-
-
 _TAKEN_OVER: Final = "another run has taken the lease over"
 _HELD: Final = (
-    "another run against this cluster {}; nothing was changed. Run up again when it has ended (Lease {}/" + LEASE + ")"
+    "another run against this cluster {}; nothing was changed. Run up again when it has ended, or delete Lease {}/"
+    + LEASE
+    + " if no run is at work"
 )
 
 
+class Record(msgspec.Struct, frozen=True):
+    """What a Lease says about its holder, whoever wrote it: every value may be of any type and any size.
+
+    `renewed` is None for what is not a time; `seconds` is how long it lasts; `plausible` is False where its times contradict each other.
+    """
+
+    holder: str
+    renewed: datetime | None
+    written: str
+    seconds: int
+    plausible: bool
+
+    @classmethod
+    def of(cls, lease: dict[str, Any], usual: int) -> Self:
+        spec, metadata = _spec_of(lease), lease.get("metadata") or {}
+        duration, renewed = spec.get("leaseDurationSeconds"), _time(spec.get("renewTime"))
+        before = [_time(metadata.get("creationTimestamp")), _time(spec.get("acquireTime"))]
+        return cls(
+            holder=_holder(lease),
+            renewed=renewed,
+            written=printable(str(spec.get("renewTime")), _SHOWN),
+            seconds=duration if type(duration) is int and 0 < duration <= LONGEST else usual,
+            plausible=renewed is not None and not [it for it in before if it is not None and it - renewed > AGREEMENT],
+        )
+
+    def __str__(self) -> str:
+        """The holder, and the date of its Lease."""
+        holder = printable(self.holder, _SHOWN)
+        if self.renewed is None:
+            return f"{holder}, renewed at {self.written}, which is not a time"
+        return f"{holder}, renewed at {self.renewed:%Y-%m-%d %H:%M:%S} UTC, for {self.seconds} seconds"
+
+
+_SHOWN: Final = 100
+"""Characters of a holder's name in a message."""
+
+
+def _time(value: object) -> datetime | None:
+    """A time of the API (UTC); None for what is not one."""
+    try:
+        return moment(datetime.fromisoformat(value)).astimezone(UTC) if isinstance(value, str) else None
+    except (ValueError, OverflowError):
+        return None
+
+
+def _spec_of(lease: dict[str, Any]) -> dict[str, Any]:
+    spec = lease.get("spec")
+    return spec if isinstance(spec, dict) else {}
+
+
 def _holder(lease: dict[str, Any]) -> str:
-    return (lease.get("spec") or {}).get("holderIdentity") or ""
+    holder = _spec_of(lease).get("holderIdentity")
+    return holder if isinstance(holder, str) else "" if holder is None else str(holder)
+
+
+def _version(lease: dict[str, Any]) -> tuple[Any, Any]:
+    return (lease.get("metadata") or {}).get("resourceVersion"), lease.get("spec")
+
+
+def _clock() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _annotation(lease: dict[str, Any]) -> str:

@@ -10,13 +10,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import aclosing, asynccontextmanager
-from datetime import datetime
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
 import msgspec
 
 from pruner.cluster.access_reviews import ACCESS_REVIEWS, allowed_by, review_of
+from pruner.cluster.clock import ServerClock
 from pruner.cluster.connection import Connection
 from pruner.cluster.discovery import Discovery
 from pruner.cluster.lists import ListReader
@@ -48,13 +48,13 @@ JSON: Final = "application/json"
 class Api:
     """A client of one API server. Use it as an asynchronous context manager.
 
-    `clock` is the server's time by the `Date` header of the latest answer (UTC), None before the first one.
+    `clock` is the server's time by the `Date` headers of its answers, and says whether it can be believed.
     """
 
     def __init__(self, connection: Connection, *, workers: int = 20, timeouts: Timeouts | None = None) -> None:
         self.connection = connection
         self.server = connection.server
-        self.clock: datetime | None = None
+        self.clock = ServerClock(connection.server)
         self.timeouts = timeouts or Timeouts()
         self._http = HTTPClient(
             lambda: connection.tls,
@@ -297,7 +297,7 @@ class Api:
             )
         except TransportError as error:
             raise ClusterError(str(error)) from None
-        self.clock = response.date or self.clock
+        self.clock.note(response.date)
         return response, generation
 
     async def _checked(

@@ -10,8 +10,9 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import aclosing
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
+from operator import attrgetter
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -30,6 +31,7 @@ from pruner.cluster.further_kinds import (
 from pruner.cluster.leftovers import find_unlinked
 from pruner.cluster.lists import decoder_of_pages
 from pruner.cluster.objects import (
+    BEGINNING,
     WITH_CONFIG,
     ControllerRevision,
     Image,
@@ -133,6 +135,7 @@ async def _take_snapshot(
         *(add(referrers, reading.referrers(resource)) for resource in kinds),
         *(add(referrers, reading.extra_referrers(source)) for source in sources_of(references, extra_referrers)),
     )
+    _check_clock(api, images, streams, referrers)
     sizes, contested = claims.settled()
     return Snapshot(
         cluster=cluster,
@@ -156,14 +159,28 @@ def kinds_of(references: References) -> tuple[Resource, ...]:
     return (*WORKLOADS, CONTROLLER_REVISIONS) if references == "extended" else WORKLOADS
 
 
+def _check_clock(api: Api, images: list[Image], streams: list[ImageStream], referrers: list[Referrer]) -> None:
+    """Raise UnsafePlanError for a clock that is behind the newest object, or that the answers meanwhile disagree about."""
+    image = max(images, key=attrgetter("created"), default=None)
+    newest = (BEGINNING, "") if image is None else (image.created, f"image {image.name}")
+    for stream in streams:
+        if (created := moment(stream.metadata.creation_timestamp)) > newest[0]:
+            newest = (created, f"image stream {stream.name}")
+    for referrer in referrers:
+        meta = referrer.workload.metadata
+        if (created := moment(meta.creation_timestamp)) > newest[0]:
+            newest = (created, f"{referrer.kind} {meta.namespace}/{meta.name}")
+    api.clock.check(*newest)
+
+
 def _now(api: Api, as_of: datetime | None) -> datetime:
-    """The time that ages are measured against (R2). Nothing can be judged by a time that has not come."""
-    clock = api.clock or datetime.now(UTC)
+    """The time that ages are measured against (R2). Raises UnsafePlanError for a future one, and for a clock that cannot be believed."""
     if as_of is None:
-        return clock
+        return api.clock.now()
+    clock = api.clock.now_or_here()
     if as_of > clock:
         raise UnsafePlanError(
-            f"as_of: {as_of:%Y-%m-%dT%H:%M:%SZ} is ahead of the API server's clock, {clock:%Y-%m-%dT%H:%M:%SZ}"
+            f"as_of: {as_of:%Y-%m-%dT%H:%M:%SZ} is ahead of the API server's clock, {clock:%Y-%m-%dT%H:%M:%SZ}; give a time that has passed"
         )
     return as_of
 

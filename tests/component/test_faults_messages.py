@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from pruner.apply.lease import RunLease
 from pruner.cluster import discovery, exec_plugin
 from pruner.cluster.api import Api
 from pruner.cluster.connection import connect
@@ -61,6 +62,12 @@ async def read_cluster(
     settings = read({"host": host, "api_key": "token", **given})
     async with Api(connect(settings), timeouts=Timeouts(connect=connect_within, read=patience)) as api:
         await take_snapshot(api)
+
+
+async def begin_run(host: str | None, **given: Any) -> None:
+    """What an up begins with."""
+    async with Api(connect(read({"host": host, **given}))) as api, RunLease(api, print, print):
+        pass
 
 
 async def ask_registry(url: str, patience: float = PATIENCE, **given: Any) -> None:
@@ -250,6 +257,23 @@ async def _permission(_stack: Any, _ours: Any, _theirs: Any, sandbox: RunningSan
     return read_cluster, sandbox.api_url, {"api_key": sandbox.tokens["nobody"]}
 
 
+@fault("API: its clock is wrong")
+async def _wrong_clock(stack: AsyncExitStack, _ours: Any, _theirs: Any, sandbox: RunningSandbox) -> Any:
+    sandbox.set_clock("2020-01-01T00:00:00Z")
+    stack.callback(sandbox.release_clock)
+    return read_cluster, sandbox.api_url, {"api_key": sandbox.tokens["admin"]}
+
+
+@fault("API: another run is at work")
+async def _another_run(stack: AsyncExitStack, _ours: Any, _theirs: Any, sandbox: RunningSandbox) -> Any:
+    leases = "/apis/coordination.k8s.io/v1/namespaces/default/leases"
+    spec = {"holderIdentity": "host/1/a", "leaseDurationSeconds": 60, "renewTime": datetime.now(UTC).isoformat()}
+    lease = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "pruner"}, "spec": spec}
+    assert sandbox.call("POST", leases, lease).status == 201
+    stack.callback(sandbox.call, "DELETE", f"{leases}/pruner")
+    return begin_run, sandbox.api_url, {"api_key": sandbox.tokens["admin"]}
+
+
 @fault("proxy: nobody listens")
 async def _no_proxy(_stack: Any, _ours: Any, _theirs: Any, sandbox: RunningSandbox) -> Any:
     return read_cluster, sandbox.api_url, {"proxy": f"http://{NOBODY_LISTENS}"}
@@ -382,6 +406,7 @@ async def _nothing_there(stack: AsyncExitStack, _ours: Any, _theirs: Any, _: Run
 def without_addresses(message: str) -> str:
     """A message as the table writes it: what is another in every run is a word in capitals."""
     message = re.sub(r"127\.0\.0\.1:\d+", "HOST:PORT", message)
+    message = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", "TIME", message)
     # OpenSSL's words, which are others in another version of it.
     return re.sub(r"TLS handshake failed \([^)]*\)", "TLS handshake failed (REASON)", message)
 

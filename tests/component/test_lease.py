@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -127,15 +128,102 @@ def test_a_run_stops_when_another_one_has_taken_its_lease(empty_sandbox: Running
     assert empty_sandbox.get(LEASE)["spec"]["holderIdentity"] == "other"
 
 
-def test_a_lease_with_a_time_that_is_none_is_refused(empty_sandbox: RunningSandbox) -> None:
-    empty_sandbox.call("POST", LEASES, lease_with(holderIdentity="other", renewTime="yesterday"))
+DOUBTFUL: dict[str, object] = {
+    "far in the future": "2100-01-01T00:00:00Z",
+    "the end of all dates": "9999-12-31T23:59:59.999999-14:00",
+    "far in the past": "2001-01-01T00:00:00Z",
+    "the beginning of all dates": "0001-01-01T00:00:00+14:00",
+    "not a time": "yesterday",
+    "empty": "",
+    "null": None,
+    "a number": 10**30,
+    "a list": [],
+}
+
+
+def taken_from(sandbox: RunningSandbox, **spec: Any) -> tuple[dict[str, Any], list[str]]:
+    """The spec of the Lease while a run has it that has met one with this spec, and what the run has said."""
+    assert sandbox.call("POST", LEASES, lease_with(**spec)).status == 201
+    said: list[str] = []
+
+    async def take() -> dict[str, Any]:
+        async with api_of(sandbox) as api, RunLease(api, said.append, refuse, seconds=1) as lease:
+            found: dict[str, Any] = sandbox.get(LEASE)["spec"]
+            assert found["holderIdentity"] == lease.holder
+            return found
+
+    return asyncio.run(take()), said
+
+
+@pytest.mark.parametrize("renewed", DOUBTFUL.values(), ids=DOUBTFUL)
+def test_a_date_that_anybody_wrote_locks_nobody_out(empty_sandbox: RunningSandbox, renewed: object) -> None:
+    spec, (said,) = taken_from(empty_sandbox, holderIdentity="ot\nher", renewTime=renewed, leaseDurationSeconds=10**9)
+    assert spec["leaseDurationSeconds"] == 1
+    assert said.startswith("Lease default/pruner of ot\\u{a}her, renewed at ")
+    assert "observed for 1 seconds and then taken over, unless its holder renews it" in said
+
+
+@pytest.mark.parametrize("seconds", [10**9, 2**63, -5, 0, 1.5, "60", True, None, [60]])
+def test_a_duration_that_no_run_wrote_counts_as_the_usual_one(empty_sandbox: RunningSandbox, seconds: object) -> None:
+    renewed = (datetime.now(UTC) - timedelta(seconds=30)).isoformat()
+    spec, said = taken_from(empty_sandbox, holderIdentity="other", renewTime=renewed, leaseDurationSeconds=seconds)
+    assert (spec["leaseDurationSeconds"], said) == (1, [])
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [(3, 4), (2**31 - 1, 1), (2**31 - 2, 2**31 - 1), (-1, 1), ("5", 1), ([], 1), (None, 1), (True, 1), (1.5, 1)],
+)
+def test_transitions_of_any_type_are_counted_on(empty_sandbox: RunningSandbox, before: object, after: int) -> None:
+    spec, said = taken_from(empty_sandbox, holderIdentity="", leaseTransitions=before)
+    assert (spec["leaseTransitions"], said) == (after, [])
+
+
+def test_a_run_at_work_keeps_its_lease_whatever_date_anybody_writes_into_it(empty_sandbox: RunningSandbox) -> None:
+    async def both() -> None:
+        async with api_of(empty_sandbox) as api, RunLease(api, refuse, refuse, seconds=3) as lease:
+            tampered = empty_sandbox.get(LEASE)
+            tampered["spec"]["renewTime"] = "2001-01-01T00:00:00Z"
+            assert empty_sandbox.call("PUT", LEASE, tampered).status == 200
+            said: list[str] = []
+            async with api_of(empty_sandbox) as another:
+                with pytest.raises(UnsafePlanError, match=r"another run against this cluster .* is at work") as caught:
+                    await RunLease(another, said.append, refuse, seconds=3).__aenter__()
+            assert f"Lease default/pruner of {lease.holder}, renewed at 2001-01-01 00:00:00 UTC" in said[0]
+            assert "or delete Lease default/pruner if no run is at work" in str(caught.value)
+
+    asyncio.run(both())
+
+
+@pytest.mark.parametrize(
+    "journal",
+    [
+        "{",
+        "5",
+        "null",
+        "[" * 5000,
+        '{"a/b": 5}',
+        '{"a/b": [5]}',
+        '{"a/b": ["../../x"]}',
+        '{"a/../b": ["sha256:1"]}',
+        '{"": ["sha256:1"]}',
+    ],
+)
+def test_a_journal_that_no_run_wrote_is_ignored_and_removed(empty_sandbox: RunningSandbox, journal: str) -> None:
+    body = lease_with(holderIdentity="")
+    body["metadata"]["annotations"] = {ANNOTATION: journal}
+    assert empty_sandbox.call("POST", LEASES, body).status == 201
+    said: list[str] = []
 
     async def take() -> None:
-        async with api_of(empty_sandbox) as api, RunLease(api, refuse, refuse):
-            pass
+        async with api_of(empty_sandbox) as api:
+            assert await find_unlinked(api) == {}
+            async with RunLease(api, said.append, refuse) as lease:
+                assert lease.unlinked == {}
 
-    with pytest.raises(UnsafePlanError, match="'yesterday' is no time"):
-        asyncio.run(take())
+    asyncio.run(take())
+    assert "entries of its annotation pruner/unlinked that no run has written are ignored and removed" in said[0]
+    assert ANNOTATION not in (empty_sandbox.get(LEASE)["metadata"].get("annotations") or {})
 
 
 def test_what_is_about_to_be_unlinked_is_written_before_and_found_by_the_next_run(

@@ -111,8 +111,27 @@ def test_a_server_that_is_busy_for_a_moment_does_not_end_the_run(sandbox: Runnin
 
 
 def test_ages_are_measured_by_the_api_servers_clock_R2(sandbox: RunningSandbox) -> None:
-    sandbox.advance_clock(3600 * 24 * 365)
-    assert plan(settings_for(sandbox)).as_of > datetime.now(UTC) + timedelta(days=360)
+    before = plan(settings_for(sandbox)).as_of
+    sandbox.advance_clock(240)
+    assert plan(settings_for(sandbox)).as_of >= before + timedelta(seconds=239)
+
+
+@pytest.mark.parametrize("given", [{}, {"as_of": "2026-01-01T00:00:00Z"}])
+@pytest.mark.parametrize("minutes", [-60 * 24 * 365, -90, 10, 60 * 24 * 365 * 70])
+def test_a_clock_far_from_this_machines_ends_the_run_R2(
+    sandbox: RunningSandbox, minutes: int, given: dict[str, Any]
+) -> None:
+    sandbox.set_clock((datetime.now(UTC) + timedelta(minutes=minutes)).isoformat())
+    with pytest.raises(
+        UnsafePlanError, match=r"its clock says .* UTC and this machine's clock says .* UTC, .* set the clock"
+    ):
+        plan(settings_for(sandbox, **given))
+
+
+def test_a_clock_behind_the_newest_object_ends_the_run_R2(sandbox: RunningSandbox) -> None:
+    sandbox.set_clock((datetime.now(UTC) - timedelta(minutes=40)).isoformat())
+    with pytest.raises(UnsafePlanError, match=r"its clock says .* UTC, and .* was created at .* UTC"):
+        plan(settings_for(sandbox))
 
 
 def test_a_manifest_is_measured_where_its_image_was_pushed_to_whatever_else_its_reference_says(
