@@ -120,7 +120,8 @@ class HistoryRules:
         approval: Approval | None,
     ) -> None:
         self.rules = rules
-        self.usage = usage
+        # A dictionary of these rules' own: what comes up later is added, and the usage stays as it is.
+        self.used_tags: dict[tuple[str, str], Users] = dict(usage.tags)
         self.graph = graph
         self.protection = protection
         self.approval = approval
@@ -150,7 +151,7 @@ class HistoryRules:
     def also_used(self, usage: Usage) -> None:
         """Take in uses that have come up since the snapshot: what is decided from now on counts them."""
         for tag, users in usage.tags.items():
-            self.usage.tags[tag] = tuple(sorted({*self.usage.tags.get(tag, ()), *users}))
+            self.used_tags[tag] = tuple(sorted({*self.used_tags.get(tag, ()), *users}))
         # One pod that starts is one event of a watch, and there are hundreds: only what it uses is looked at.
         self._use(usage.digests)
 
@@ -166,7 +167,7 @@ class HistoryRules:
             if for_all is not None:
                 reasons = [for_all] * len(items)
             else:
-                users = self.usage.tags.get((name, history.tag), ())
+                users = self.used_tags.get((name, history.tag), ())
                 pattern = self.protection.match_item(name, history.tag)
                 reasons = self._decide(items, users, used, pattern, limits)
                 if self.approval is not None:
@@ -204,7 +205,7 @@ class HistoryRules:
         yield from self._for_stream(stream)
         if self._is_young(item.created):
             yield self._revision_too_young
-        references = self.usage.tags.get((stream.name, tag), ())
+        references = self.used_tags.get((stream.name, tag), ())
         if revision == 0 and references:
             yield CurrentOfReferencedTag(references)
         pattern = self.protection.match_item(stream.name, tag) or self.protection.match_image(item.image)
@@ -243,7 +244,7 @@ class HistoryRules:
         if self.rules.references != "extended" or not self.graph.nested:
             return used
         above: defaultdict[str, set[str]] = defaultdict(set)
-        for digest, users in current_uses(stream, self.usage):
+        for digest, users in current_uses(stream, self.used_tags):
             for index in self.graph.above(digest):
                 above[index].update(users)
         if not above:

@@ -137,7 +137,7 @@ def _uses(snapshot: Snapshot, usage: Usage, graph: IndexGraph) -> Iterator[tuple
     yield from by_digest(usage, graph.images.values())
     for stream in snapshot.streams if graph.nested else ():
         # The current image itself is kept as one that is named; an index above it may be named by nothing.
-        for digest, users in current_uses(stream, usage):
+        for digest, users in current_uses(stream, usage.tags):
             yield from ((index, users) for index in graph.above(digest))
 
 

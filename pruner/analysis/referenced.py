@@ -27,6 +27,6 @@ def all_references(usage: Usage, images: Iterable[Image], streams: Iterable[Imag
     for (_, digest), users in usage.digests.items():
         references[digest].update(users)
     for stream in streams:
-        for digest, users in current_uses(stream, usage):
+        for digest, users in current_uses(stream, usage.tags):
             references[digest].update(users)
     return {digest: tuple(sorted(users)) for digest, users in references.items()}

@@ -76,11 +76,11 @@ def find_usage(
     return _Collector(snapshot, rules, local, known_streams).collect()
 
 
-def current_uses(stream: ImageStream, usage: Usage) -> Iterator[tuple[str, Users]]:
-    """The digests that are current in used tags of a stream, each with who uses the tag."""
+def current_uses(stream: ImageStream, tags: Mapping[tuple[str, str], Users]) -> Iterator[tuple[str, Users]]:
+    """The digests that are current in used `tags` of a stream, each with who uses the tag."""
     name = stream.name
     for history in stream.histories:
-        users = usage.tags.get((name, history.tag))
+        users = tags.get((name, history.tag))
         if users and history.items and history.items[0].image:
             yield history.items[0].image, users
 

@@ -559,3 +559,13 @@ def test_an_approval_does_not_prune_what_a_rule_keeps() -> None:
         approval=Approval.of(whole.plan),
     )
     assert kept_by(revision(found, "shop/web:latest")) == "R15"
+
+
+def test_a_use_that_comes_up_later_leaves_the_usage_of_the_snapshot_as_it_was_R15() -> None:
+    found = analysed(image(A), image_stream("shop/web", latest=[A]), revisions=0)
+    assert kept_by(revision(found, "shop/web:latest")) is None
+    found.history_rules.also_used(Usage(tags={("shop/web", "latest"): ("Pod shop/one",)}))
+    (stream,) = [history.stream for history in found.histories]
+    (tag,) = found.history_rules.decide(stream).tags
+    assert not tag.pruned()
+    assert found.usage == Usage()

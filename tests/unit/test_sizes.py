@@ -57,7 +57,7 @@ images = st.fixed_dictionaries(
 def wire(name: str, found: dict[str, Any]) -> bytes:
     return json.dumps(
         {
-            "metadata": {"name": name},
+            "metadata": {"name": name, "uid": f"uid of {name}"},
             "dockerImageManifestMediaType": SCHEMA_2,
             "dockerImageMetadata": {"Id": found.get("config", CONFIG), "Size": found.get("size")},
             "dockerImageLayers": [{"name": layer, "size": size} for layer, size in found.get("layers", ())],
