@@ -68,9 +68,10 @@ def wire(name: str, found: dict[str, Any]) -> bytes:
 
 def sizes_of(*found: dict[str, Any]) -> tuple[dict[str, int], frozenset[str]]:
     body = b",".join(wire(digest(f"image {number}"), each) for number, each in enumerate(found))
-    page = msgspec.json.decode(b'{"items":[' + body + b"]}", type=Page[ImageOnTheWire])
+    head = b'{"kind":"ImageList","apiVersion":"image.openshift.io/v1","metadata":{"resourceVersion":"1"},"items":['
+    page = msgspec.json.decode(head + body + b"]}", type=Page[ImageOnTheWire])
     settled = SizeClaims()
-    assert len(list(compact(page.items or [], settled))) == len(found)
+    assert len(list(compact(page.items, settled))) == len(found)
     return settled.settled()
 
 
@@ -130,5 +131,5 @@ def test_a_plan_file_with_a_size_that_cannot_be_is_no_plan(size: object) -> None
     found = analysed(image(A, layers=[L1]), blob_sizes={L1: 77}).plan
     lines = [line.replace(b'"size":77', b'"size":' + json.dumps(size).encode()) for line in encode(found)]
     assert lines != list(encode(found))
-    with pytest.raises(UnsafePlanError, match="is no line of a plan"):
+    with pytest.raises(UnsafePlanError, match="is not a line of a plan"):
         decode(lines, "plan.jsonl")
