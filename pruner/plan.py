@@ -22,9 +22,9 @@ import msgspec
 from pruner.cluster.objects import Registry
 from pruner.cluster.sizes import LARGEST
 from pruner.errors import UnsafePlanError
-from pruner.reasons import PruneReason
+from pruner.reasons import Expired, PruneReason
 
-VERSION: Final = 2
+VERSION: Final = 3
 """Of the file format. A reader refuses every other one."""
 Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 """A time with its zone, which is UTC in every plan."""
@@ -43,7 +43,8 @@ class PrunedRevision(msgspec.Struct, frozen=True, gc=False):
 class StreamChange(msgspec.Struct, frozen=True, tag="image stream", tag_field="line"):
     """What goes of one image stream: items of its history, and links in its repository.
 
-    `removed_tags` lose their last item and go with it (R20). A change without revisions has only links left to
+    `removed_tags` lose their last item and go with it (R20). `removed_spec_tags` are those of them whose entries in `spec.tags` go
+    too, since these would bring the tags back (R32). A change without revisions has only links left to
     delete, those that an interrupted run has left behind.
     """
 
@@ -55,6 +56,22 @@ class StreamChange(msgspec.Struct, frozen=True, tag="image stream", tag_field="l
     removed_tags: tuple[str, ...] = ()
     layer_links: tuple[str, ...] = ()
     manifest_links: tuple[str, ...] = ()
+    removed_spec_tags: tuple[str, ...] = ()
+
+    @property
+    def stream(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+class DeletedStream(msgspec.Struct, frozen=True, tag="empty image stream", tag_field="line"):
+    """An image stream that is deleted as a whole (R34): it has no tag, or `StreamChange` takes the last one of it."""
+
+    namespace: str
+    name: str
+    uid: str
+    resource_version: str
+    created: Moment
+    reason: PruneReason
 
     @property
     def stream(self) -> str:
@@ -87,7 +104,10 @@ class PrunedBlob(msgspec.Struct, frozen=True, gc=False, tag="blob", tag_field="l
 
 
 class Summary(msgspec.Struct, frozen=True):
-    """Counts, and bytes: `bytes` are known to be freed, `unmeasured` blobs would free some more."""
+    """Counts, and bytes: `bytes` are known to be freed, `unmeasured` blobs would free some more.
+
+    `expired_tags` are removed as a whole by a retention rule (R32), `empty_streams` are image streams that are deleted (R34).
+    """
 
     image_streams: int
     revisions: int
@@ -97,6 +117,8 @@ class Summary(msgspec.Struct, frozen=True):
     manifest_links: int
     bytes: int
     unmeasured: int
+    expired_tags: int = 0
+    empty_streams: int = 0
 
 
 class PrunePlan(msgspec.Struct, frozen=True, kw_only=True, dict=True):
@@ -109,16 +131,27 @@ class PrunePlan(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     streams: tuple[StreamChange, ...] = ()
     images: tuple[PrunedImage, ...] = ()
     blobs: tuple[PrunedBlob, ...] = ()
+    empty_streams: tuple[DeletedStream, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
     def empty(self) -> bool:
-        return not (self.streams or self.images or self.blobs)
+        return not (self.streams or self.images or self.blobs or self.empty_streams)
 
     @property
     def deletions(self) -> int:
-        """What `max_deletions` counts: images and revisions."""
-        return len(self.images) + sum(len(change.revisions) for change in self.streams)
+        """What `max_deletions` counts: images, revisions and image streams. A tag that is removed counts with its revisions."""
+        revisions = sum(len(change.revisions) for change in self.streams)
+        return len(self.images) + revisions + len(self.empty_streams)
+
+    @cached_property
+    def expired_tags(self) -> tuple[tuple[str, str], ...]:
+        """The tags, as (`namespace/name`, tag), that a retention rule removes as a whole (R32), sorted as the plan is."""
+        found = []
+        for change in self.streams:
+            expired = {item.tag for item in change.revisions if isinstance(item.reason, Expired)}
+            found += [(change.stream, tag) for tag in change.removed_tags if tag in expired]
+        return tuple(found)
 
     @cached_property
     def summary(self) -> Summary:
@@ -131,6 +164,8 @@ class PrunePlan(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             manifest_links=sum(len(change.manifest_links) for change in self.streams),
             bytes=sum(blob.size or 0 for blob in self.blobs),
             unmeasured=sum(blob.size is None for blob in self.blobs),
+            expired_tags=len(self.expired_tags),
+            empty_streams=len(self.empty_streams),
         )
 
     @cached_property
@@ -149,12 +184,15 @@ def _essence(plan: PrunePlan) -> Iterator[str]:
         stream = _word(change.stream)
         for item in change.revisions:
             yield f"revision {stream}:{_word(item.tag)} {_word(item.image)} {item.created.isoformat()}"
+        yield from (f"spec tag {stream}:{_word(tag)}" for tag in change.removed_spec_tags)
         for kind, digests in (("layer", change.layer_links), ("manifest", change.manifest_links)):
             yield from (f"{kind} link {stream} {_word(digest)}" for digest in digests)
     for image in plan.images:
         yield f"image {_word(image.name)} {_word(image.uid)}"
     for blob in plan.blobs:
         yield f"blob {_word(blob.digest)}"
+    for deleted in plan.empty_streams:
+        yield f"image stream {_word(deleted.stream)} {_word(deleted.uid)}"
 
 
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_./:@+-]*")
@@ -168,6 +206,8 @@ def _word(text: str) -> str:
 class Approval(msgspec.Struct, frozen=True):
     """The names in a plan, as the limit of what may be deleted.
 
+    `spec_tags` are tags whose spec entries may be removed, as (`namespace/name`, tag), `streams` image streams that may be deleted, as
+    (`namespace/name`, uid).
     `dropped` are digests that revisions named which have been removed already: those of an analysis in mid-run.
     """
 
@@ -176,6 +216,8 @@ class Approval(msgspec.Struct, frozen=True):
     blobs: frozenset[str] = frozenset()
     links: frozenset[tuple[str, str, str]] = frozenset()
     dropped: frozenset[str] = frozenset()
+    spec_tags: frozenset[tuple[str, str]] = frozenset()
+    streams: frozenset[tuple[str, str]] = frozenset()
 
     @classmethod
     def of(cls, plan: PrunePlan) -> Approval:
@@ -193,6 +235,8 @@ class Approval(msgspec.Struct, frozen=True):
                 for kind, digests in (("layer", change.layer_links), ("manifest", change.manifest_links))
                 for digest in digests
             ),
+            spec_tags=frozenset((change.stream, tag) for change in plan.streams for tag in change.removed_spec_tags),
+            streams=frozenset((deleted.stream, deleted.uid) for deleted in plan.empty_streams),
         )
 
 
@@ -220,7 +264,7 @@ _FORMAT: Final = "pruner plan"
 UNREADABLE: Final = (msgspec.MsgspecError, UnicodeError, RecursionError)
 """What decoding a line raises that is not one of these."""
 _encoder = msgspec.json.Encoder()
-_decoder = msgspec.json.Decoder(_Header | StreamChange | PrunedImage | PrunedBlob | _End)
+_decoder = msgspec.json.Decoder(_Header | StreamChange | PrunedImage | PrunedBlob | DeletedStream | _End)
 
 
 def encode(plan: PrunePlan) -> Iterator[bytes]:
@@ -237,7 +281,7 @@ def encode(plan: PrunePlan) -> Iterator[bytes]:
         plan.fingerprint,
         plan.notes,
     )
-    for value in itertools.chain((header,), plan.streams, plan.images, plan.blobs):
+    for value in itertools.chain((header,), plan.streams, plan.images, plan.blobs, plan.empty_streams):
         line = _encoder.encode(value) + b"\n"
         checksum.update(line)
         count += 1
@@ -287,6 +331,7 @@ def decode(lines: Iterable[bytes], where: str) -> PrunePlan:
         streams=tuple(part for part in parts if isinstance(part, StreamChange)),
         images=tuple(part for part in parts if isinstance(part, PrunedImage)),
         blobs=tuple(part for part in parts if isinstance(part, PrunedBlob)),
+        empty_streams=tuple(part for part in parts if isinstance(part, DeletedStream)),
         notes=header.notes,
     )
     if plan.fingerprint != header.fingerprint:
@@ -309,13 +354,19 @@ def _check_canonical(plan: PrunePlan, end: _End, where: str) -> None:
     times = (item.created for change in plan.streams for item in change.revisions)
     if any(
         time.tzinfo is not UTC
-        for time in itertools.chain((plan.as_of,), times, (image.created for image in plan.images))
+        for time in itertools.chain(
+            (plan.as_of,),
+            times,
+            (image.created for image in plan.images),
+            (deleted.created for deleted in plan.empty_streams),
+        )
     ):
         raise UnsafePlanError(f"{where}: has a time that is not in UTC; have it planned and reviewed again")
     for what, names in (
         ("an image stream", [change.stream for change in plan.streams]),
         ("an image", [image.name for image in plan.images]),
         ("a blob", [blob.digest for blob in plan.blobs]),
+        ("an empty image stream", [deleted.stream for deleted in plan.empty_streams]),
     ):
         if len(set(names)) != len(names):
             raise UnsafePlanError(f"{where}: names {what} twice; have it planned and reviewed again")

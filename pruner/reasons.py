@@ -108,6 +108,75 @@ class ImageAppeared(_Kept, frozen=True, gc=False, tag="image-appeared"):
     rule: ClassVar[str] = "R19"
 
 
+# --- tags that a retention rule matches, and attached tags ------------------------------------------------------------
+
+
+class KeptByRule(_Kept, frozen=True, gc=False, tag="kept-by-rule"):
+    """The current revision of a tag that a retention rule with `keep: all` matches. `retention` is the name of the rule."""
+
+    rule: ClassVar[str] = "R30"
+    retention: str
+
+
+class MovedRecently(_Kept, frozen=True, gc=False, tag="moved-recently"):
+    """The current revision of a tag that was moved after the age limit of its retention rule, which is `minutes`."""
+
+    rule: ClassVar[str] = "R30"
+    retention: str
+    minutes: int
+
+
+class AmongNewestTags(_Kept, frozen=True, gc=False, tag="among-newest-tags"):
+    """The current revision of a tag that is number `position`, from 1, of the tags of its retention rule, which keeps `keep`."""
+
+    rule: ClassVar[str] = "R30"
+    retention: str
+    position: int
+    keep: int
+
+
+class ImportedTag(_Kept, frozen=True, gc=False, tag="imported-tag"):
+    """The current revision of an expired tag that is declared to be imported, which its retention rule leaves alone."""
+
+    rule: ClassVar[str] = "R32"
+    retention: str
+
+
+class OlderRevisionKept(_Kept, frozen=True, gc=False, tag="older-revision-kept"):
+    """The current revision of an expired tag of which an older `revision` is kept: the tag would move back to that one."""
+
+    rule: ClassVar[str] = "R31"
+    revision: int
+
+
+class Expired(_Pruned, frozen=True, gc=False, tag="expired"):
+    """No condition of the retention rule keeps the tag, and nothing refers to the revision."""
+
+    rule: ClassVar[str] = "R30"
+    retention: str
+
+
+class AttachedToKept(_Kept, frozen=True, gc=False, tag="attached-to-kept"):
+    """The tag is attached to the Image `subject`, which is kept."""
+
+    rule: ClassVar[str] = "R35"
+    subject: str
+
+
+class AttachedToPruned(_Pruned, frozen=True, gc=False, tag="attached-to-pruned"):
+    """The tag is attached to the Image `subject`, which is pruned."""
+
+    rule: ClassVar[str] = "R35"
+    subject: str
+
+
+class AttachedToAbsent(_Pruned, frozen=True, gc=False, tag="attached-to-absent"):
+    """The tag is attached to `subject`, of which there is no Image."""
+
+    rule: ClassVar[str] = "R35"
+    subject: str
+
+
 class ImageAbsent(_Pruned, frozen=True, gc=False, tag="image-absent"):
     """The revision's Image does not exist."""
 
@@ -187,6 +256,16 @@ class Unreferenced(_Pruned, frozen=True, gc=False, tag="unreferenced"):
     rule: ClassVar[str] = "R22"
 
 
+# --- image streams ----------------------------------------------------------------------------------------------------
+
+
+class EmptyStream(_Pruned, frozen=True, gc=False, tag="empty-stream"):
+    """The image stream has no tag, nothing refers to it, and it is older than `minutes`, which is `empty_streams.older_than`."""
+
+    rule: ClassVar[str] = "R34"
+    minutes: int
+
+
 # --- the limit of an approved plan ------------------------------------------------------------------------------------
 
 
@@ -213,6 +292,12 @@ KeepReason = (
     | Protected
     | ReferenceOnly
     | ImageAppeared
+    | KeptByRule
+    | MovedRecently
+    | AmongNewestTags
+    | ImportedTag
+    | OlderRevisionKept
+    | AttachedToKept
     | Referenced
     | NamedBy
     | MemberOf
@@ -223,7 +308,16 @@ KeepReason = (
     | NotApproved
     | BlobNotApproved
 )
-PruneReason = ImageAbsent | BeyondNewest | OverSizeLimit | Unreferenced
+PruneReason = (
+    ImageAbsent
+    | BeyondNewest
+    | OverSizeLimit
+    | Expired
+    | AttachedToPruned
+    | AttachedToAbsent
+    | Unreferenced
+    | EmptyStream
+)
 Reason = KeepReason | PruneReason
 
 
@@ -259,6 +353,26 @@ def sentence(reason: Reason, most: int = NAMED) -> str:  # noqa: C901, PLR0911, 
             return f"revision {revision} is beyond the newest {keep} of its tag, and nothing refers to it"
         case OverSizeLimit(size=size, limit=limit, limit_range=limit_range):
             return f"its {size:,} bytes exceed the {limit:,f} bytes that LimitRange {limit_range} allows"
+        case KeptByRule(retention=retention):
+            return f"retention rule {retention} keeps all of its tags"
+        case MovedRecently(retention=retention, minutes=minutes):
+            return f"its tag was moved less than {_minutes(minutes)} ago, which retention rule {retention} keeps"
+        case AmongNewestTags(retention=retention, position=position, keep=keep):
+            return f"its tag is number {position} of the newest {keep} of retention rule {retention}"
+        case ImportedTag(retention=retention):
+            return f"its tag imports from another registry, and retention rule {retention} is not for imported tags"
+        case OlderRevisionKept(revision=revision):
+            return f"its tag would move back to revision {revision}, which is kept"
+        case Expired(retention=retention):
+            return f"its tag has expired by retention rule {retention}, and nothing refers to it"
+        case AttachedToKept(subject=subject):
+            return f"attached to {subject}, which is kept"
+        case AttachedToPruned(subject=subject):
+            return f"attached to {subject}, which is pruned"
+        case AttachedToAbsent(subject=subject):
+            return f"attached to {subject}, of which there is no Image"
+        case EmptyStream(minutes=minutes):
+            return f"it has no tags, nothing refers to it, and it is older than {_minutes(minutes)}"
         case Referenced(references=references):
             return f"referenced by {_listed(references, most)}"
         case NamedBy(tags=tags):
@@ -283,7 +397,7 @@ def sentence(reason: Reason, most: int = NAMED) -> str:  # noqa: C901, PLR0911, 
             assert_never(reason)
 
 
-def in_general(reason: Reason) -> str:  # noqa: C901, PLR0911 - one case for each reason
+def in_general(reason: Reason) -> str:  # noqa: C901, PLR0911, PLR0912 - one case for each reason
     """How the reason is said of many things: without what is special to one of them, so that they can be counted together."""
     match reason:
         case CurrentOfReferencedTag():
@@ -298,6 +412,24 @@ def in_general(reason: Reason) -> str:  # noqa: C901, PLR0911 - one case for eac
             return "referenced by digest in its image stream"
         case Protected():
             return "protected by a pattern"
+        case KeptByRule(retention=retention):
+            return f"kept by retention rule {retention}"
+        case MovedRecently(retention=retention):
+            return f"moved recently, which retention rule {retention} keeps"
+        case AmongNewestTags(retention=retention, keep=keep):
+            return f"among the newest {keep} tags of retention rule {retention}"
+        case ImportedTag(retention=retention):
+            return f"imported, and retention rule {retention} is not for imported tags"
+        case OlderRevisionKept():
+            return "of a tag of which an older revision is kept"
+        case Expired(retention=retention):
+            return f"expired by retention rule {retention}, and nothing refers to it"
+        case AttachedToKept():
+            return "attached to an image that is kept"
+        case AttachedToPruned():
+            return "attached to an image that is pruned"
+        case AttachedToAbsent():
+            return "attached to an image that does not exist"
         case Referenced():
             return "referenced by digest"
         case NamedBy():
@@ -317,6 +449,7 @@ def in_general(reason: Reason) -> str:  # noqa: C901, PLR0911 - one case for eac
             | NoRevisionOverSize()
             | NotPrunedInNamespace()
             | Unreferenced()
+            | EmptyStream()
             | NotApproved()
             | BlobNotApproved()
         ):
@@ -362,6 +495,27 @@ def to_change(reason: Reason) -> str:  # noqa: C901, PLR0911, PLR0912 - one case
                 f"refer to it, protect it, raise the limit of LimitRange {limit_range} to {size} bytes, or set keep_tag_revisions "
                 "so that the revision is among the newest"
             )
+        case KeptByRule(retention=retention):
+            return f"replace `keep: all` of retention rule {retention} by a limit, or have another rule match its tag"
+        case MovedRecently(retention=retention, minutes=minutes):
+            wait = f"wait until its tag has not been moved for {_minutes(minutes)}"
+            return f"{wait}, or lower keep_younger_than of retention rule {retention}"
+        case AmongNewestTags(retention=retention, position=position):
+            return f"set keep_newest of retention rule {retention} to {position - 1}, or push newer tags that the rule matches"
+        case ImportedTag(retention=retention):
+            return f"set `imported: true` in retention rule {retention}"
+        case OlderRevisionKept(revision=revision):
+            return f"do what prunes revision {revision} of its tag"
+        case Expired(retention=retention):
+            return f"refer to it, protect it, or have retention rule {retention} keep its tag"
+        case AttachedToKept():
+            return "prune the image that it is attached to"
+        case AttachedToPruned():
+            return "keep the image that it is attached to, or set attached to keep"
+        case AttachedToAbsent():
+            return "push the image that it is attached to, protect it, or set attached to keep"
+        case EmptyStream():
+            return "tag an image into it, refer to it, protect it, or leave out empty_streams"
         case Referenced():
             return "remove all references to it"
         case NamedBy():

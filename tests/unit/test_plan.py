@@ -14,8 +14,8 @@ import pytest
 
 from pruner.cluster.objects import Registry
 from pruner.errors import UnsafePlanError
-from pruner.plan import VERSION, Approval, PrunedImage, PrunePlan, decode, encode
-from pruner.reasons import ImageAbsent, Unreferenced
+from pruner.plan import VERSION, Approval, DeletedStream, PrunedImage, PrunePlan, decode, encode
+from pruner.reasons import EmptyStream, Expired, ImageAbsent, Unreferenced
 from tests.builders.objects import (
     L1,
     L2,
@@ -70,6 +70,8 @@ def test_summary_counts_all_that_goes() -> None:
         "manifest_links": 2,
         "bytes": 10,
         "unmeasured": 3,
+        "expired_tags": 0,
+        "empty_streams": 0,
     }
     assert plan().deletions == 4
 
@@ -159,6 +161,57 @@ def test_an_approval_holds_all_that_a_plan_names() -> None:
     assert approval.dropped == frozenset()
 
 
+# --- tags and image streams that are removed as a whole ---------------------------------------------------------------
+
+EMPTY = DeletedStream("shop", "old", "uid of shop/old", "7", at(43200), EmptyStream(1440))
+
+
+def plan_that_removes_tags() -> PrunePlan:
+    """A plan in which a retention rule removes one of two tags that are removed, with its spec entry, and a stream is deleted."""
+    (stream,) = plan().streams
+    first, second = stream.revisions
+    change = msgspec.structs.replace(
+        stream,
+        revisions=(first, msgspec.structs.replace(second, reason=Expired("previews"))),
+        removed_tags=("latest", "v1"),
+        removed_spec_tags=("v1",),
+    )
+    return plan(streams=(change,), empty_streams=(EMPTY,))
+
+
+def test_expired_tags_and_deleted_streams_are_counted_R32_R34() -> None:
+    found = plan_that_removes_tags()
+    assert found.expired_tags == (("shop/web", "v1"),)
+    assert (found.summary.expired_tags, found.summary.empty_streams) == (1, 1)
+    # A tag counts with its revisions, an image stream by itself.
+    assert found.deletions == plan().deletions + 1
+    assert not msgspec.structs.replace(analysed().plan, empty_streams=(EMPTY,)).empty
+
+
+def test_the_fingerprint_and_the_approval_cover_spec_tags_and_deleted_streams_R32_R34() -> None:
+    whole = plan_that_removes_tags()
+    (stream,) = whole.streams
+    others = [
+        msgspec.structs.replace(whole, empty_streams=()),
+        msgspec.structs.replace(whole, empty_streams=(msgspec.structs.replace(EMPTY, uid="other"),)),
+        msgspec.structs.replace(whole, empty_streams=(msgspec.structs.replace(EMPTY, name="other"),)),
+        msgspec.structs.replace(whole, streams=(msgspec.structs.replace(stream, removed_spec_tags=()),)),
+        msgspec.structs.replace(whole, streams=(msgspec.structs.replace(stream, removed_spec_tags=("latest",)),)),
+    ]
+    assert len({each.fingerprint for each in (whole, *others)}) == len(others) + 1
+    approval = Approval.of(whole)
+    assert approval.spec_tags == {("shop/web", "v1")}
+    assert approval.streams == {("shop/old", "uid of shop/old")}
+
+
+def test_a_plan_with_spec_tags_and_deleted_streams_comes_back_from_its_file_R32_R34() -> None:
+    whole = plan_that_removes_tags()
+    assert decode(lines(whole), "the.plan") == whole
+    assert json.loads(lines(whole)[-2])["line"] == "empty image stream"
+    twice = msgspec.structs.replace(whole, empty_streams=(EMPTY, EMPTY))
+    assert "names an empty image stream twice" in refused(lines(twice))
+
+
 # --- the file --------------------------------------------------------------------------------------------------------
 
 
@@ -207,7 +260,7 @@ def test_another_file_is_refused(other: bytes) -> None:
     assert refused([other]) == "the.plan: is not a plan of pruner"
 
 
-@pytest.mark.parametrize("version", [0, 1, 3, 99])
+@pytest.mark.parametrize("version", [0, 1, 2, 4, 99])
 def test_a_plan_of_another_version_is_refused(version: int) -> None:
     first, *rest = lines()
     changed = json.dumps({**json.loads(first), "version": version, "new field": 1}).encode()
@@ -289,7 +342,7 @@ def test_a_file_that_is_not_written_as_preview_writes_it_is_refused_whatever_its
         (rb'"rules":{', b'"rules":{"x":1e999,', "is not"),
         (rb'"rules":{', b'"rules":{"x":"\\ud800",', "is not"),
         (rb'"notes":\["a note"\]', b'"notes":[1]', "is not a line of a plan"),
-        (rb'"version":2', b'"version":1e999', "is not a plan of pruner"),
+        (rb'"version":3', b'"version":1e999', "is not a plan of pruner"),
     ],
 )
 def test_a_header_of_anything_else_is_refused_whatever_its_checksum(
