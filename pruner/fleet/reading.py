@@ -31,7 +31,7 @@ from pruner.fleet.model import (
     wave_of,
 )
 from pruner.fleet.violations import violations
-from pruner.settings import ALIASES
+from pruner.settings import ALIASES, HOLD_KEYS, SECRETS, may_hold_credentials
 
 _PLACES: Final = frozenset({"host", "kubeconfig", "context"})
 PATHS: Final = ("ca_cert", "client_cert", "client_key", "registry_ca_cert", "kubeconfig")
@@ -122,13 +122,14 @@ class _Reading:
 
     def _setting(self, name: str, value: Any, *place: str | int) -> Any:
         value = _with_references(value)
-        if name == "kubeconfig" and isinstance(value, dict):
+        content = isinstance(value, str | dict) and may_hold_credentials(value)
+        if content and name in SECRETS | HOLD_KEYS and name != "proxy_headers":
             self._secret(name, *place)
         if name == "proxy_headers" and isinstance(value, dict):
             for header, part in value.items():
                 if header != "user_agent" and not isinstance(part, Reference):
                     self._secret(f"{name}.{header}", *place, header)
-        if name in PATHS and isinstance(value, str):
+        if name in PATHS and isinstance(value, str) and not content:
             return os.pathsep.join(str(self._beside(part)) for part in value.split(os.pathsep) if part)
         return value
 

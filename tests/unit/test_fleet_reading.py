@@ -204,9 +204,11 @@ clusters:
         ("clusters: [{name: a, ? [b] : c}]", "1:24: a name is a text"),
         ("clusters: [", "2:1: is not YAML: did not find expected node content"),
         ("clusters: [{name: a, settings: {workers: none}}]",
-            "1:42: workers: takes int >= 1, or {env: VARIABLE} or {file: PATH}"),
+            "1:42: workers: takes int, or {env: VARIABLE} or {file: PATH}"),
         ("clusters: [{name: a, settings: {api_key: {env: A, b: C}}}]",
             "1:42: api_key: takes one of env and file, and nothing else"),
+        ("clusters: [{name: a, settings: {client_key: '-----BEGIN PRIVATE KEY-----'}}]",
+            "1:45: client_key: a secret does not stand in this file; write {env: VARIABLE} or {file: PATH}"),
         ("clusters: !!python/object/apply:os.system [x]",
             "1:11: is not YAML: the tag tag:yaml.org,2002:python/object/apply:os.system is not allowed; "
             "write plain values, lists and maps"),
