@@ -14,9 +14,15 @@ from pruner.printable import printable
 _MARGIN: Final = Segment("| ")
 
 
+class _Plain(Console):
+    def on_broken_pipe(self) -> None:
+        """Leave it to whoever ends the process; rich would end it with 1."""
+        raise  # noqa: PLE0704 - rich calls this while it handles the error
+
+
 def plain_console(**options: Any) -> Console:
     """A console that takes text as text: no markup, no emoji codes, no highlighting. Options are those of `rich.console.Console`."""
-    return Console(markup=False, emoji=False, highlight=False, **options)
+    return _Plain(markup=False, emoji=False, highlight=False, **options)
 
 
 def data(text: str) -> Text:

@@ -8,21 +8,17 @@ reviews and by the registry's own checks, and changes nothing.
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any, Final
 
-import click
 import msgspec
 import yaml
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pruner.cli import settings_options
 from pruner.cluster.api import Api
-from pruner.cluster.connection import connect
 from pruner.cluster.further_kinds import in_served_versions, sources_of
 from pruner.cluster.identity import Identity, whoami
 from pruner.cluster.leftovers import REGISTRY_NAMESPACE
@@ -33,9 +29,9 @@ from pruner.cluster.resources import CLUSTER_VERSIONS, IMAGE_STREAMS, IMAGES
 from pruner.cluster.rights import Purpose, Right, rights, rules
 from pruner.cluster.sizes import SizeClaims
 from pruner.cluster.snapshot import compact
-from pruner.console import Margin, data, plain_console
+from pruner.console import Margin, data
 from pruner.errors import ForbiddenError, NotFoundError, PrunerError
-from pruner.printable import printable, printable_json
+from pruner.printable import printable
 from pruner.settings import Settings
 
 BOTH_WORK, NEITHER_WORKS, ONLY_PREVIEW_WORKS = 0, 1, 3
@@ -179,28 +175,6 @@ def _role(kind: str, where: dict[str, str], its_rules: list[dict[str, Any]]) -> 
 
 
 # --- for people ------------------------------------------------------------------------------------------------------
-
-
-@click.command()
-@settings_options
-@click.option("--json", "as_json", is_flag=True, help="Write what was found as JSON.")
-def doctor(settings: Settings, as_json: bool) -> None:
-    """Say whether preview and up would work, and what is missing. Nothing is changed.
-
-    Ends with 0 when both would work, with 3 when only a preview would, and with 1 when neither would. Tokens and passwords are
-    given by the environment (K8S_AUTH_API_KEY, K8S_AUTH_PASSWORD), since others can see arguments.
-    """
-    found = asyncio.run(_examined(settings))
-    if as_json:
-        click.echo(printable_json(msgspec.json.format(as_json_of(found), indent=2)))
-    else:
-        show(found, plain_console())
-    sys.exit(found.exit_code)
-
-
-async def _examined(settings: Settings) -> Examination:
-    async with Api(connect(settings), workers=settings.workers) as api:
-        return await examine(api, settings)
 
 
 def as_json_of(found: Examination) -> bytes:

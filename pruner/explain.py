@@ -7,27 +7,19 @@ writes the explanation as text or as JSON. Nothing is changed.
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Final
 
-import click
 import msgspec
 
 from pruner.analysis import Analysis, InvalidPullSpecError, PullSpec, parse_pull_spec
 from pruner.analysis.history import StreamHistory
-from pruner.cli import settings_options
-from pruner.cluster.api import Api
-from pruner.cluster.connection import connect
 from pruner.cluster.objects import BEGINNING, Image, moment
 from pruner.errors import PrunerError
-from pruner.planning import make_plan
-from pruner.printable import printable, printable_json
 from pruner.reasons import ImageTooYoung, MemberOf, Reason, RevisionTooYoung, StreamTooYoung, sentence, to_change
 from pruner.report.wording import count
-from pruner.settings import Settings
 from pruner.suggestions import closest
 
 NEAR: Final = 5
@@ -337,7 +329,7 @@ def _later(time: datetime, minutes: int) -> str:
         return "which no calendar reaches"
 
 
-# --- the command -----------------------------------------------------------------------------------------------------
+# --- for people ------------------------------------------------------------------------------------------------------
 
 
 def lines(explanation: Explanation) -> Iterator[str]:
@@ -364,25 +356,3 @@ def lines(explanation: Explanation) -> Iterator[str]:
         yield f"  {each.tag} revision {each.revision}, {each.image}, of {_time(each.created)}"
         yield f"    {each.decision}"
         yield f"    {each.decision.to_change}"
-
-
-@click.command()
-@click.argument("reference", metavar="REF")
-@click.option("--json", "as_json", is_flag=True, help="write it as JSON")
-@settings_options
-def command(settings: Settings, reference: str, as_json: bool) -> None:
-    """Say what REF is, what refers to it, which rule keeps or prunes it, and what would have to change.
-
-    REF is a digest, namespace/stream, namespace/stream:tag, namespace/stream@digest, or a pull spec.
-    """
-    explanation = explain(asyncio.run(_analysis(settings)), reference)
-    if as_json:
-        click.echo(printable_json(msgspec.json.format(msgspec.json.encode(explanation), indent=2)))
-        return
-    for line in lines(explanation):
-        click.echo(printable(line))
-
-
-async def _analysis(settings: Settings) -> Analysis:
-    async with Api(connect(settings), workers=settings.workers) as api:
-        return await make_plan(api, settings)

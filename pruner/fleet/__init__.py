@@ -4,8 +4,25 @@
 `python -m pruner fleet` are made of these, and so can other programs be.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from pruner.fleet.model import Cluster, Fleet, Outcome, PolicyPack, Wave
-from pruner.fleet.reading import read_fleet
-from pruner.fleet.run import Options, preview, up
+
+if TYPE_CHECKING:
+    from pruner.fleet.reading import read_fleet
+    from pruner.fleet.run import Options, preview, up
 
 __all__ = ["Cluster", "Fleet", "Options", "Outcome", "PolicyPack", "Wave", "preview", "read_fleet", "up"]
+
+
+def __getattr__(name: str) -> Any:
+    # What runs a fleet brings Pulumi with it, which the help and the status of a fleet do without.
+    if name == "read_fleet":
+        from pruner.fleet.reading import read_fleet  # noqa: PLC0415
+
+        return read_fleet
+    if name in ("Options", "preview", "up"):
+        from pruner.fleet import run  # noqa: PLC0415
+
+        return getattr(run, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -27,10 +27,10 @@ from pulumi.dynamic import (
 from pulumi.output import Unknown
 from pulumi.runtime import rpc
 
+from pruner import defects
 from pruner.analysis import Analysis
 from pruner.apply import Result, apply_plan
-from pruner.cluster.api import Api
-from pruner.cluster.connection import connect
+from pruner.cluster.session import session
 from pruner.errors import ApplyError, Problem, PrunerError, SettingsError
 from pruner.files import write_file
 from pruner.plan import PrunePlan
@@ -81,7 +81,7 @@ class PrunedImagesProvider(ResourceProvider):
             return CheckResult({**given, "plan": rendered(analysis.plan)}, [])
         except SettingsError as error:
             failures = [_failure(problem, _value_of(problem.parameter, given)) for problem in error.problems]
-        except (PrunerError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - the engine would show a traceback
             failures = [CheckFailure("", str(_as_own(error)))]
         return CheckResult(given, failures)
 
@@ -120,7 +120,7 @@ class PrunedImagesProvider(ResourceProvider):
             if fingerprint is not None:
                 plan = KeptPlans.of_user().plan(fingerprint)
                 result = _carry_out(settings, plan)
-        except (PrunerError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - the engine would show a traceback
             engine.fail(_as_own(error))
         wrong = _failed(result) if result.failures else []
         if plan is not None:
@@ -141,8 +141,8 @@ def _value_of(parameter: str, given: Mapping[str, Any]) -> Any:
     return next((given[name] for name in names if name in given), None)
 
 
-def _as_own(error: PrunerError | OSError) -> PrunerError:
-    return error if isinstance(error, PrunerError) else PrunerError(str(error))
+def _as_own(error: Exception) -> PrunerError:
+    return error if isinstance(error, PrunerError) else PrunerError(defects.said(error))
 
 
 def _failure(problem: Problem, value: Any) -> CheckFailure:
@@ -186,7 +186,7 @@ def _run(work: Coroutine[Any, Any, T]) -> T:
 
 async def _plan(settings: Settings) -> Analysis:
     log = engine.EngineLog()
-    async with Api(connect(settings), workers=settings.workers) as api:
+    async with session(settings) as api:
         analysis = await make_plan(api, settings, progress=log.progress)
     for note in analysis.plan.notes:
         log.warn(note)
@@ -206,7 +206,7 @@ def _carry_out(settings: Settings, plan: PrunePlan) -> Result:
     log, stop = engine.EngineLog(), engine.wish_to_stop()
 
     async def carry_out() -> Result:
-        async with Api(connect(settings), workers=settings.workers) as api:
+        async with session(settings) as api:
             return await apply_plan(api, plan, settings, progress=log.progress, warn=log.warn, wish_to_stop=stop)
 
     with turn(plan.cluster, progress=log.progress, wish_to_stop=stop):

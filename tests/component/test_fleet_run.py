@@ -19,10 +19,10 @@ import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
+from pruner.cli.fleet import fleet as fleet_command
 from pruner.errors import UnsafePlanError
 from pruner.fleet import command as commands
 from pruner.fleet.approval import digest_of, read_approval
-from pruner.fleet.cli import fleet as fleet_command
 from pruner.planning import read_plan
 from tests.fleet_engine import NOW, Engine, plan_of, report, said, violation
 

@@ -20,9 +20,9 @@ from hypothesis import strategies as st
 from pulumi.automation import PulumiCommand
 from rich.console import Console
 
+from pruner.cli.fleet import fleet as fleet_command
 from pruner.fleet import command as commands
 from pruner.fleet import review
-from pruner.fleet.cli import fleet as fleet_command
 from pruner.fleet.command import Command, StoppedError, TimeLimitError
 from pruner.fleet.ledger import Ledger
 from pruner.fleet.model import (

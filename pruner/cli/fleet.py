@@ -1,4 +1,4 @@
-"""The commands of a fleet.
+"""`pruner fleet`: the commands of a fleet.
 
 python -m pruner fleet preview --file fleet.yaml --plans plans    make a plan for every cluster, and one page to review them
 python -m pruner fleet up --file fleet.yaml --plans plans         carry out those that are still in the folder
@@ -19,29 +19,20 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
-from rich.console import Console
 
-from pruner.cli import errors_shown
-from pruner.console import plain_console
-from pruner.errors import Problem, PrunerError, SettingsError
-from pruner.files import write_file
-from pruner.fleet import approval, review
-from pruner.fleet.approval import Reviewed, digest_of, write_approval
-from pruner.fleet.ledger import Ledger
+from pruner.cli.entry import Commands
+from pruner.cli.options import FILE, FOLDER, as_json
+from pruner.errors import PrunerError
 from pruner.fleet.model import BAD, Fleet, Outcome, PolicyPack, selected, shard, waves_with_clusters
-from pruner.fleet.reading import pack_problems, read_fleet
-from pruner.fleet.run import Options, Watch, preview, up
-from pruner.fleet.table import Progress, table
-from pruner.plan import PrunePlan
-from pruner.printable import printable, printable_json
-from pruner.report.html import page as page_in_full
-from pruner.report.jsonl import read_report
 
-Folder = click.Path(file_okay=False, path_type=Path)
+if TYPE_CHECKING:
+    from pruner.fleet.run import Options
+
+APPROVAL = "approval.json"
 
 
 class Selection(msgspec.Struct, frozen=True):
@@ -55,7 +46,7 @@ class Selection(msgspec.Struct, frozen=True):
     """Of the whole fleet, where this is a share of it."""
 
 
-@click.group()
+@click.group(cls=Commands)
 def fleet() -> None:
     """Preview, review and prune many clusters together.
 
@@ -71,32 +62,31 @@ def _common(command: Callable[..., Any]) -> Callable[..., Any]:
         file: Path, work: Path | None, labels: tuple[str, ...], wave: str | None,
         shard_: str | None, shards: int | None, as_json: bool, **options: Any,
     ) -> Any:  # fmt: skip
-        try:
-            whole = read_fleet(file)
-            chosen = selected(whole, _labels(labels), _wave(whole, wave))
-            index, count = _shard(shard_, shards)
-            waves = waves_with_clusters(chosen)
-            chosen = shard(chosen, index, count)
-        except SettingsError as error:
-            _refused(error.problems)
+        from pruner.fleet.reading import read_fleet
+
+        whole = read_fleet(file)
+        chosen = selected(whole, _labels(labels), _wave(whole, wave))
+        index, count = _shard(shard_, shards)
+        waves = waves_with_clusters(chosen)
+        chosen = shard(chosen, index, count)
         if not chosen.clusters and count == 1:
             raise click.UsageError(f"none of the {len(whole.clusters)} clusters in {file} is selected")
         folder = work or file.resolve().parent / ".fleet"
-        return errors_shown(command)(Selection(file, chosen, folder, as_json, waves if count > 1 else []), **options)
+        return command(Selection(file, chosen, folder, as_json, waves if count > 1 else []), **options)
 
     decorated: Callable[..., Any] = with_selection
     decorated.__name__, decorated.__doc__ = command.__name__, command.__doc__
     decorated.__click_params__ = getattr(command, "__click_params__", [])  # type: ignore[attr-defined]
     for option in reversed(
         (
-            click.option("--file", default="fleet.yaml", type=click.Path(dir_okay=False, path_type=Path), show_default=True,
+            click.option("--file", default="fleet.yaml", type=FILE, show_default=True,
                 help="The fleet."),
-            click.option("--work", type=Folder, help="Folder for stacks' programs, logs and state (default: .fleet beside the file)."),
+            click.option("--work", type=FOLDER, help="Folder for stacks' programs, logs and state (default: .fleet beside the file)."),
             click.option("--label", "labels", multiple=True, metavar="K=V,..", help="Only clusters with all of these labels."),
             click.option("--wave", help="Only clusters of this wave."),
             click.option("--shard", "shard_", metavar="INDEX/COUNT", help="Only this share of them; INDEX counts from 0."),
             click.option("--shards", type=click.IntRange(1), help="As --shard JOB_COMPLETION_INDEX/SHARDS, in an Indexed Job."),
-            click.option("--json", "as_json", is_flag=True, help="The summary as JSON on standard output."),
+            as_json,
         )
     ):  # fmt: skip
         decorated = option(decorated)
@@ -135,10 +125,12 @@ def _running(command: Callable[..., Any]) -> Callable[..., Any]:
 @_common
 @_running
 @click.option(
-    "--plans", type=Folder, help="Write a plan for each cluster into this folder, and one page to review them."
+    "--plans", type=FOLDER, help="Write a plan for each cluster into this folder, and one page to review them."
 )
 def preview_command(chosen: Selection, plans: Path | None, **asked: Any) -> None:
     """Plan what would be pruned in every cluster. Nothing is changed."""
+    from pruner.fleet.run import Options, preview
+
     options = Options(folder=chosen.file.resolve().parent, work=chosen.work, plans=plans)
     outcomes = _run("preview", preview, chosen, options, **asked)
     if plans is not None:
@@ -148,6 +140,11 @@ def preview_command(chosen: Selection, plans: Path | None, **asked: Any) -> None
 
 def _put_down(plans: Path, chosen: Selection, outcomes: list[Outcome]) -> None:
     """Write the pages beside the plans, and say where they are and what is strange about them."""
+    from pruner.fleet import review
+    from pruner.fleet.approval import Reviewed, digest_of, write_approval
+    from pruner.plan import PrunePlan
+    from pruner.printable import printable
+
     files = {outcome.cluster: plans / f"{outcome.cluster}.jsonl" for outcome in outcomes}
     # Before they are read for the page: what is exchanged in between has another digest.
     digests = {name: digest_of(path) for name, path in files.items() if path.is_file()}
@@ -159,9 +156,9 @@ def _put_down(plans: Path, chosen: Selection, outcomes: list[Outcome]) -> None:
     reviewed = {
         name: Reviewed(digests[name], plan.fingerprint) for name, plan in found.items() if isinstance(plan, PrunePlan)
     }
-    write_approval(plans / approval.NAME, reviewed)
+    write_approval(plans / APPROVAL, reviewed)
     told = (
-        f"plans, {review.REVIEW} and {approval.NAME} are in {plans}; take out the plans that are not approved, "
+        f"plans, {review.REVIEW} and {APPROVAL} are in {plans}; take out the plans that are not approved, "
         f"then: fleet up --plans {plans}"
     )
     click.echo(told, err=True)
@@ -173,7 +170,7 @@ def _put_down(plans: Path, chosen: Selection, outcomes: list[Outcome]) -> None:
 @_common
 @_running
 @click.option(
-    "--plans", type=Folder, help="Carry out the approved plans in this folder; clusters without one are left alone."
+    "--plans", type=FOLDER, help="Carry out the approved plans in this folder; clusters without one are left alone."
 )
 @click.option(
     "--unreviewed", is_flag=True, help="Instead of --plans: carry out whatever is found, which nobody has looked at."
@@ -181,9 +178,9 @@ def _put_down(plans: Path, chosen: Selection, outcomes: list[Outcome]) -> None:
 @click.option(
     "--approval",
     "approval_file",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=FILE,
     metavar="FILE",
-    help=f"Digests of the reviewed plans, from where only those who approve can write (default: {approval.NAME} in --plans).",
+    help=f"Digests of the reviewed plans, from where only those who approve can write (default: {APPROVAL} in --plans).",
 )
 @click.option("--again", is_flag=True, help="Also where the approved plan was carried out before.")
 def up_command(
@@ -199,11 +196,13 @@ def up_command(
             f"a share of the fleet cannot keep the order of its waves ({', '.join(chosen.waves)}), since the others are not known to it: "
             "give --wave, and begin the next one when all shares of the one before are done"
         )
+    from pruner.fleet.run import Options, up
+
     options = Options(
         folder=chosen.file.resolve().parent,
         work=chosen.work,
         plans=plans,
-        approval=approval_file or (plans / approval.NAME if plans is not None else None),
+        approval=approval_file or (plans / APPROVAL if plans is not None else None),
         again=again,
     )
     _end("up", chosen, _run("up", up, chosen, options, **asked))
@@ -213,6 +212,9 @@ def up_command(
 @_common
 def status(chosen: Selection) -> None:
     """Show what came of the last preview and up of every cluster. No cluster is contacted."""
+    from pruner.cli.output import console
+    from pruner.fleet.table import table
+
     outcomes = _last(chosen)
     if chosen.as_json:
         _print_json("status", outcomes)
@@ -220,7 +222,7 @@ def status(chosen: Selection) -> None:
     for verb in ("preview", "up"):
         known = [outcome for outcome in outcomes if outcome.verb == verb]
         if known:
-            _console().print(table(known, verb))
+            console().print(table(known, verb))
     unknown = {cluster.name for cluster in chosen.fleet.clusters} - {outcome.cluster for outcome in outcomes}
     if unknown:
         click.echo(f"never run: {', '.join(sorted(unknown))}")
@@ -231,9 +233,12 @@ def status(chosen: Selection) -> None:
 @click.option(
     "--verb", type=click.Choice(["preview", "up"]), default="up", show_default=True, help="Of which of the last runs."
 )
-@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="A file, instead of standard output.")
+@click.option("--output", type=FILE, help="A file, instead of standard output.")
 def report(chosen: Selection, verb: str, output: Path | None) -> None:
     """Show the last runs as one page: every cluster with what was planned or done, and why."""
+    from pruner.fleet import review
+    from pruner.fleet.ledger import Ledger
+
     ledger = Ledger(chosen.work)
     outcomes = [outcome for outcome in _last(chosen) if outcome.verb == verb]
     if not outcomes:
@@ -256,15 +261,14 @@ def _run(
     verb: str, run: Callable[..., list[Outcome]], chosen: Selection, options: Options,
     policy_packs: tuple[Path, ...], policy_configs: tuple[Path, ...], **limits: int | None,
 ) -> list[Outcome]:  # fmt: skip
+    from pruner.cli.output import console
+    from pruner.fleet.table import Progress
+
     given = {name: value for name, value in limits.items() if value is not None}
     packs = (*chosen.fleet.policy_packs, *_packs(policy_packs, policy_configs))
     asked = msgspec.structs.replace(chosen.fleet, policy_packs=packs, **given)
-    with _stoppable() as stop, Progress(plain_console(stderr=True), verb) as progress:
-        watch: Watch = progress
-        try:
-            return run(asked, options, watch, stop)
-        except SettingsError as error:
-            _refused(error.problems)
+    with _stoppable() as stop, Progress(console(stderr=True), verb) as progress:
+        return run(asked, options, progress, stop)
 
 
 @contextmanager
@@ -288,11 +292,15 @@ def _stoppable() -> Iterator[threading.Event]:
 
 def _end(verb: str, chosen: Selection, outcomes: list[Outcome]) -> None:
     """Print the summary; the exit code says whether all is well."""
+    from pruner.cli.output import console
+    from pruner.fleet.ledger import Ledger
+    from pruner.fleet.table import table
+
     ordered = sorted(outcomes, key=lambda outcome: outcome.cluster)
     if chosen.as_json:
         _print_json(verb, ordered)
     else:
-        _console().print(table(ordered, verb))
+        console().print(table(ordered, verb))
     bad = [outcome for outcome in ordered if outcome.state in BAD]
     for outcome in bad:
         if outcome.state != "stopped":
@@ -302,6 +310,8 @@ def _end(verb: str, chosen: Selection, outcomes: list[Outcome]) -> None:
 
 
 def _last(chosen: Selection) -> list[Outcome]:
+    from pruner.fleet.ledger import Ledger
+
     ledger = Ledger(chosen.work)
     found = (ledger.last(cluster.name, verb) for cluster in chosen.fleet.clusters for verb in ("preview", "up"))
     return [outcome for outcome in found if outcome is not None]
@@ -318,30 +328,25 @@ def _print_json(verb: str, outcomes: list[Outcome]) -> None:
         },
         "clusters": outcomes,
     }
-    click.echo(printable_json(msgspec.json.format(msgspec.json.encode(summary), indent=2)))
+    from pruner.cli.output import echo_json
 
-
-def _console() -> Console:
-    """Standard output; as wide as it takes where it is no terminal, so that a pipeline's log has whole lines."""
-    found = plain_console()
-    return found if found.is_terminal else plain_console(width=160)
+    echo_json(summary)
 
 
 def _write(path: Path, lines: Iterable[str]) -> None:
+    from pruner.files import write_file
+
     write_file(path, (f"{text}\n".encode() for text in lines))
 
 
 def _page_in_full(plans: Path, name: str) -> str:
     """Write the HTML page of a cluster's plan beside it; its name."""
+    from pruner.report.html import page
+    from pruner.report.jsonl import read_report
+
     path = plans / f"{name}.html"
-    _write(path, (page_in_full(read_report(plans / f"{name}.jsonl")),))
+    _write(path, (page(read_report(plans / f"{name}.jsonl")),))
     return path.name
-
-
-def _refused(problems: Iterable[Problem]) -> NoReturn:
-    for problem in problems:
-        click.echo(f"error: {problem}", err=True)
-    sys.exit(2)
 
 
 def _labels(given: Iterable[str]) -> dict[str, str]:
@@ -361,6 +366,8 @@ def _packs(packs: tuple[Path, ...], configs: tuple[Path, ...]) -> list[PolicyPac
         PolicyPack(pack.resolve(), config.resolve() if config is not None else None)
         for pack, config in zip(packs, configs or [None] * len(packs), strict=True)
     ]
+    from pruner.fleet.reading import pack_problems
+
     for each in found:
         for problem in pack_problems(each.pack, each.config):
             raise click.BadParameter(problem, param_hint="--policy-pack")

@@ -1,0 +1,29 @@
+"""`pruner report`: a plan or a report in a file, in any of the forms that pruner.report writes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pruner.cli.options import FILE
+from pruner.cli.output import form_options
+
+
+@click.command()
+@click.argument("file", type=FILE)
+@form_options
+def report(file: Path, **form: Any) -> None:
+    """Show a plan, or the report of preview or up, that FILE holds. No cluster is contacted."""
+    from pruner.cli.output import show
+    from pruner.errors import PrunerError
+    from pruner.report.jsonl import read_report
+
+    try:
+        found = read_report(file)
+    except OSError as error:
+        raise PrunerError(f"{file}: cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise PrunerError(f"{file}: cannot be read: {error}") from None
+    show(found, **form)
