@@ -14,6 +14,7 @@ import msgspec
 from hypothesis import strategies as st
 
 from pruner.cluster.objects import (
+    ExtraReference,
     Image,
     ImageStream,
     ImageStreamStatus,
@@ -129,7 +130,7 @@ def _running(name: str, use: Use) -> Referrer:
 
 
 def _rollout(name: str, use: Use) -> Referrer:
-    return msgspec.structs.replace(controller("Rollout", name), extra=(("spec.image", _text(use)),))
+    return msgspec.structs.replace(controller("Rollout", name), extra=(ExtraReference("spec.image", _text(use)),))
 
 
 _READ_BY_BOTH: dict[str, Place] = {
