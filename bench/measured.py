@@ -53,12 +53,12 @@ def floor(url: str, decode: str = "") -> None:
     import aiohttp
 
     from pruner.cluster.lists import decoder_of_pages
-    from pruner.cluster.objects import ImageOnTheWire, ImageStream, Workload
+    from pruner.cluster.objects import ApiImage, ImageStream, Workload
     from pruner.cluster.resources import CONTROLLER_REVISIONS, IMAGE_STREAMS, IMAGES, LIMIT_RANGES, WORKLOADS
 
     token = re.compile(rb'"continue":"([^"]*)"')
     decoders: dict[str, Any] = {
-        IMAGES.path(): decoder_of_pages(ImageOnTheWire),
+        IMAGES.path(): decoder_of_pages(ApiImage),
         IMAGE_STREAMS.path(): decoder_of_pages(ImageStream),
     }
     workloads = decoder_of_pages(Workload)

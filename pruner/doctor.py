@@ -21,14 +21,14 @@ from rich.text import Text
 from pruner.cluster.api import Api
 from pruner.cluster.further_kinds import in_served_versions, sources_of
 from pruner.cluster.identity import Identity, whoami
+from pruner.cluster.images import compact
 from pruner.cluster.leftovers import REGISTRY_NAMESPACE
 from pruner.cluster.lists import decoder_of_pages
-from pruner.cluster.objects import Image, ImageOnTheWire, ImageStream, Registry, Snapshot
+from pruner.cluster.objects import ApiImage, Image, ImageStream, Registry, Snapshot
 from pruner.cluster.registry_discovery import find_registry
 from pruner.cluster.resources import CLUSTER_VERSIONS, IMAGE_STREAMS, IMAGES
 from pruner.cluster.rights import Purpose, Right, rights, rules
 from pruner.cluster.sizes import SizeClaims
-from pruner.cluster.snapshot import compact
 from pruner.console import Margin, data
 from pruner.errors import ForbiddenError, NotFoundError, PrunerError
 from pruner.printable import printable
@@ -157,7 +157,7 @@ async def _registry(api: Api, settings: Settings) -> tuple[Registry | None, str 
         images: list[Image] = []
         streams: list[ImageStream] = []
         if not settings.registry_url and await api.serves(IMAGES):
-            async for page in api.pages(IMAGES, decoder_of_pages(ImageOnTheWire)):
+            async for page in api.pages(IMAGES, decoder_of_pages(ApiImage)):
                 images.extend(compact(page.items, SizeClaims()))
             async for found in api.pages(IMAGE_STREAMS, decoder_of_pages(ImageStream)):
                 streams.extend(found.items)

@@ -20,11 +20,11 @@ from pruner.apply.guard import Guard, NeededError
 from pruner.apply.lease import RunLease
 from pruner.apply.result import Result
 from pruner.cluster.api import Api
-from pruner.cluster.objects import ImageOnTheWire, ImageStream
+from pruner.cluster.images import compact
+from pruner.cluster.objects import ApiImage, ImageStream
 from pruner.cluster.registry import RegistryClient
 from pruner.cluster.resources import IMAGE_STREAMS, IMAGES
 from pruner.cluster.sizes import SizeClaims
-from pruner.cluster.snapshot import compact
 from pruner.errors import ClusterError, ConflictError, NotFoundError, PrunerError, RegistryError
 from pruner.http.client import Precondition
 from pruner.plan import Approval, StreamChange
@@ -219,7 +219,7 @@ class StreamPruner:
         found = []
         for digest in sorted(unseen):
             try:
-                found.append(await self.api.get(IMAGES, ImageOnTheWire, name=digest))
+                found.append(await self.api.get(IMAGES, ApiImage, name=digest))
             except NotFoundError:
                 continue
         return links.with_graph(IndexGraph([*graph.images.values(), *compact(found, SizeClaims())]))

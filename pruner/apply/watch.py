@@ -23,11 +23,13 @@ from pruner.analysis.blobs import blobs_of, layers_and_configs, pushed_to
 from pruner.analysis.index_graph import IndexGraph
 from pruner.analysis.usage import Usage, local_lookups
 from pruner.cluster.api import Api
+from pruner.cluster.controller_revisions import revision_referrer
 from pruner.cluster.further_kinds import decoded, extra_referrer
-from pruner.cluster.objects import ControllerRevision, Image, ImageOnTheWire, ImageStream, Referrer, Snapshot, Workload
+from pruner.cluster.images import compact
+from pruner.cluster.objects import ApiImage, ControllerRevision, Image, ImageStream, Referrer, Snapshot, Workload
 from pruner.cluster.resources import CONTROLLER_REVISIONS, IMAGE_STREAMS, IMAGES, Resource
 from pruner.cluster.sizes import SizeClaims
-from pruner.cluster.snapshot import compact, kinds_of, revision_referrer
+from pruner.cluster.snapshot import kinds_of
 from pruner.cluster.watches import WatchEvent
 from pruner.errors import ClusterError, ExpiredError
 from pruner.plan import PrunedImage
@@ -206,7 +208,7 @@ class Watcher:
 
     def _take(self, resource: Resource, source: PodSource | None, raw: msgspec.Raw) -> None:
         if resource == IMAGES:
-            self._take_image(next(iter(compact([msgspec.json.decode(raw, type=ImageOnTheWire)], SizeClaims()))))
+            self._take_image(next(iter(compact([msgspec.json.decode(raw, type=ApiImage)], SizeClaims()))))
         elif resource == IMAGE_STREAMS:
             self._take_stream(msgspec.json.decode(raw, type=ImageStream))
         elif source is not None:

@@ -1,4 +1,4 @@
-"""Who asks, as the API server sees it."""
+"""Who makes the requests, as the API server sees it, and which cluster answers them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import msgspec
 
 from pruner.cluster.api import Api
 from pruner.cluster.objects import Stated
-from pruner.cluster.resources import Resource
+from pruner.cluster.resources import CLUSTER_VERSIONS, NAMESPACES, Resource
 from pruner.errors import ClusterError, ForbiddenError, NotFoundError
 
 REVIEWS: Final = Resource("authentication.k8s.io", "v1", "selfsubjectreviews", "SelfSubjectReview")
@@ -59,3 +59,32 @@ async def whoami(api: Api) -> Identity:
     except msgspec.ValidationError as error:
         raise ClusterError(f"{api.server}: its SelfSubjectReview cannot be read: {error}") from None
     return Identity(info.username, info.groups or ())
+
+
+class _Named(msgspec.Struct):
+    class Metadata(msgspec.Struct, frozen=True):
+        uid: str = ""
+
+    class Spec(msgspec.Struct, frozen=True, rename={"cluster_id": "clusterID"}):
+        cluster_id: str = ""
+
+    metadata: Metadata = Metadata()
+    spec: Spec = Spec()
+
+
+async def identify(api: Api) -> str:
+    """What a cluster is known by, whatever address it is reached at.
+
+    OpenShift's cluster ID; else the uid of the namespace kube-system; else, where neither may be read, the server's address.
+    """
+    for resource, name in ((CLUSTER_VERSIONS, "version"), (NAMESPACES, "kube-system")):
+        if resource == CLUSTER_VERSIONS and not await api.serves(resource):
+            continue
+        try:
+            found = await api.get(resource, _Named, name=name)
+        except (NotFoundError, ForbiddenError):
+            continue
+        identity = found.spec.cluster_id or found.metadata.uid
+        if identity:
+            return identity
+    return api.server

@@ -203,3 +203,15 @@ class ListReader:
 
     def _refused(self, response: Response, why: str) -> ClusterError:
         return not_understood(self._server, response, self._resource.path(), why)
+
+
+def check_item(item: Any, resource: Resource, kind: str | None, server: str) -> None:
+    """Raise ClusterError for an item of a list that is no object with a name, or says that it is of another kind."""
+    metadata = item.get("metadata") if isinstance(item, dict) else None
+    if not isinstance(metadata, dict) or not isinstance(metadata.get("name"), str) or not metadata["name"]:
+        why = "an item has no name"
+    elif item.get("kind", kind) != kind:
+        why = f"an item is a {item['kind']}, and not a {kind}"
+    else:
+        return
+    raise ClusterError(f"{server}: list {resource.name}: {why}; check what stands between, and try again")

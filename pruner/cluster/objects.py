@@ -325,7 +325,7 @@ class DockerImageMetadata(msgspec.Struct, frozen=True, gc=False):
     size: msgspec.Raw = msgspec.field(name="Size", default=msgspec.Raw(b"null"))
 
 
-class ImageOnTheWire(msgspec.Struct, frozen=True, rename="camel", gc=False, tag_field="kind", tag="Image"):
+class ApiImage(msgspec.Struct, frozen=True, rename="camel", gc=False, tag_field="kind", tag="Image"):
     """An Image as the API gives it; `Image` is what is kept of it."""
 
     metadata: ImageMeta

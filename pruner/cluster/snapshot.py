@@ -7,18 +7,16 @@ discovery does not show has no objects; anything else that keeps a list from bei
 from __future__ import annotations
 
 import asyncio
-import sys
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import aclosing
 from datetime import datetime
-from decimal import Decimal
 from operator import attrgetter
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import msgspec
-from kubernetes.utils.quantity import parse_quantity
 
 from pruner.cluster.api import Api
+from pruner.cluster.controller_revisions import revision_referrer
 from pruner.cluster.further_kinds import (
     decoded,
     extra_referrer,
@@ -28,38 +26,36 @@ from pruner.cluster.further_kinds import (
     sources_of,
     stands_at,
 )
+from pruner.cluster.identity import identify
+from pruner.cluster.images import compact, with_shared
 from pruner.cluster.leftovers import find_unlinked
-from pruner.cluster.lists import decoder_of_pages
+from pruner.cluster.limits import image_limits
+from pruner.cluster.lists import check_item, decoder_of_pages
 from pruner.cluster.objects import (
     BEGINNING,
-    WITH_CONFIG,
+    ApiImage,
     ControllerRevision,
     Image,
     ImageLimit,
-    ImageOnTheWire,
     ImageStream,
     LimitRange,
-    NamedTagEventList,
     Page,
     Referrer,
-    RevisionData,
     Snapshot,
     TagEvent,
     Workload,
     moment,
 )
 from pruner.cluster.resources import (
-    CLUSTER_VERSIONS,
     CONTROLLER_REVISIONS,
     IMAGE_STREAMS,
     IMAGES,
     LIMIT_RANGES,
-    NAMESPACES,
     WORKLOADS,
     Resource,
 )
-from pruner.cluster.sizes import SizeClaims, plausible_json
-from pruner.errors import ClusterError, ExpiredError, ForbiddenError, NotFoundError, UnsafePlanError
+from pruner.cluster.sizes import SizeClaims
+from pruner.errors import ClusterError, ExpiredError, UnsafePlanError
 from pruner.interpreter import keep_freed_memory, no_search_for_cycles, short_turns
 from pruner.settings import PodSource, References
 
@@ -75,12 +71,10 @@ AHEAD: Final = 3
 Lists that are read side by side have one each: together that is as many, and each takes several MB.
 """
 
-_IMAGE_LIMIT: Final = "openshift.io/Image"
-
 Progress = Callable[[str], None]
 """Told, in a few words, what is being done."""
 
-_images = decoder_of_pages(ImageOnTheWire)
+_images = decoder_of_pages(ApiImage)
 _streams = decoder_of_pages(ImageStream)
 _limits = decoder_of_pages(LimitRange)
 _workloads = {resource: decoder_of_pages(Workload, resource.kind) for resource in WORKLOADS}
@@ -183,35 +177,6 @@ def _now(api: Api, as_of: datetime | None) -> datetime:
             f"as_of: {as_of:%Y-%m-%dT%H:%M:%SZ} is ahead of the API server's clock, {clock:%Y-%m-%dT%H:%M:%SZ}; give a time that has passed"
         )
     return as_of
-
-
-class _Named(msgspec.Struct):
-    class Metadata(msgspec.Struct, frozen=True):
-        uid: str = ""
-
-    class Spec(msgspec.Struct, frozen=True, rename={"cluster_id": "clusterID"}):
-        cluster_id: str = ""
-
-    metadata: Metadata = Metadata()
-    spec: Spec = Spec()
-
-
-async def identify(api: Api) -> str:
-    """What a cluster is known by, whatever address it is reached at.
-
-    OpenShift's cluster ID; else the uid of the namespace kube-system; else, where neither may be read, the server's address.
-    """
-    for resource, name in ((CLUSTER_VERSIONS, "version"), (NAMESPACES, "kube-system")):
-        if resource == CLUSTER_VERSIONS and not await api.serves(resource):
-            continue
-        try:
-            found = await api.get(resource, _Named, name=name)
-        except (NotFoundError, ForbiddenError):
-            continue
-        identity = found.spec.cluster_id or found.metadata.uid
-        if identity:
-            return identity
-    return api.server
 
 
 class _Reading:
@@ -332,120 +297,3 @@ class _Reading:
                 "they use is not known; give the path of the pod template"
             )
         self.idle_paths.update(f"{path} of {source.name}" for path in idle)
-
-
-def compact(images: Iterable[ImageOnTheWire], claims: SizeClaims) -> Iterable[Image]:
-    """Images as they are kept; adds what they say of their blobs' sizes to `claims`."""
-    intern = sys.intern
-    for wire in images:
-        meta, metadata = wire.metadata, wire.docker_image_metadata
-        layers, measured = claims.layers(wire.docker_image_layers)
-        members: tuple[str, ...] = ()
-        if wire.docker_image_manifests:
-            members = tuple([intern(manifest.digest) for manifest in wire.docker_image_manifests if manifest.digest])
-            for manifest in wire.docker_image_manifests:
-                claims.claim(manifest.digest, manifest.manifest_size)
-        media_type = intern(wire.docker_image_manifest_media_type)
-        config = metadata.id if metadata and metadata.id and media_type in WITH_CONFIG else None
-        size = plausible_json(metadata.size) if metadata else None
-        if config is not None:
-            claims.config(config, size, layers, measured)
-        yield Image(
-            meta.name,
-            meta.uid,
-            meta.resource_version,
-            moment(meta.creation_timestamp),
-            meta.annotations is not None and meta.annotations.managed == "true",
-            intern(_location(wire.docker_image_reference, meta.name)),
-            media_type,
-            size,
-            config,
-            layers,
-            members,
-        )
-
-
-def _location(reference: str, name: str) -> str:
-    """`Image.location` of an image with this `dockerImageReference`."""
-    return reference.removesuffix(name) if reference.endswith("@" + name) else reference
-
-
-def with_shared(stream: ImageStream, known: Mapping[str, str], events: dict[str, TagEvent]) -> ImageStream:
-    """The stream, with the strings of `known` for equal digests, and one object for equal items of all streams, kept in `events`.
-
-    A digest that stands in five tags is five texts and five times as it is decoded: of half a million revisions, 100 MB.
-    """
-    status = stream.status
-    if status is None or not status.tags:
-        return stream
-    get = events.get
-
-    def share(item: TagEvent) -> TagEvent:
-        first = get(item.image)
-        shared = TagEvent(known.get(item.image, item.image) if first is None else first.image, item.created)
-        return events.setdefault(shared.image, shared) if first is None else shared
-
-    tags = [
-        NamedTagEventList(
-            sys.intern(history.tag),
-            tuple(
-                [
-                    first if (first := get(item.image)) is not None and first.created == item.created else share(item)
-                    for item in history.items
-                ]
-            )
-            if history.items
-            else history.items,
-        )
-        for history in status.tags
-    ]
-    return msgspec.structs.replace(stream, status=msgspec.structs.replace(status, tags=tags))
-
-
-def image_limits(limit_range: LimitRange, server: str) -> Iterable[ImageLimit]:
-    """The limits for images in a LimitRange. Raises ClusterError for a quantity that is none."""
-    meta = limit_range.metadata
-    for limit in (limit_range.spec.limits if limit_range.spec else None) or ():
-        storage = (limit.max or {}).get("storage")
-        if limit.type == _IMAGE_LIMIT and storage is not None:
-            quantity = _quantity(storage)
-            if quantity is None:
-                raise ClusterError(
-                    f"{server}: LimitRange {meta.namespace}/{meta.name}: max.storage {storage!r:.80} is not a quantity; "
-                    "correct or delete this LimitRange"
-                )
-            yield ImageLimit(meta.namespace, meta.name, quantity)
-
-
-def _quantity(value: Any) -> Decimal | None:
-    """A Kubernetes quantity; None for what is not one. Python's Decimal also takes NaN, infinities and booleans."""
-    if not isinstance(value, str | int | float) or isinstance(value, bool):
-        return None
-    try:
-        quantity: Decimal = parse_quantity(value)
-    except (ValueError, ArithmeticError):
-        return None
-    return quantity if quantity.is_finite() else None
-
-
-def revision_referrer(revision: ControllerRevision) -> Referrer:
-    """What a DaemonSet or StatefulSet would roll back to (R10)."""
-    try:
-        data = msgspec.json.decode(revision.data, type=RevisionData | None)
-    except msgspec.ValidationError:
-        # Another controller's, such as a virtual machine's preferences, in which the same names mean other things. Those of
-        # DaemonSets and StatefulSets are always understood.
-        data = None
-    return Referrer(CONTROLLER_REVISIONS.kind, Workload(revision.metadata, data=data))
-
-
-def check_item(item: Any, resource: Resource, kind: str | None, server: str) -> None:
-    """Raise ClusterError for an item of a list that is no object with a name, or says that it is of another kind."""
-    metadata = item.get("metadata") if isinstance(item, dict) else None
-    if not isinstance(metadata, dict) or not isinstance(metadata.get("name"), str) or not metadata["name"]:
-        why = "an item has no name"
-    elif item.get("kind", kind) != kind:
-        why = f"an item is a {item['kind']}, and not a {kind}"
-    else:
-        return
-    raise ClusterError(f"{server}: list {resource.name}: {why}; check what stands between, and try again")

@@ -18,6 +18,7 @@ from decimal import Decimal
 from typing import Any
 
 from pruner.analysis import Analysis, analyse
+from pruner.cluster.limits import image_limits
 from pruner.cluster.objects import (
     BuildSource,
     BuildStrategy,
@@ -54,7 +55,6 @@ from pruner.cluster.objects import (
     WorkloadSpec,
     WorkloadStatus,
 )
-from pruner.cluster.snapshot import image_limits
 from pruner.plan import Approval
 from pruner.reasons import Reason
 from pruner.settings import Rules

@@ -17,10 +17,11 @@ from bench.clusters import NOW, Cluster, encoded
 from pruner.analysis import analyse
 from pruner.cluster.api import Api
 from pruner.cluster.connection import connect
-from pruner.cluster.objects import ImageOnTheWire, ImageStream, Referrer, Snapshot, TagEvent, Workload
+from pruner.cluster.images import compact, with_shared
+from pruner.cluster.objects import ApiImage, ImageStream, Referrer, Snapshot, TagEvent, Workload
 from pruner.cluster.resources import WORKLOADS
 from pruner.cluster.sizes import SizeClaims
-from pruner.cluster.snapshot import compact, take_snapshot, with_shared
+from pruner.cluster.snapshot import take_snapshot
 from pruner.settings import Rules
 from tests.pruning import plan, settings_for
 from tests.servers import RunningSandbox
@@ -81,7 +82,7 @@ def cluster(images: int) -> Snapshot:
         path.rpartition("/")[2]: [body for _, body in encoded(objects)] for path, objects in Cluster(images).lists()
     }
     claims = SizeClaims()
-    wires = (msgspec.json.decode(body, type=ImageOnTheWire) for body in lists["images"])
+    wires = (msgspec.json.decode(body, type=ApiImage) for body in lists["images"])
     found = tuple(compact(wires, claims))
     known = {image.name: image.name for image in found}
     events: dict[str, TagEvent] = {}

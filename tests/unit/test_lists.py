@@ -14,7 +14,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 
 from pruner.cluster import lists
 from pruner.cluster.lists import ListReader, decoder_of_pages
-from pruner.cluster.objects import ImageOnTheWire, ImageStream, Workload
+from pruner.cluster.objects import ApiImage, ImageStream, Workload
 from pruner.cluster.resources import IMAGE_STREAMS, IMAGES, WORKLOADS, Resource
 from pruner.errors import ClusterError
 from pruner.http.body import OnPrefix
@@ -65,7 +65,7 @@ def names(number: int) -> list[str]:
 
 
 _images, _streams, _pods = (
-    decoder_of_pages(ImageOnTheWire),
+    decoder_of_pages(ApiImage),
     decoder_of_pages(ImageStream),
     decoder_of_pages(Workload, "Pod"),
 )

@@ -9,18 +9,19 @@ from typing import Any
 import msgspec
 import pytest
 
+from pruner.cluster.images import compact
+from pruner.cluster.limits import image_limits
 from pruner.cluster.lists import decoder_of_pages
 from pruner.cluster.objects import (
     BEGINNING,
+    ApiImage,
     Image,
-    ImageOnTheWire,
     ImageStream,
     LimitRange,
     Referrer,
     Workload,
 )
 from pruner.cluster.sizes import SizeClaims
-from pruner.cluster.snapshot import compact, image_limits
 from pruner.errors import ClusterError
 from tests.builders.objects import (
     L1,
@@ -55,7 +56,7 @@ def decoded(kind: Any, found: dict[str, Any]) -> Any:
 
 def image(found: dict[str, Any], sizes: dict[str, int] | None = None) -> Image:
     """The image; fills `sizes` with what is known of its blobs."""
-    wire = decoded(ImageOnTheWire, {"metadata": {"name": A}, **found})
+    wire = decoded(ApiImage, {"metadata": {"name": A}, **found})
     claims = SizeClaims()
     for name, size in (sizes or {}).items():
         claims.claim(name, size)

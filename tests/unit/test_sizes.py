@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pruner.cluster.objects import ImageOnTheWire, Page
+from pruner.cluster.images import compact
+from pruner.cluster.objects import ApiImage, Page
 from pruner.cluster.sizes import LARGEST, LARGEST_CONFIG, SizeClaims
-from pruner.cluster.snapshot import compact
 from pruner.errors import UnsafePlanError
 from pruner.plan import decode, encode
 from tests.builders.objects import L1, L2, SCHEMA_2, A, B, C, analysed, digest, image
@@ -69,7 +69,7 @@ def wire(name: str, found: dict[str, Any]) -> bytes:
 def sizes_of(*found: dict[str, Any]) -> tuple[dict[str, int], frozenset[str]]:
     body = b",".join(wire(digest(f"image {number}"), each) for number, each in enumerate(found))
     head = b'{"kind":"ImageList","apiVersion":"image.openshift.io/v1","metadata":{"resourceVersion":"1"},"items":['
-    page = msgspec.json.decode(head + body + b"]}", type=Page[ImageOnTheWire])
+    page = msgspec.json.decode(head + body + b"]}", type=Page[ApiImage])
     settled = SizeClaims()
     assert len(list(compact(page.items, settled))) == len(found)
     return settled.settled()
@@ -107,7 +107,7 @@ def test_an_implausible_size_measures_nothing_R24(claim: object) -> None:
 @pytest.mark.parametrize("number", ["1e400", "1" + "0" * 5000, "-0", "5.0"])
 def test_a_size_that_no_decoder_takes_is_that_of_an_image_of_unknown_size_R24(number: str) -> None:
     body = wire(A, {"layers": [(L1, 5)], "size": "NUMBER"}).replace(b'"NUMBER"', number.encode())
-    (read,) = compact([msgspec.json.decode(body, type=ImageOnTheWire)], SizeClaims())
+    (read,) = compact([msgspec.json.decode(body, type=ApiImage)], SizeClaims())
     assert read.size is None
 
 
