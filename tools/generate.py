@@ -1,9 +1,9 @@
-"""Write what is made from the declaration of the parameters: schemas, the README's table, the resource's docstring.
+"""Generate everything that is derived from the declaration of the parameters: schemas, tables, the resource's docstring.
 
-    python tools/generate.py            rewrite them
-    python tools/generate.py --check    exit 1, and name them, where they differ
+    python tools/generate.py            rewrite the files that hold them
+    python tools/generate.py --check    exit 1 and name the files that differ
 
-Each part stands between marks in its file, and the rest of the file stays as it is. The schema of fleet.yaml is a file of its own.
+Each part stands between two marks in its file, and the rest of the file stays as it is. The schema of fleet.yaml is a file of its own.
 """
 
 from __future__ import annotations
@@ -19,6 +19,20 @@ from pruner.fleet import schema as fleet_schema  # noqa: E402
 from pruner.settings import PARAMETERS, Parameter  # noqa: E402
 
 BEGIN, END = "generated from pruner/settings/declaration.py", "end of what is generated"
+
+ESSENTIAL = (
+    "keep_younger_than",
+    "keep_tag_revisions",
+    "namespace",
+    "protect",
+    "extra_referrers",
+    "prune_registry",
+    "registry_url",
+    "max_deletions",
+    "approved_plan",
+    "report",
+)
+"""The parameters that the README shows; docs/parameters.md has all of them."""
 
 
 def schema() -> str:
@@ -50,8 +64,18 @@ def _quoted(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
+def essential() -> str:
+    """The short table of the README."""
+    lines = ["| parameter | default | description |", "|---|---|---|"]
+    by_name = {parameter.name: parameter for parameter in PARAMETERS}
+    for parameter in (by_name[name] for name in ESSENTIAL):
+        default = parameter.default + (" minutes" if parameter.takes == "minutes" else "")
+        lines.append(f"| `{parameter.name}` | {default} | {parameter.help} |")
+    return "\n".join(lines) + "\n"
+
+
 def table() -> str:
-    """The table of the README."""
+    """The table of docs/parameters.md."""
     lines = ["| parameter | aliases | value | default | environment | description |", "|---|---|---|---|---|---|"]
     for parameter in PARAMETERS:
         cells = (
@@ -75,7 +99,8 @@ def docstring() -> str:
 
 MADE = {
     "Pulumi.yaml": (f"# {BEGIN}\n", f"# {END}\n", schema),
-    "README.md": (f"<!-- {BEGIN} -->\n", f"<!-- {END} -->\n", table),
+    "README.md": (f"<!-- {BEGIN} -->\n", f"<!-- {END} -->\n", essential),
+    "docs/parameters.md": (f"<!-- {BEGIN} -->\n", f"<!-- {END} -->\n", table),
     "pruner/resource/pruned_images.py": ("    Args:\n", '    """\n', docstring),
 }
 

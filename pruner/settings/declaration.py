@@ -1,8 +1,8 @@
 """Every parameter, declared once: its type and default, and, as a `Parameter`, how it is given, checked and described.
 
 There is one struct per concern; `Settings` is all of them, and a function takes the struct that it needs. `PARAMETERS` is read off the
-declarations: the README's table, the schemas of Pulumi.yaml and fleet.yaml, the resource's docstring and the options of the command line
-are made from it.
+declarations. The tables of the documents, the schemas of Pulumi.yaml and fleet.yaml, the resource's docstring and the options of the
+command line are generated from it.
 """
 
 from __future__ import annotations
