@@ -263,6 +263,16 @@ class _End(msgspec.Struct, tag="end", tag_field="line"):
 _FORMAT: Final = "pruner plan"
 UNREADABLE: Final = (msgspec.MsgspecError, UnicodeError, RecursionError)
 """What decoding a line raises that is not one of these."""
+_SHOWN: Final = 200
+"""Characters of a reason that are shown: it may repeat a value, which may be of any length."""
+
+
+def reason(error: Exception) -> str:
+    """Why a line cannot be decoded, cut to a length that can be read."""
+    text = str(error)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+
+
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(_Header | StreamChange | PrunedImage | PrunedBlob | DeletedStream | _End)
 
@@ -303,7 +313,7 @@ def decode(lines: Iterable[bytes], where: str) -> PrunePlan:
         try:
             value = _decoder.decode(line)
         except UNREADABLE as error:
-            raise UnsafePlanError(f"{where}, line {count + 1}: is not a line of a plan: {error}") from None
+            raise UnsafePlanError(f"{where}, line {count + 1}: is not a line of a plan: {reason(error)}") from None
         if isinstance(value, _End):
             end = value
             break

@@ -18,7 +18,7 @@ from pruner.apply.result import Failure, Result, Skipped
 from pruner.apply.result import Summary as ResultSummary
 from pruner.errors import PrunerError, UnsafePlanError
 from pruner.files import read_lines
-from pruner.plan import UNREADABLE, PrunePlan, decode, encode
+from pruner.plan import UNREADABLE, PrunePlan, decode, encode, reason
 from pruner.report.model import Decisions, ImageSize, InUse, KeptImage, KeptRevision, Outcome, Report
 
 
@@ -124,7 +124,9 @@ def decode_report(lines: Iterable[bytes], where: str) -> Report:
         try:
             value = _decoder.decode(line)
         except UNREADABLE as error:
-            raise UnsafePlanError(f"{where}: has a line after its plan that is none of a report: {error}") from None
+            raise UnsafePlanError(
+                f"{where}: has a line after its plan that is none of a report: {reason(error)}"
+            ) from None
         match value:
             case _Decisions():
                 header = value
