@@ -14,7 +14,7 @@ import msgspec
 
 from pruner.cluster.resources import Resource
 from pruner.errors import ClusterError
-from pruner.http.response import Response
+from pruner.http.response import UNDECODABLE, Response
 
 T = TypeVar("T")
 
@@ -192,7 +192,7 @@ class Discovery:
             if response.status != 200:
                 raise _IncompleteError(self._unusable(root, response, "no document of discovery"))
             document = _decoder.decode(response.body)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except UNDECODABLE as error:
             raise _IncompleteError(self._unusable(root, response, str(error))) from None
         match document:
             case _CoreVersions() if root == "/api":
@@ -227,7 +227,7 @@ class Discovery:
             if response.status != 200:
                 raise _IncompleteError(self._unusable(path, response, f"{named} is listed"))
             document = msgspec.json.decode(response.body, type=_ApiResources)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except UNDECODABLE as error:
             raise _IncompleteError(self._unusable(path, response, str(error))) from None
         if document.group_version != named or not document.resources:
             found = f"{len(document.resources)} kinds of {document.group_version!r}"

@@ -18,7 +18,7 @@ from pruner.cluster.resources import Resource
 from pruner.cluster.responses import not_understood, status_in
 from pruner.errors import ClusterError, ExpiredError
 from pruner.http.body import OnPrefix
-from pruner.http.response import Response
+from pruner.http.response import UNDECODABLE, Response
 from pruner.http.urls import query
 
 T = TypeVar("T")
@@ -73,7 +73,7 @@ def begun_continue(body: bytes | bytearray) -> str | None:
         return None
     try:
         return _head.decode(body[:items].rstrip(b", \r\n\t") + b"}").metadata.continue_
-    except msgspec.DecodeError:
+    except UNDECODABLE:
         return None
 
 
@@ -152,7 +152,7 @@ class ListReader:
     def _decoded(self, response: Response, decoder: msgspec.json.Decoder[Page[T]]) -> Page[T]:
         try:
             page = decoder.decode(response.body)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except UNDECODABLE as error:
             raise self._refused(response, self._other_kind(response) or str(error)) from None
         if self._is_other(page.kind, page.api_version):
             raise self._refused(response, self._other_kind(response))
@@ -168,7 +168,7 @@ class ListReader:
         """What a response says that it is, where that is no list of these objects."""
         try:
             found = msgspec.json.decode(response.body, type=_Kind)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except UNDECODABLE:
             return ""
         if not self._is_other(found.kind, found.api_version):
             return ""

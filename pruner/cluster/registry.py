@@ -21,7 +21,7 @@ from pruner.errors import Problem, RegistryError, SettingsError
 from pruner.http.bounds import MAX_SMALL_BODY
 from pruner.http.client import HTTPClient, Precondition, Timeouts
 from pruner.http.failures import TransportError
-from pruner.http.response import Response
+from pruner.http.response import UNDECODABLE, Response
 from pruner.http.retry import TRANSIENT_STATUSES, RetryPolicy
 from pruner.http.urls import path_segment
 from pruner.settings import Settings
@@ -344,7 +344,7 @@ def _errors(response: Response) -> set[str]:
         return set()
     try:
         return {error.code for error in msgspec.json.decode(response.body, type=_Errors).errors}
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNDECODABLE:
         return set()
 
 

@@ -19,7 +19,7 @@ from pruner.errors import RegistryError
 from pruner.http.challenges import challenges
 from pruner.http.client import HTTPClient
 from pruner.http.failures import TransportError, server_of
-from pruner.http.response import Response
+from pruner.http.response import UNDECODABLE, Response
 from pruner.http.urls import query
 
 _TOKEN: Final = re.compile(r"[!-~]{1,16384}")
@@ -102,7 +102,7 @@ def _token_in(response: Response) -> str | None:
         return None
     try:
         issued = msgspec.json.decode(response.body, type=_Token)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNDECODABLE:
         return None
     tokens = {token for token in (issued.token, issued.access_token) if token is not None}
     if len(tokens) != 1:

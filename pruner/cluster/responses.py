@@ -12,7 +12,7 @@ import msgspec
 
 from pruner.cluster.resources import Resource
 from pruner.errors import ClusterError, ConflictError, ExpiredError, ForbiddenError, NotFoundError, UnauthorizedError
-from pruner.http.response import Response
+from pruner.http.response import UNDECODABLE, Response
 from pruner.http.retry import TRANSIENT_STATUSES
 
 T = TypeVar("T")
@@ -53,7 +53,7 @@ def status_in(response: Response) -> Status:
     """The Status in a response; an empty one where there is none."""
     try:
         return msgspec.json.decode(response.body, type=Status)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNDECODABLE:
         return Status()
 
 
@@ -126,7 +126,7 @@ def decoded(server: str, response: Response, kind: type[T], path: str) -> T:
     """The JSON of a response as this type. Raises ClusterError for anything else."""
     try:
         return msgspec.json.decode(response.body, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNDECODABLE as error:
         raise not_understood(server, response, path, error) from None
 
 

@@ -8,6 +8,7 @@ import msgspec
 
 from pruner.cluster.resources import Resource
 from pruner.errors import ClusterError, ExpiredError
+from pruner.http.response import UNDECODABLE
 
 GRACE = 5.0
 """Seconds after which a watch is taken to be dead that should have been ended by the server."""
@@ -58,7 +59,7 @@ def read_event(line: bytes, server: str, resource: Resource, kind: str) -> Watch
             error = ExpiredError if status.code == 410 else ClusterError
             raise error(f"{server}: watch {resource.name}: {status.message}")
         about = msgspec.json.decode(event.object, type=_Object)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNDECODABLE as error:
         raise ClusterError(f"{server}: watch {resource.name}: {error}") from None
     metadata = about.metadata or _Meta()
     if (about.kind, about.api_version) != (kind, resource.api_version):

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import email.utils
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from multidict import CIMultiDictProxy
+
+UNDECODABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for a body that is not the expected JSON: malformed, of other types, not UTF-8, or nested without end."""
 
 
 class Response(msgspec.Struct, frozen=True):
