@@ -18,21 +18,24 @@ from pruner.report.model import Report
 Sample = tuple[dict[str, str], int]
 
 METRICS: Final[dict[str, tuple[str, str]]] = {
-    "pruner_plan_timestamp_seconds": ("seconds", "The time that ages in the plan are measured against, since 1970."),
-    "pruner_plan_empty": ("", "1 where there is nothing to prune, else 0."),
-    "pruner_planned_objects": ("", "What would go, by kind."),
-    "pruner_planned_bytes": ("bytes", "What would be freed, as far as sizes are known."),
-    "pruner_planned_unmeasured_blobs": ("", "Blobs that would go and whose size is not known."),
-    "pruner_planned_namespace_images": ("", "Images that would go, by namespace."),
-    "pruner_planned_namespace_bytes": ("bytes", "What would be freed, by namespace; shared blobs count once."),
-    "pruner_kept_objects": ("", "What stays, by kind and the rule that keeps it."),
-    "pruner_run_success": ("", "1 where a plan was carried out without failures, 0 with some."),
-    "pruner_deleted_objects": ("", "What was deleted, by kind."),
-    "pruner_freed_bytes": ("bytes", "What was freed, as far as sizes are known."),
-    "pruner_skipped_objects": ("", "What was planned and left alone, since it is used again."),
+    "pruner_plan_timestamp_seconds": (
+        "seconds",
+        "The time that ages in the plan are measured against, in seconds since 1970.",
+    ),
+    "pruner_plan_empty": ("", "1 if there is nothing to prune, else 0."),
+    "pruner_planned_objects": ("", "Objects to be pruned, by kind."),
+    "pruner_planned_bytes": ("bytes", "Bytes to be freed, as far as sizes are known."),
+    "pruner_planned_unmeasured_blobs": ("", "Blobs to be deleted whose size is unknown."),
+    "pruner_planned_namespace_images": ("", "Images to be pruned, by namespace."),
+    "pruner_planned_namespace_bytes": ("bytes", "Bytes to be freed, by namespace; shared blobs count once."),
+    "pruner_kept_objects": ("", "Objects that are kept, by kind and the rule that keeps them."),
+    "pruner_run_success": ("", "1 if a plan was carried out without failures, 0 otherwise."),
+    "pruner_deleted_objects": ("", "Deleted objects, by kind."),
+    "pruner_freed_bytes": ("bytes", "Bytes that were freed, as far as sizes are known."),
+    "pruner_skipped_objects": ("", "Objects that were planned and skipped, since they came into use."),
     "pruner_failed_objects": ("", "Deletions that failed."),
 }
-"""Unit and help of every metric, in the order that they are written in."""
+"""Unit and help of every metric, in the order of the output."""
 
 
 def openmetrics(report: Report) -> str:
