@@ -4,13 +4,14 @@
 #   make test        everything, as CI runs it
 #   make test-unit   the fast tests alone
 #   make check       format, lint, types, layers, generated parts, and whether every test can be collected
+#   make docs        the API reference, from docstrings, in artefacts/api
 #   make bench       measurements (see bench/)
 #   make mutants     mutation run over pruner/analysis
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: demo test test-unit check bench mutants setup setup-pulumi setup-integration clean
+.PHONY: demo test test-unit check docs bench mutants setup setup-pulumi setup-integration clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -73,6 +74,9 @@ test-unit-covered:
 
 test-rest:
 	$(pytest) $(spread) --cov-append --cov-report=term:skip-covered --ignore=tests/unit tests
+
+docs: setup
+	$(BIN)/python -m tools.api_reference
 
 mutants: setup
 	$(BIN)/python tools/mutants.py "$(TOOLS)/mutants"
