@@ -1,9 +1,9 @@
-# What one does with this repository. Each target sees to its own set-up; a second run finds it done.
+# The commands of this repository. Each target installs what it needs; a second run finds it installed.
 #
 #   make demo        a populated sandbox: preview, up, preview again
 #   make test        everything, as CI runs it
 #   make test-unit   the fast tests alone
-#   make check       format, lint, types, layers, generated parts, and whether every test can be collected
+#   make check       format, lint, types, layers, generated parts, writing, and whether every test can be collected
 #   make docs        the API reference, from docstrings, in artefacts/api
 #   make bench       measurements (see bench/)
 #   make mutants     mutation run over pruner/analysis
@@ -56,6 +56,8 @@ check: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python tools/generate.py --check
+	$(BIN)/python -m policies.table --check
+	$(BIN)/python -m tools.check_writing
 	@found=$$($(BIN)/python -m pytest --collect-only --quiet tests 2>&1) || { echo "$$found" | sed -n '/ERRORS/,$$p'; exit 1; }
 
 # What ends soon when something is wrong comes first: checks and unit tests before the set-up of the rest, which takes minutes on a new

@@ -18,7 +18,7 @@ from tests.servers import copied, running_sandbox
 
 REVISIONS: Final = 20
 LATENCY: Final = 0.012
-"""Seconds: `oc adm prune images` on a real OpenShift made 7,500 deletions and updates in 17.8 s with five workers (issue 8)."""
+"""Seconds: `oc adm prune images` on a real OpenShift made 7,500 deletions and updates in 17.8 s with five workers."""
 TIMES: Final = 5
 """Of so many runs, in turns, the best counts: here, and of plans."""
 WORKERS: Final = (1, 5, 10, 20, 50, 100)

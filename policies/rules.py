@@ -218,7 +218,7 @@ def plan_age(facts: Facts, options: Options) -> Iterator[str]:
 
 
 def maintenance_window(facts: Facts, options: Options) -> Iterator[str]:
-    # Read at preview too, so that what is no window shows there, and not only when the change is due.
+    # Read at preview too, so that a malformed window shows there, and not only when the change is due.
     windows = [parse_window(text) for text in options.get("windows") or ()]
     zone = options.get("timezone") or "UTC"
     try:

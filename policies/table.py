@@ -42,7 +42,7 @@ def _default(schema: dict[str, object]) -> str:
 
 
 def rewritten(text: str) -> str:
-    """The document with its table made anew."""
+    """The document with its table generated again."""
     head, _, rest = text.partition(BEGIN)
     return head + BEGIN + table() + END + rest.partition(END)[2]
 

@@ -31,7 +31,7 @@ class Window(msgspec.Struct, frozen=True):
 
 
 def parse_window(text: str) -> Window:
-    """Raises PrunerError for what is no window."""
+    """Raises PrunerError for a text that is not a window."""
     found = _WINDOW.fullmatch(text.strip().lower())
     if found is None:
         raise PrunerError(f"windows: {text!r} is not like `mon-fri 22:00-05:00`")

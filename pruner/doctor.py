@@ -132,7 +132,7 @@ async def examine(api: Api, settings: Settings) -> Examination:
 
 
 async def _openshift(api: Api) -> str:
-    """OpenShift's version; nothing where there is none, or it may not be read."""
+    """OpenShift's version; nothing where there is none, or it cannot be read."""
     try:
         found = await api.get(CLUSTER_VERSIONS, _ClusterVersion, name="version")
     except (NotFoundError, ForbiddenError):

@@ -86,7 +86,7 @@ def explain(analysis: Analysis, reference: str) -> Explanation:
     """What this name stands for: a digest, `namespace/stream[:tag|@digest]`, or a pull spec.
 
     A digest may be cut short where it is unique, and a scheme before it, as in a pod's imageID, is passed over. Raises UnknownNameError for
-    what is no name, and for unknown ones.
+    malformed names, and for unknown ones.
     """
     text = reference.strip().rpartition("://")[2]
     digest = _digest(analysis, text)

@@ -3,7 +3,7 @@
 A `PrunePlan` is canonical: everything in it is sorted, so that equal plans are equal bytes (P8, docs/rules.md). Its fingerprint covers
 what would be deleted and on which cluster, and leaves out what changes without changing that: the time of the plan, resource
 versions, and the reasons. `encode` and `decode` are its file format, JSON Lines with a header and an end, in which truncation and
-editing show; the tags of the structs name its lines. `Approval` is a plan as a limit: what else might be deleted by now is kept.
+editing show; the tags of the structs name its lines. `Approval` is a plan as a limit: everything else is kept.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """From the settings to a plan: connect, take a snapshot, find the registry, analyse, and see whether the plan is one to be trusted.
 
-Everything here reads. `make_plan` is what a preview, `explain` and the fleet have in common. Besides the rules of the analysis it refuses
-what looks like a broken view of the cluster, and plans that are larger than was allowed.
+Everything here reads. `make_plan` is what a preview, `explain` and the fleet have in common. In addition to the rules of the analysis it
+refuses what looks like a broken view of the cluster, and plans that are larger than allowed.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ MEASURED: Final = 2000
 REPOSITORIES: Final = 3
 """Repositories in which a layer is looked for: any of those to which its images were pushed has it, unless somebody made a name up."""
 
-UNVERIFIED: Final = "the API server is not made sure of: "
+UNVERIFIED: Final = "the API server's identity is not verified: "
 """What a note begins with that says so; policies look for it."""
 
 
@@ -101,15 +101,16 @@ def check_view(snapshot: Snapshot, settings: Settings) -> None:
     """Raise UnsafePlanError where the cluster shows so little that the view of it is rather broken than the cluster empty."""
     if settings.allow_empty_cluster or not snapshot.images:
         return
+    images = f"{len(snapshot.images)} image{'' if len(snapshot.images) == 1 else 's'}"
     strange = None
     if not snapshot.streams:
-        strange = f"{len(snapshot.images)} images and no image stream"
+        strange = f"{images} but no image streams are visible"
     elif not snapshot.referrers:
-        strange = f"{len(snapshot.images)} images and no workload at all"
+        strange = f"{images} but no workloads are visible"
     if strange is not None:
         raise UnsafePlanError(
-            f"the cluster shows {strange}, which rather means that not everything can be seen; nothing is pruned. "
-            "If it is really so, set allow_empty_cluster"
+            f"refusing to prune: {strange}, which usually means missing permissions; "
+            "set allow_empty_cluster if the cluster really has none"
         )
 
 

@@ -170,7 +170,7 @@ class Control:
         return Response(status_code=204)
 
     async def post_load(self, _request: Request) -> Response:
-        """The folder is another one by now: begins anew with it, without faults, requests, and an altered clock."""
+        """Restarts with the folder, which was replaced, without faults, requests, and an altered clock."""
         self.around.faults.remove()
         self._set_discovery(Situation())
         self.around.journal.clear()

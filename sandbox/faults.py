@@ -37,8 +37,8 @@ class Action(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
     What happens. `delay` (seconds) comes first and may go with any other. `status` answers with `headers` and `body`
     (text, or JSON), by default as the server would word it. `hang` never answers. `hold` does nothing until the rule is
-    removed, then the request is handled as if nothing had been; not when its client has gone by then. `drop` resets the connection before
-    the request is handled, or after it, when only the answer is lost. `truncate` sends so many bytes of the answer's
+    removed, then the request is handled as if nothing had been; not when its client has disconnected meanwhile. `drop` resets
+    the connection before the request is handled, or after it, when only the answer is lost. `truncate` sends so many bytes of the answer's
     body. `kill` ends the sandbox, before or after.
     """
 
@@ -76,7 +76,7 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"fir
 
 
 class Counted(msgspec.Struct):
-    """A rule with what has come of it."""
+    """A rule with its matches so far."""
 
     id: int
     rule: Rule

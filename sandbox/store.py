@@ -114,7 +114,7 @@ class Snapshots:
         return self._cut(snapshot, 0, limit)
 
     def next_page(self, place: str, token: str, limit: int) -> Page:
-        """StatusError 400 for a token that is none of this list, 410 for one that has expired."""
+        """StatusError 400 for a token of another list, 410 for one that has expired."""
         try:
             text = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
             found = msgspec.json.decode(text, type=dict[str, str | int])

@@ -1,6 +1,6 @@
 """
 Starts a sandbox of its own for a test, in a process of its own, and hands out a small client for it. What a test needs
-to know about its cluster besides what the cluster's own API says (requests, disk, faults, clock) is asked for here.
+to know about its cluster in addition to what the cluster's own API says (requests, disk, faults, clock) is asked for here.
 """
 
 import http.client
@@ -221,7 +221,7 @@ class RunningSandbox:
         return token
 
     def restore(self, source: Path) -> None:
-        """Begins anew with a copy of a saved folder, without faults and requests, as a sandbox would that is started on it."""
+        """Restarts with a copy of a saved folder, without faults and requests, like a sandbox that is started on it."""
         wanted, found = files_in(source / REGISTRY_FOLDER), files_in(self.folder / REGISTRY_FOLDER)
         # What a file of the registry is called says what is in it, so that only names need to be compared.
         for extra in found - wanted:

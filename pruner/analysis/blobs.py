@@ -27,7 +27,8 @@ from pruner.reasons import Reason
 def doomed_blobs(graph: IndexGraph, decisions: Mapping[str, Reason], sizes: Mapping[str, int]) -> dict[str, PrunedBlob]:
     """Every blob that only images need which go, by digest.
 
-    What is no digest is none: whoever may make an Image writes there what they like, and a path of the registry's API would be made of it.
+    Values that are not digests are ignored: whoever creates an Image can write anything there, and it would become
+    a path of the registry's API.
     """
     going = [graph.images[name] for name, decision in decisions.items() if not decision.kept]
     doomed = set(only_digests({image.name for image in going}.union(layers_and_configs(going))))
@@ -71,12 +72,12 @@ class _Needs(msgspec.Struct, frozen=True):
     """What is known of repositories, by `namespace/name`: digests of images.
 
     `left_behind` are those whose links an interrupted run may have left there, `told` those of them of which the images themselves tell;
-    `besides` are needed there though the stream does not name them.
+    `also_needed` are needed there though the stream does not name them.
     """
 
     left_behind: dict[str, set[str]]
     told: dict[str, frozenset[str]]
-    besides: dict[str, set[str]]
+    also_needed: dict[str, set[str]]
 
 
 class Links:
@@ -105,7 +106,7 @@ class Links:
     def _needs(self) -> _Needs:
         """Found out when it is asked for: it is an eighth of an analysis, and without a registry there are no links."""
         left_behind: defaultdict[str, set[str]] = defaultdict(set)
-        besides: defaultdict[str, set[str]] = defaultdict(set)
+        also_needed: defaultdict[str, set[str]] = defaultdict(set)
         # Without their digests the references of a repository's images are one text, which is parsed once.
         repository_of = cache(pushed_to)
         images = self.graph.images
@@ -127,15 +128,15 @@ class Links:
         named = self.graph.with_members(self._named)
         for repository, image in staying:
             if repository in changing and (image.name not in named or self._stays_unnamed(image)):
-                besides[repository].add(image.name)
+                also_needed[repository].add(image.name)
         for stream, digest in self._usage.digests:
-            besides[stream].add(digest)
-        return _Needs(left_behind, told, besides)
+            also_needed[stream].add(digest)
+        return _Needs(left_behind, told, also_needed)
 
     def _stays_unnamed(self, image: Image) -> bool:
         """Whether an image, or an index above it, would stay if no stream named it.
 
-        Such a one, pushed minutes ago for instance, needs the repository that it was pushed to. Which streams name it besides must not
+        Such a one, pushed minutes ago for instance, needs the repository that it was pushed to. Which other streams name it must not
         count here, or links would go because more revisions are kept elsewhere (P4, P6).
         """
         unnamed, graph = self._image_rules.unnamed, self.graph
@@ -163,7 +164,7 @@ class Links:
         return self._needs.left_behind.get(stream, set())
 
     def untold(self, stream: str, removed: Iterable[str]) -> set[str]:
-        """Those of the digests that are `removed` of which nothing would tell that their links were left here, once no item names them."""
+        """Those of the digests that are `removed` whose links nothing would reveal, once no item names them."""
         return set(removed) - self._needs.told.get(stream, frozenset())
 
     def of(self, history: StreamHistory, removed: Iterable[str] = ()) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -171,8 +172,8 @@ class Links:
         going = self.going(history, removed)
         if not going:
             return (), ()
-        besides = self._needs.besides.get(history.stream.name, set())
-        staying = self.graph.with_members(history.remaining() | besides)
+        also_needed = self._needs.also_needed.get(history.stream.name, set())
+        staying = self.graph.with_members(history.remaining() | also_needed)
         layers = self._blobs(going) - self._blobs(staying)
         return tuple(sorted(only_digests(layers))), tuple(sorted(only_digests(going - staying)))
 

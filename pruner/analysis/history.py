@@ -259,7 +259,7 @@ class HistoryRules:
         pattern: str | None,
         limits: Sequence[ImageLimit],
     ) -> list[Reason]:
-        """The first of the `reasons` for each item of a tag, besides those of its stream.
+        """The first of the `reasons` for each item of a tag, without those of its stream.
 
         Half a million items of a large cluster go through this loop, so it asks each nothing twice and calls nothing for most.
         """

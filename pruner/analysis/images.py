@@ -84,7 +84,7 @@ class ImageRules:
         return decisions
 
     def reasons(self, image: Image) -> Iterator[KeepReason]:
-        """All that keeps an Image besides the revisions and the indexes that name it, in the order of the rules."""
+        """All that keeps an Image, except the revisions and the indexes that name it, in the order of the rules."""
         references = self.used.get(image.name)
         if references is not None:
             yield Referenced(references)

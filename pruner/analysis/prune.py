@@ -28,7 +28,7 @@ from pruner.settings import Rules
 class Analysis(msgspec.Struct, frozen=True):
     """The plan, and the decision on everything that it does not contain as well.
 
-    `history_rules` and `links` decide an image stream anew that has changed in the meantime; they and `image_rules` know all reasons
+    `history_rules` and `links` decide again on an image stream that has changed in the meantime; they and `image_rules` know all reasons
     for keeping something, where a decision gives the first one.
     """
 

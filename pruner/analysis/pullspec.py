@@ -60,7 +60,7 @@ class PullSpec(msgspec.Struct, frozen=True):
 
     @property
     def bare(self) -> str | None:
-        """The name alone, when there is neither host nor namespace: a stream of one's own namespace, perhaps (R10)."""
+        """The name alone, when there is neither host nor namespace: possibly a stream of the object's own namespace (R10)."""
         return self.path if not self.host and "/" not in self.path else None
 
 

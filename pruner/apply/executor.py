@@ -1,6 +1,6 @@
 """A run: from an approved plan to a result, against a cluster that lives on.
 
-Nothing is deleted on the word of the plan alone. The cluster is read again, and what the plan names and what may go by now
+Nothing is deleted on the word of the plan alone. The cluster is read again, and what the plan names and what may be pruned now
 is what goes: first revisions and links, stream by stream; then, after another look at everything that could need a blob, the images
 (R28). Each look is a whole analysis, with the plan as its limit, so that one set of rules decides everywhere.
 """
@@ -71,7 +71,7 @@ async def apply_plan(
 
 
 class _Look(msgspec.Struct, frozen=True):
-    """The cluster as it is by now: what may go of what is approved, and an eye on what comes up."""
+    """The cluster as it is now: what may be pruned of what is approved, and a watch on changes."""
 
     analysis: Analysis
     guard: Guard
@@ -118,7 +118,7 @@ class _Run:
 
     @contextmanager
     def _stopping_at_faults(self) -> Iterator[None]:
-        """By now something may have been changed, so what was done must be told, whatever ends the run."""
+        """Something may already have been changed, so the result is reported whatever ends the run."""
         try:
             yield
         except PrunerError as error:
@@ -230,7 +230,7 @@ class _Run:
         return all(image.name in self.done for image in plan.images)
 
     async def _look_for_losses(self, watcher: Watcher, registry: RegistryClient) -> None:
-        """A deletion in flight cannot be called back. Whether something needed what it has taken by then, is seen and said."""
+        """A deletion in flight cannot be called back. If something came to need what it deletes, that is reported."""
         links = {(repository, digest): kind for repository, kind, digest in self.result.deleted_links}
         blobs = {blob.digest: blob.kind for blob in self.plan.blobs if blob.digest in self.result.deleted_blobs}
         for repository, digest, user in watcher.needed_links():
@@ -246,7 +246,7 @@ class _Run:
                 self.result.failed(f"{digest} of {repository}", ClusterError(why))
 
     def _note_skipped_images(self, analysis: Analysis, approval: Approval) -> None:
-        """Images that were to go and are kept by now, with the reason."""
+        """Images that were planned and are kept now, with the reason."""
         going = {image.name for image in analysis.plan.images}
         for name, _ in sorted(approval.images):
             if name not in going and name not in self.done:
@@ -255,7 +255,7 @@ class _Run:
                 self.result.left_alone(f"image {name}", str(decision) if decision else "it is gone")
 
     def _note_skipped_revisions(self, analysis: Analysis) -> None:
-        """Revisions that were to go and are kept by now, with the reason."""
+        """Revisions that were planned and are kept now, with the reason."""
         left = Approval.of(analysis.plan).revisions
         decisions = {
             (history.stream.name, tag.tag, item.image): decision

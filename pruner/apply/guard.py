@@ -1,6 +1,6 @@
 """Asked just before a deletion is sent, and before it is sent again: whether it should still be.
 
-A request may have to wait, for its turn or because the server asks for patience, and the cluster goes on meanwhile. So the last word is
+A request may have to wait, for its turn or because the server asks for patience, and the cluster goes on meanwhile. So the final check is
 spoken when it has its turn. A deletion that should not be any more is withdrawn: by `NeededError` where something needs what would go, by
 `StaleViewError` where the cluster has to be looked at again first, or the run is to stop.
 """
@@ -19,7 +19,7 @@ class WithdrawnError(Exception):
 
 
 class NeededError(WithdrawnError):
-    """It is needed by now; `str()` says by whom."""
+    """It is needed now; `str()` says by whom."""
 
 
 class StaleViewError(WithdrawnError):
@@ -27,7 +27,7 @@ class StaleViewError(WithdrawnError):
 
 
 class Guard:
-    """The last word on deletions."""
+    """The final check before deletions."""
 
     def __init__(self, watcher: Watcher, breaker: CircuitBreaker) -> None:
         self.watcher = watcher

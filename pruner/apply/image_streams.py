@@ -1,7 +1,7 @@
 """Image streams: one status update each, and then the links of its repository (R28).
 
 What is written is the object that the server has, without the items that go; everything else in it stays as it was (R20). When it has
-changed since it was analysed it is decided anew, and never overwritten. Before the update it is noted which links will be left without
+changed since it was analysed it is decided again, and never overwritten. Before the update it is noted which links will be left without
 anything that tells of them, so that the next run can finish this one.
 """
 
@@ -31,7 +31,7 @@ from pruner.plan import Approval, StreamChange
 from pruner.reasons import ImageAbsent
 
 CONFLICTS: Final = 10
-"""How often a stream that changes under one's hands is read and decided anew before it is left to the next run."""
+"""How often a stream that keeps changing is read and decided again before it is left to the next run."""
 
 
 class StreamPruner:
@@ -65,7 +65,7 @@ class StreamPruner:
         try:
             updated = await self._update(change, tried, rules, links, guard)
             if updated is None:
-                # The stream is another one by now, or gone: what it needs of the repository is not known.
+                # The stream was replaced or deleted: what it needs of the repository is not known.
                 self.held |= links.graph.with_members(links.left_behind(change.stream))
             elif self.registry is not None:
                 await self._delete_links(*updated, self.registry, links, guard)
@@ -211,7 +211,7 @@ class StreamPruner:
         return True
 
     async def _links_with_new_images(self, links: Links, history: StreamHistory) -> Links:
-        """The links' rules, with the images that this stream names by now and the analysis has not seen."""
+        """The links' rules, with the images that this stream names now and the analysis has not seen."""
         graph = links.graph
         unseen = set(filter(can_name_image, history.remaining() - graph.images.keys()))
         if not unseen:
@@ -227,7 +227,7 @@ class StreamPruner:
 
 def _decided_otherwise(stream: ImageStream, decided: StreamHistory, rules: HistoryRules) -> Callable[[], str | None]:
     """Whether what has come up since would have the stream decided otherwise."""
-    return lambda: None if rules.decide(stream) == decided else f"{stream.name} is used otherwise by now"
+    return lambda: None if rules.decide(stream) == decided else f"{stream.name} has other references now"
 
 
 def without_items(stream: dict[str, Any], going: set[tuple[str, int]]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ report each other's deletions as failures. A Lease whose holder has died is take
 Anybody who may write Leases may write any date into this one. A date that no run at work would have written is not trusted: the Lease is
 observed for as long as one lasts, measured by this machine, as client-go's leader election does, and taken over if nobody renews it.
 
-Where Leases may not be written the run goes on, and says so. The Lease also keeps what a run is about to unlink, for the one after it
+Without permission to write Leases the run continues, and says so. The Lease also keeps what a run is about to unlink, for the one after it
 (pruner.cluster.leftovers).
 """
 
@@ -232,7 +232,7 @@ class RunLease:
         self.on_lost(why)
 
     async def _write(self, holder: str) -> None:
-        """Renew or release it, with what is noted by now. Raises UnsafePlanError when it is another's."""
+        """Renew or release it, with what is noted so far. Raises UnsafePlanError when it is another's."""
         assert self._lease is not None  # noqa: S101 - asked by the callers
         text = written(self._noted)
         for _ in range(_CONFLICTS):

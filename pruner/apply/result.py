@@ -1,4 +1,4 @@
-"""What was done: the module's two results, and beside them counts, what was left alone and what failed."""
+"""What was done: the module's two results, with counts, what was skipped and what failed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import msgspec
 
 
 class Skipped(msgspec.Struct, frozen=True):
-    """Something that was to go and was left alone, because of what the cluster has by now."""
+    """Something that was planned and skipped, because of how the cluster has changed."""
 
     what: str
     why: str

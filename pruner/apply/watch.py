@@ -100,21 +100,21 @@ class Watcher:
         return self.blind is None or asyncio.get_running_loop().time() < self._good_until
 
     def new_use(self, image: PrunedImage) -> str | None:
-        """Who needs the image, or one of the blobs that would go with it, by now; None when nobody does."""
+        """Who needs the image, or one of the blobs that would be deleted with it; None when nobody does."""
         user = self._used.get(image.name)
         if user is not None:
-            return f"used by now: {user}"
+            return f"in use now: {user}"
         return next(filter(None, map(self.needs_blob, (image.name, *image.blobs))), None)
 
     def needs_blob(self, digest: str) -> str | None:
-        """Who needs a blob by now; None when nobody does."""
+        """Who needs a blob; None when nobody does."""
         needing = self._needed.get(digest)
-        return f"its blob {digest} is needed by now: {needing}" if needing else None
+        return f"its blob {digest} is needed now: {needing}" if needing else None
 
     def needs_link(self, repository: str, digest: str) -> str | None:
-        """Who needs a layer or a manifest in a repository, `namespace/name`, by now; None when nobody does."""
+        """Who needs a layer or a manifest in a repository, `namespace/name`; None when nobody does."""
         needing = self._named.get(repository, {}).get(digest) or self._linked[repository].get(digest)
-        return f"needed by now: {needing}" if needing else None
+        return f"needed now: {needing}" if needing else None
 
     def needed_links(self) -> list[tuple[str, str, str]]:
         """Repository, digest and who needs it there, of all that has come up."""
@@ -126,8 +126,8 @@ class Watcher:
         ]
 
     def spare(self, image: PrunedImage) -> None:
-        """An image that is left alone keeps its blobs, also those that other images would take with them."""
-        self._use(image.name, f"image {image.name} is left alone")
+        """A skipped image keeps its blobs, also those that would be deleted with other images."""
+        self._use(image.name, f"image {image.name} is skipped")
 
     def updated(self, stream: ImageStream) -> None:
         """An image stream as this run has just made it: older events about it say nothing any more."""
@@ -241,7 +241,7 @@ class Watcher:
                 self._linked[repository].setdefault(blob, f"image {image.name}")
 
     def _take_stream(self, stream: ImageStream) -> None:
-        """What the stream names by now, instead of what it named before: an update of our own is such an event too."""
+        """What the stream names now, instead of what it named before: an update of our own is such an event too."""
         if _is_older(stream.metadata.resource_version, self._versions.get(stream.name)):
             return
         self._versions[stream.name] = stream.metadata.resource_version

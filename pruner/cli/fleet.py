@@ -110,7 +110,7 @@ def _running(command: Callable[..., Any]) -> Callable[..., Any]:
             multiple=True,
             type=click.Path(path_type=Path),
             metavar="PATH",
-            help="A policy pack that judges every cluster's plan, besides those in the file.",
+            help="A policy pack that judges every cluster's plan, in addition to those in the file.",
         ),
         click.option(
             "--timeout", type=click.IntRange(1), help="Seconds for each cluster, instead of what the file says."
@@ -170,7 +170,7 @@ def _put_down(plans: Path, chosen: Selection, outcomes: list[Outcome]) -> None:
 @_common
 @_running
 @click.option(
-    "--plans", type=FOLDER, help="Carry out the approved plans in this folder; clusters without one are left alone."
+    "--plans", type=FOLDER, help="Carry out the approved plans in this folder; clusters without one are skipped."
 )
 @click.option(
     "--unreviewed", is_flag=True, help="Instead of --plans: carry out whatever is found, which nobody has looked at."

@@ -201,7 +201,7 @@ class Api:
     ) -> dict[str, Any]:
         """Replace an object, or its status, and give it as it is.
 
-        Raises ConflictError when its resourceVersion is another one by now, perhaps by an answer that was lost.
+        Raises ConflictError when its resourceVersion has changed, possibly by an update whose response was lost.
         """
         path = resource.object_path(namespace, name, subresource)
         shown = (
@@ -221,7 +221,7 @@ class Api:
         resource_version: str | None = None,
         before: Precondition | None = None,
     ) -> None:
-        """Delete this very object. Raises NotFoundError, and ConflictError when it is another one by now."""
+        """Delete this very object. Raises NotFoundError, and ConflictError when it was replaced."""
         preconditions = {"uid": uid, **({"resourceVersion": resource_version} if resource_version else {})}
         body = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": preconditions}
         path = resource.object_path(namespace, name)
@@ -270,7 +270,7 @@ class Api:
         peek: OnPrefix | None = None,
         accept: str = JSON,
     ) -> Response:
-        """The response to a request, which is made anew where its credentials are refused and there are others by then."""
+        """The response to a request, which is sent again if its credentials are refused and others are available."""
         response, generation = await self._try(method, path, body, before, peek, accept)
         if response.status == 401 and await self._has_others(generation):
             response, generation = await self._try(method, path, body, before, peek, accept)

@@ -33,7 +33,7 @@ _TOKEN: Final = re.compile(r"[\x20-\x7e]+")
 class Connection:
     """Everything that the HTTP client needs to talk to one API server.
 
-    `headers` are sent with every request besides the credentials; `server_name` is the name in the server's certificate,
+    `headers` are sent with every request in addition to the credentials; `server_name` is the name in the server's certificate,
     where the kubeconfig gives another one than the address.
     """
 
@@ -94,7 +94,7 @@ class Connection:
     async def renew_refused(self) -> None:
         """Read or make the credentials again although they have not ended, where they can be: the server refuses them.
 
-        `generation` grows when others have come of it. Raises ClusterError.
+        `generation` grows when they have changed. Raises ClusterError.
         """
         if self._source is not None:
             async with self._lock:

@@ -134,7 +134,7 @@ class Discovery:
         return kind
 
     async def other_versions(self, resource: Resource) -> list[str]:
-        """The versions besides the resource's own in which the kind is served. Raises ClusterError where that is not certain."""
+        """The versions other than the resource's own in which the kind is served. Raises ClusterError where that is not certain."""
         served = []
         for version in await self._attempt(lambda: self._versions(resource.group)):
             if version != resource.version:

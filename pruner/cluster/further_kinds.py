@@ -1,4 +1,4 @@
-"""Kinds besides the built-in workloads whose objects name images: those of `extra_referrers`, and what nodes boot from (R10, R13).
+"""Kinds other than the built-in workloads whose objects name images: those of `extra_referrers`, and what nodes boot from (R10, R13).
 
 A `PodSource` says at which paths of an object its images stand. Objects are read whole, since each kind has other fields.
 """
@@ -98,7 +98,7 @@ def extra_referrer(source: PodSource, found: dict[str, Any]) -> Referrer:
 
 
 def _texts_at(source: PodSource, path: str, found: dict[str, Any]) -> Iterator[str]:
-    """The pull specs at the path. What is no text there is an error in a kind that a user has described."""
+    """The pull specs at the path. A value that is not a string is an error in a kind that a user has described."""
     for value in at_path(found, path):
         if isinstance(value, str):
             yield value

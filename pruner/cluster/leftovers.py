@@ -45,7 +45,7 @@ async def lease_namespaces(api: Api) -> tuple[str, ...]:
 
 
 async def find_unlinked(api: Api) -> Unlinked:
-    """What an interrupted run has left; nothing where the Lease is not there or may not be read."""
+    """What an interrupted run has left; nothing where the Lease does not exist or cannot be read."""
     for namespace in await lease_namespaces(api):
         try:
             lease = await api.get(LEASES, dict, namespace=namespace, name=LEASE)

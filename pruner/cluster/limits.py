@@ -15,7 +15,7 @@ _IMAGE_LIMIT: Final = "openshift.io/Image"
 
 
 def image_limits(limit_range: LimitRange, server: str) -> Iterable[ImageLimit]:
-    """The limits for images in a LimitRange. Raises ClusterError for a quantity that is none."""
+    """The limits for images in a LimitRange. Raises ClusterError for a malformed quantity."""
     meta = limit_range.metadata
     for limit in (limit_range.spec.limits if limit_range.spec else None) or ():
         storage = (limit.max or {}).get("storage")

@@ -91,7 +91,8 @@ class ListReader:
     async def pages(self, decoder: msgspec.json.Decoder[Page[T]], ahead: int) -> AsyncGenerator[Page[T]]:
         """The pages in order. So many `ahead` are on their way, or wait, while one is decoded and used.
 
-        Raises ClusterError for what is no list of these objects or does not end, ExpiredError where a page came to be another one.
+        Raises ClusterError for a response that is not a list of these objects or does not end, ExpiredError
+        if a page has changed.
         """
         coming: deque[asyncio.Task[tuple[Response, str | None]]] = deque()
         waiting: list[str] = []
@@ -199,7 +200,9 @@ class ListReader:
         )
 
     def _expired(self) -> ExpiredError:
-        return ExpiredError(f"{self._server}: list {self._resource.name}: it was broken off, and is another one by now")
+        return ExpiredError(
+            f"{self._server}: list {self._resource.name}: it was interrupted, and the list has changed since"
+        )
 
     def _refused(self, response: Response, why: str) -> ClusterError:
         return not_understood(self._server, response, self._resource.path(), why)

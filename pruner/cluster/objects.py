@@ -1,7 +1,7 @@
 """The objects of a cluster, as far as pruning reads them.
 
 The structs name only the fields that some rule asks for; msgspec's decoders pass over everything else, so that a list
-of images, 4 to 20 KB each on the wire, holds a few hundred bytes each in memory. Field names are those of the API. Where an API
+of images, 4 to 20 KB each in responses, holds a few hundred bytes each in memory. Field names are those of the API. Where an API
 server may answer null for an empty list, the type says so. Where an object says its kind, as those of lists do not, the struct's tag
 has to be that kind. What is decoded from JSON has no cycles, so that the collector of
 cycles need not look at it, again and again, while half a million objects are read (`gc=False`).
@@ -22,7 +22,7 @@ T = TypeVar("T")
 WITH_CONFIG = frozenset(
     {"application/vnd.docker.distribution.manifest.v2+json", "application/vnd.oci.image.manifest.v1+json"}
 )
-"""Media types of manifests that have a config (DECISIONS R24)."""
+"""Media types of manifests that have a config (R24)."""
 
 BEGINNING = datetime(1, 1, 1, tzinfo=UTC)
 """The age of what has no time: the API's zero time, older than any limit, as the API server's own types have it."""
@@ -340,7 +340,7 @@ class Image(msgspec.Struct, frozen=True, gc=False):
     """An Image, compact: digests are shared strings, sizes of blobs stand once, in the snapshot.
 
     `size` is what the API says the image takes, in bytes; None where it says nothing. `config` is the digest of its
-    config, where its manifest has one (DECISIONS R24). `location` is its `dockerImageReference`; where that ends with the image's
+    config, where its manifest has one (R24). `location` is its `dockerImageReference`; where that ends with the image's
     own name it ends with the `@` before it, and is one text for all images of a repository.
     """
 
@@ -366,7 +366,7 @@ class Registry(msgspec.Struct, frozen=True):
     """The registry that blobs are deleted in.
 
     `deletes_blobs` is False where it lacks the admin endpoint: then manifests go, and blobs are left to its own garbage
-    collector (DECISIONS R26). `found` is what named it: registry_url, an image or an image stream.
+    collector (R26). `found` is what named it: registry_url, an image or an image stream.
     """
 
     url: str
@@ -375,7 +375,7 @@ class Registry(msgspec.Struct, frozen=True):
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """What a cluster has, read in the order that makes no use older than what it uses (DECISIONS R2).
+    """What a cluster has, read in the order that makes no use older than what it uses (R2).
 
     `cluster` identifies it; `as_of` is the time that ages are measured against (UTC); `blob_sizes` are bytes by digest,
     as far as images claim them, and `contested_sizes` the digests about which their claims differ; `absent` names the kinds that the

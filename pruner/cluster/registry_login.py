@@ -73,7 +73,7 @@ class RegistryLogin:
     async def _fetch_token(self, parameters: dict[str, str], token: str) -> str:
         realm = urldefrag(parameters["realm"]).url if all(origin(parameters["realm"])) else parameters["realm"]
         if origin(realm) != origin(self._url):
-            where = server_of(realm) if all(origin(realm)) else "what is no address"
+            where = server_of(realm) if all(origin(realm)) else "a malformed address"
             raise RegistryError(
                 f"registry {self._url}: wants the token to be sent to {where}, which neither the settings nor the "
                 "cluster have named; give that address as registry_url, or set prune_registry to false"
@@ -121,7 +121,7 @@ def refused(url: str, what: str) -> RegistryError:
 
 
 def origin(url: str) -> tuple[str, str | None, int | None]:
-    """Scheme, host and port: what a token is sent to. Nothing of these for what is no URL."""
+    """Scheme, host and port: what a token is sent to. All are empty for a text that is not a URL."""
     try:
         parts = urlsplit(url)
         return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)

@@ -1,6 +1,6 @@
 """A snapshot: everything that a decision is made from, read in the order that makes no use older than what it uses.
 
-Images are listed first, then image streams, then all that uses them, whose kinds are listed side by side (DECISIONS R1, R2). A kind that
+Images are listed first, then image streams, then all that uses them, whose kinds are listed side by side (R1, R2). A kind that
 discovery does not show has no objects; anything else that keeps a list from being read whole ends it all (R3).
 """
 
@@ -180,7 +180,7 @@ def _now(api: Api, as_of: datetime | None) -> datetime:
 
 
 class _Reading:
-    """One reading of a cluster: what is gathered on the way besides the objects."""
+    """One reading of a cluster: what is gathered in addition to the objects."""
 
     def __init__(self, api: Api, progress: Progress) -> None:
         self.api = api

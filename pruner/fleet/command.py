@@ -40,7 +40,7 @@ class StoppedError(PrunerError):
 class Command(PulumiCommand):
     """The CLI for one cluster. `limit` is in seconds, from now on, for all commands together.
 
-    `run` raises TimeLimitError and StoppedError besides what PulumiCommand raises.
+    `run` raises TimeLimitError and StoppedError in addition to what PulumiCommand raises.
     """
 
     def __init__(self, found: PulumiCommand, limit: float, stop: threading.Event, log: IO[str]) -> None:

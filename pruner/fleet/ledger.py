@@ -34,12 +34,12 @@ class Ledger:
         return self.folder / cluster
 
     def last(self, cluster: str, verb: str) -> Outcome | None:
-        """What has come of the last run; None where there was none, or nothing readable is known of it."""
+        """The result of the last run; None where there was none, or nothing readable is known of it."""
         found: Outcome | None = getattr(self._runs(cluster), verb)
         return found
 
     def note(self, outcome: Outcome) -> None:
-        """Keep what has come of the run. Raises PrunerError where that cannot be written."""
+        """Keep the result of the run. Raises PrunerError where that cannot be written."""
         runs = self._runs(outcome.cluster)
         setattr(runs, outcome.verb, outcome)
         write_file(self.of(outcome.cluster) / _NAME, (msgspec.json.encode(runs),))

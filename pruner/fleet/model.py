@@ -1,4 +1,4 @@
-"""What a fleet is: its clusters, and the order in which they are pruned; and what has come of each.
+"""What a fleet is: its clusters, and the order in which they are pruned; and the outcome of each.
 
 The structs whose names begin with `Written` are `fleet.yaml` as it is written; the schema is generated from them. `Fleet` is what they
 come to when defaults, groups and contexts have been put together: clusters, each with all of its settings.
@@ -212,7 +212,7 @@ def stack_name(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9_.-]+", "-", text).lstrip("-.")[:100].rstrip("-")
 
 
-# --- what has come of it -----------------------------------------------------------------------------------------------
+# --- outcomes ---------------------------------------------------------------------------------------------------------
 
 State = Literal["waiting", "running", "done", "failed", "refused", "timed out", "skipped", "stopped"]
 """`refused` is by a policy; `stopped` was not begun, or was interrupted."""
@@ -221,7 +221,7 @@ BAD: Final = frozenset({"failed", "refused", "timed out", "stopped"})
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What has come of one cluster. `bytes` are those that would be freed, or are; `seconds` is how long it took.
+    """The outcome of one cluster. `bytes` are those that would be freed, or are; `seconds` is how long it took.
 
     What an up that has failed is known to have deleted is counted as well.
     """
@@ -239,7 +239,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     approval: str | None = None
     """The digest of the approved plan's file: one that is made and approved later is another one, though it names the same."""
     left_alone: int = 0
-    """Images and revisions that were approved and not deleted, since they are used by now, or gone."""
+    """Images and revisions that were approved and not deleted, since they came into use or disappeared."""
     message: str = ""
     notes: tuple[str, ...] = ()
     seconds: float = 0.0

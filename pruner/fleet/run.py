@@ -58,8 +58,8 @@ def preview(fleet: Fleet, options: Options, watch: Watch, stop: threading.Event 
 def up(fleet: Fleet, options: Options, watch: Watch, stop: threading.Event | None = None) -> list[Outcome]:
     """Prune wave after wave; with `plans` only what they name, and only clusters that have one.
 
-    A plan that is none, or is not the reviewed one, is a failure of its cluster. Raises SettingsError and PrunerError before anything is
-    contacted.
+    A malformed plan, or one that is not the reviewed one, is a failure of its cluster. Raises SettingsError
+    and PrunerError before anything is contacted.
     """
     run = _Run("up", fleet, options, watch, stop or threading.Event())
     return run.waves(
@@ -192,7 +192,7 @@ class _Run:
         try:
             self.ledger.note(outcome)
         except PrunerError as error:
-            lost = f"cannot be noted for status and for going on with it: {error}"
+            lost = f"cannot be recorded for status and for resuming the run: {error}"
             outcome = msgspec.structs.replace(outcome, notes=(*outcome.notes, lost))
         self._take(outcome)
         return outcome
@@ -212,7 +212,7 @@ class _Run:
         return ""
 
     def _known_before(self, work: Work) -> Outcome | None:
-        """What has come of a cluster that need not be begun: no approved plan, one that is none, or one that was carried out before."""
+        """The outcome of a cluster that is not started: no approved plan, a malformed one, or one that was carried out before."""
         if self.verb != "up" or self.options.plans is None:
             return None
         approved = self.approved.get(work.cluster.name)

@@ -49,7 +49,7 @@ Say = Callable[[str], None]
 
 
 class Work(msgspec.Struct, frozen=True):
-    """What a run of a cluster needs to know besides the cluster. `folder` is the cluster's own."""
+    """What a run of a cluster needs to know in addition to the cluster. `folder` is the cluster's own."""
 
     cluster: Cluster
     values: Mapping[str, Any]
@@ -120,7 +120,7 @@ class _Running:
         """Whether the stack's lock may be that of this run."""
 
     def ended(self) -> Outcome:
-        """Run it; what has come of it, whatever that is."""
+        """Run it; its outcome, also when it fails."""
         try:
             return self._run()
         except TimeLimitError as error:
@@ -172,7 +172,7 @@ class _Running:
         """The outcome of a run that has not come to its end, with what it is known to have deleted."""
         done = _result(self.report) if self.verb == "up" else None
         if self.verb == "up" and done is None and state in ("timed out", "stopped") and self.report.exists():
-            message += "; what it had deleted by then is not known, and a preview shows what is left"
+            message += "; what it deleted before is not known; a preview shows what is left"
         return self._outcome(state, message, **(done or {}))
 
     def _reason(self, error: Exception) -> str:

@@ -95,7 +95,7 @@ def _counted(outcome: Outcome) -> bool:
 
 
 def _left_alone(outcome: Outcome) -> str:
-    return f"{outcome.left_alone} left alone: used by now, or gone"
+    return f"{outcome.left_alone} skipped: in use now, or gone"
 
 
 def amounts(outcome: Outcome) -> str:

@@ -7,7 +7,7 @@ from typing import Final
 from urllib.parse import quote, urlencode
 
 _UNENCODED: Final = "!$&'()*+,;=:@"
-"""Besides letters, digits and `-._~`, what RFC 3986 allows in a path segment."""
+"""What RFC 3986 allows in a path segment in addition to letters, digits and `-._~`."""
 
 
 def path_segment(text: str) -> str:

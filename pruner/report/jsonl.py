@@ -109,7 +109,7 @@ def _decisions_of(path: Path, plan: PrunePlan) -> Decisions | None:
 def read_report(path: str | Path) -> Report:
     """The report in a file that preview, up or `plan --out` has written.
 
-    Raises OSError, and UnsafePlanError for what is no plan, is truncated or was edited.
+    Raises OSError, and UnsafePlanError for a file that is not a plan, is truncated or was edited.
     """
     return decode_report(read_lines(path), str(path))
 
@@ -125,7 +125,7 @@ def decode_report(lines: Iterable[bytes], where: str) -> Report:
             value = _decoder.decode(line)
         except UNREADABLE as error:
             raise UnsafePlanError(
-                f"{where}: has a line after its plan that is none of a report: {reason(error)}"
+                f"{where}: has a line after its plan that does not belong to a report: {reason(error)}"
             ) from None
         match value:
             case _Decisions():

@@ -78,7 +78,7 @@ def _outcome(report: Report) -> Iterator[str]:
     yield f"**{wording.outcome_line(outcome)}**"
     yield ""
     yield from _lines([f"- failed: {code(each.what)}: {code(each.why)}" for each in outcome.failures], "failures")
-    yield from _lines([f"- left alone: {code(each.what)}: {code(each.why)}" for each in outcome.skipped], "left alone")
+    yield from _lines([f"- skipped: {code(each.what)}: {code(each.why)}" for each in outcome.skipped], "skipped")
 
 
 def _lines(lines: list[str], what: str) -> Iterator[str]:

@@ -60,7 +60,7 @@ def _cut(table: Table, whole: int, listed: int) -> Table:
 
 def _outcome(outcome: Outcome, listed: int) -> Iterator[RenderableType]:
     yield _styled(wording.outcome_line(outcome), "bold red" if outcome.failures else "bold green")
-    for title, entries in (("Failed", outcome.failures), ("Left alone", outcome.skipped)):
+    for title, entries in (("Failed", outcome.failures), ("Skipped", outcome.skipped)):
         if entries:
             table = _table(title, "What", "Why")
             for each in entries[: listed or None]:

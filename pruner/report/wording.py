@@ -63,7 +63,7 @@ def outcome_line(outcome: Outcome) -> str:
         f"{size(done.bytes)} freed"
     )
     if outcome.skipped:
-        line += f", {len(outcome.skipped)} left alone"
+        line += f", {len(outcome.skipped)} skipped"
     return line + (f", {len(outcome.failures)} FAILED" if outcome.failures else "")
 
 

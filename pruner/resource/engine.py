@@ -73,7 +73,7 @@ def _is_provider_process() -> bool:
 def fail(error: PrunerError, *, resource_id: str | None = None, outputs: Mapping[str, Any] | None = None) -> NoReturn:
     """End the call that is being served with this error's message, which is printable, and no traceback.
 
-    With an id and outputs the resource is kept in the state as one whose last step failed: the next up goes on with it.
+    With an id and outputs the resource is kept in the state as one whose last step failed: the next up resumes it.
     """
     call, message = _serving(), str(error)
     if call is None:

@@ -48,7 +48,7 @@ from pruner.settings import BY_NAME, Settings, is_secret, may_hold_credentials, 
 T = TypeVar("T")
 
 OUTPUTS: Final = ("deleted_images", "updated_image_streams", "summary", "skipped", "failures")
-"""What a run gives back (PARAMETERS.md, Results)."""
+"""The outputs of a run."""
 
 WHOLE: Final = 200
 """Objects up to which the results in the state are whole; of more than these the state has the names, the report all."""
@@ -216,7 +216,7 @@ def _carry_out(settings: Settings, plan: PrunePlan) -> Result:
 
 
 def _report(settings: Settings, plan: PrunePlan, result: Result) -> list[str]:
-    """Write the report, where one is asked for; what is wrong with that. By now things are deleted, so nothing is raised."""
+    """Write the report, where one is asked for; what is wrong with that. Objects are already deleted, so nothing is raised."""
     if not settings.report:
         return []
     path = Path(settings.report)

@@ -60,7 +60,7 @@ def from_yaml(text: str) -> Any:
         mark = error.problem_mark
         raise DocumentError(f"is not YAML{f' (line {mark.line + 1})' if mark is not None else ''}") from None
     except (yaml.YAMLError, ValueError, OverflowError, RecursionError, TypeError):
-        # Besides its own errors PyYAML lets those of int(), of dates and of unhashable keys through.
+        # PyYAML raises its own errors, and lets those of int(), of dates and of unhashable keys through.
         raise DocumentError("is not YAML") from None
     finally:
         if loader is not None:

@@ -360,7 +360,7 @@ def test_a_cluster_that_takes_too_long_is_ended_and_the_others_are_done(
     found = fleet.outcomes("up", "--unreviewed", "--timeout", "1")
     assert [each["state"] for each in found.values()] == ["timed out", "done", "done"]
     assert "not done after 1 seconds, ended during up" in found["bonn"]["message"]
-    assert "what it had deleted by then is not known" in found["bonn"]["message"]
+    assert "what it deleted before is not known" in found["bonn"]["message"]
     # The lock of its stack is given back.
     assert any(call["words"][:2] == ["cancel", "--yes"] for call in fleet.engine.calls)
 
@@ -483,11 +483,11 @@ def test_up_prints_a_table_and_says_where_the_whole_output_is(fleet: Fleet) -> N
     lines = [line.split("│") for line in result.stdout.splitlines() if line.startswith("│")]
     rows = {cells[1].strip(): [cell.strip() for cell in cells[2:-1]] for cells in lines}
     assert rows["kiel"][:3] == ["rest", "done", "0"]
-    assert (rows["kiel"][3], rows["kiel"][-1]) == ("7", "2 left alone: used by now, or gone")
+    assert (rows["kiel"][3], rows["kiel"][-1]) == ("7", "2 skipped: in use now, or gone")
     assert (rows["ulm"][1], rows["ulm"][-1]) == ("failed", "it is gone")
     assert rows["3 clusters"][1:4] == ["2 done, 1 failed", "0", "8"]
     assert f"ulm: the CLI's whole output is in {fleet.folder / '.fleet' / 'ulm' / 'up.log'}" in result.stderr
-    assert "kiel: done, 0 revisions, 7 images, 0 blobs, 0 bytes, 2 left alone: used by now, or gone" in result.stderr
+    assert "kiel: done, 0 revisions, 7 images, 0 blobs, 0 bytes, 2 skipped: in use now, or gone" in result.stderr
 
 
 def test_status_and_report_show_the_last_runs(fleet: Fleet) -> None:

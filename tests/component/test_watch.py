@@ -168,7 +168,7 @@ def test_a_new_image_that_cannot_be_read_is_a_failure_of_its_stream_alone(sandbo
 def test_a_deletion_is_not_repeated_when_what_it_takes_has_come_into_use_meanwhile(
     sandbox: RunningSandbox, path: str
 ) -> None:
-    """The registry asks for patience, and while that is had a pod comes up."""
+    """The registry asks for a delay, and a pod comes up during it."""
     settings = settings_for(sandbox, workers=1)
     wanted = plan(settings)
     digest = next(item.image for change in wanted.streams for item in change.revisions if change.stream == "shop/web")

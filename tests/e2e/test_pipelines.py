@@ -241,7 +241,7 @@ def test_the_steps_preview_report_and_delete_what_was_looked_at(runner: Runner, 
     runner.succeed("comment")
     assert "What is pruned, and why (17 images, " in runner.comment()
     assert "failed" not in runner.comment()
-    # What is in use again since the review is left alone.
+    # What came into use since the review is skipped.
     reused = next(image for image in planned_then.plan.images if image.reference)
     pod = {
         "apiVersion": "v1",

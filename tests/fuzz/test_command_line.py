@@ -16,7 +16,7 @@ from tests.fuzz.outcomes import fuzzed
 
 NOBODY = "http://127.0.0.1:1"
 ADDRESSES = ("host", "proxy", "registry_url")
-"""Parameters that a request could go to: only addresses that are none, or nobody's."""
+"""Parameters that a request could go to: only malformed addresses, or nobody's."""
 NAMES = [name for name, parameter in BY_NAME.items() if not parameter.secret]
 OPTIONS = [
     "--json", "--format", "--limit", "--all", "--out", "--output", "--file", "--work", "--label", "--wave", "--shard", "--shards", "--verb",

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 
 class Meaning(NamedTuple):
-    """What a pull spec says. `stream` is the image stream it refers to, `namespace/name` (DECISIONS R6)."""
+    """What a pull spec says. `stream` is the image stream it refers to, `namespace/name` (R6)."""
 
     host: str
     path: str
@@ -67,7 +67,7 @@ VALID: Final[dict[str, Meaning]] = {
     "[2001:DB8::a]:443/shop/web:v1": _shop("[2001:DB8::a]:443", "v1"),
     f"[fd00::1]:5000/shop/web@{SHA256}": _shop("[fd00::1]:5000", None, SHA256),
     "[::ffff:a00:1]:5000/shop/web": _shop("[::ffff:a00:1]:5000"),
-    # Capitals: a host may have them. `oc` wants a dot or a colon besides; as Docker does, we take capitals alone for a host.
+    # Capitals: a host may have them. `oc` also wants a dot or a colon; like Docker, we take capitals alone for a host.
     "Registry.Example.COM/shop/web": _shop("Registry.Example.COM"),
     "REGISTRY:5000/shop/web": _shop("REGISTRY:5000"),
     "REGISTRY/shop/web": _shop("REGISTRY"),
@@ -294,7 +294,7 @@ INVALID: Final[tuple[str, ...]] = (
     "[::g]/shop/web",
     "[fe80::1%25eth0]/shop/web",
     "[]/shop/web",
-    # What is no pull spec at all.
+    # Texts that are not pull specs.
     "https://host.io/shop/web",
     "s3://host.io/shop/web",
     "docker://",

@@ -84,7 +84,7 @@ def run_with_mocks(program: str, **names: Any) -> dict[str, dict[str, Any]]:
 
 
 def test_the_pruned_state_as_a_resource(event_loops: None) -> None:
-    # It becomes the cluster's, and its registry's, in a program of one's own.
+    # It becomes the cluster's, and its registry's, in a program of your own.
     before = "from types import SimpleNamespace\n"
     before += "cluster = SimpleNamespace(api_url=pulumi.Output.from_input('https://x:6443'), pruner_token='t')\n"
     before += "registry = pulumi.ComponentResource('docs:index:Registry', 'registry')\n"

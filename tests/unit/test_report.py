@@ -238,7 +238,7 @@ def test_lines_that_were_cut_off_are_missed() -> None:
 
 
 def test_a_line_that_is_none_of_a_report_is_refused() -> None:
-    with pytest.raises(UnsafePlanError, match="file: has a line after its plan that is none of a report"):
+    with pytest.raises(UnsafePlanError, match="file: has a line after its plan that does not belong to a report"):
         decode_report([*encode_report(analysis()), b'{"line":"other"}\n'], "file")
 
 

@@ -93,7 +93,7 @@ def test_text_says_what_goes_how_much_and_why() -> None:
 
 def test_text_of_a_result_names_what_failed_and_what_was_left_alone() -> None:
     shown = text(Report.of(analysis(), result()))
-    assert "1 image and 2 blobs deleted: 100 bytes freed, 1 left alone, 1 FAILED" in shown
+    assert "1 image and 2 blobs deleted: 100 bytes freed, 1 skipped, 1 FAILED" in shown
     assert "500 Internal Server Error" in shown
     assert "used again" in shown
 
@@ -296,7 +296,7 @@ def test_nothing_of_a_cluster_is_markup_in_the_page() -> None:
 def test_the_page_of_a_result_names_what_failed() -> None:
     shown = page(Report.of(analysis(), result()))
     assert "Failed (1)" in shown
-    assert "Left alone (1)" in shown
+    assert "Skipped (1)" in shown
 
 
 def test_the_page_of_a_plan_alone_says_that_the_rest_is_not_known() -> None:
