@@ -219,7 +219,9 @@ def test_two_names_of_one_cluster_are_told(fleet: Fleet) -> None:
     fleet.engine.plans("ulm", plan_of("kiel"))
     result = fleet.run("preview", "--plans", str(fleet.plans))
     assert "kiel, ulm are one and the same cluster, kiel" in result.stderr
-    assert "**kiel, ulm are one and the same cluster, kiel**" in (fleet.plans / "review.md").read_text(encoding="utf-8")
+    assert "**Warning:** `kiel, ulm are one and the same cluster, kiel`" in (fleet.plans / "review.md").read_text(
+        encoding="utf-8"
+    )
 
 
 def test_up_again_goes_on_with_what_was_not_done(fleet: Fleet) -> None:
@@ -288,7 +290,7 @@ def test_approved_plans_that_delete_more_than_their_wave_may_are_not_begun(fleet
     fleet.engine.plans("bonn", plan_of("bonn", images=6))
     fleet.preview()
     told = "wave canary would delete 6 images and revisions, and its max_deletions is 5: up would not begin it"
-    assert f"**{told}**" in (fleet.plans / "review.md").read_text(encoding="utf-8")
+    assert f"**Warning:** `{told}`" in (fleet.plans / "review.md").read_text(encoding="utf-8")
     assert [each["state"] for each in fleet.up().values()] == ["stopped"] * 3
     assert [run for run in fleet.engine.runs if run.startswith("up")] == []
 

@@ -80,8 +80,14 @@ def test_what_is_new_later_on_is_shown_as_plain_additions(demo: Project, sandbox
 
 
 def test_preview_and_up_say_in_a_line_how_much_goes(demo: Project) -> None:
-    much = "13 revisions of 7 image streams, 17 images, 47 blobs: 732.6 kB (732641 bytes)"
-    assert f"to delete: {much}" in demo.succeed("preview")
+    much = "13 revisions of 7 image streams, 17 images, 47 blobs: 732.6 kB"
+    preview = demo.succeed("preview")
+    assert f"to delete: {much}" in preview
+    rows = [line.split() for line in preview.splitlines() if line.strip().startswith("| ")]
+    assert rows[0][1:] == ["image", "stream", "revisions", "images", "frees"]
+    assert sum(int(row[2]) for row in rows[1:-1]) == 13
+    assert sum(int(row[-3]) for row in rows[1:-1] if row[1] != "(no") <= 17
+    assert "python -m pruner report" in " ".join(rows[-1])
     assert "13 revisions, 17 images and 47 blobs deleted: 732.6 kB freed" in demo.succeed(
         "up", "--yes", "--skip-preview"
     )
