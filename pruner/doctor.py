@@ -110,7 +110,14 @@ async def examine(api: Api, settings: Settings) -> Examination:
     version = (await api.read_path("/version", _Version)).git_version
     skew = (datetime.now(UTC) - api.clock.latest).total_seconds() if api.clock.latest else None
     sources = await in_served_versions(api, sources_of(settings.references, settings.extra_referrers))
-    asked = rights(references=settings.references, prune_registry=settings.prune_registry, sources=sources)
+    asked = rights(
+        references=settings.references,
+        prune_registry=settings.prune_registry,
+        sources=sources,
+        selects=settings.protect_selector is not None,
+        removes_tags=any(rule.can_expire for rule in settings.retention),
+        deletes_streams=settings.empty_streams is not None,
+    )
     served = {kind: await api.serves(kind) for kind in dict.fromkeys(right.resource for right in asked)}
     needed = [right for right in asked if served[right.resource]]
     bound = asyncio.Semaphore(settings.workers)

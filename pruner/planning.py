@@ -48,6 +48,7 @@ async def make_plan(api: Api, settings: Settings, *, progress: Progress = silent
         api,
         references=settings.references,
         extra_referrers=settings.extra_referrers,
+        protect_selector=settings.protect_selector,
         as_of=settings.as_of,
         progress=progress,
     )
@@ -64,7 +65,7 @@ async def make_plan(api: Api, settings: Settings, *, progress: Progress = silent
     progress("analysing")
     approval = Approval.of(approved) if approved is not None else None
     with no_search_for_cycles():
-        usage = find_usage(snapshot, asked)
+        usage = find_usage(snapshot, asked, sources_apart=bool(asked.retention))
         # Of a large cluster the workloads take a quarter of the memory, and what they use is known.
         snapshot = msgspec.structs.replace(snapshot, referrers=())
         analysis = analyse(snapshot, asked, approval, registry, usage)
@@ -225,6 +226,8 @@ async def missing_permissions(api: Api, plan: PrunePlan) -> list[str]:
     for wanted, right in (
         (any(change.revisions for change in plan.streams), Right("up", "update", IMAGE_STREAMS, "status")),
         (bool(plan.images), Right("up", "delete", IMAGES)),
+        (any(change.removed_spec_tags for change in plan.streams), Right("up", "update", IMAGE_STREAMS)),
+        (bool(plan.empty_streams), Right("up", "delete", IMAGE_STREAMS)),
     ):
         if wanted and not await api.allowed(right.verb, right.resource, subresource=right.subresource):
             group = right.resource.group

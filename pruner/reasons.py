@@ -96,6 +96,14 @@ class Protected(_Kept, frozen=True, gc=False, tag="protected"):
     pattern: str
 
 
+class ProtectedByLabels(_Kept, frozen=True, gc=False, tag="protected-by-labels"):
+    """The labels of `object`, the image stream or its namespace, match `protect_selector`, which is `selector`."""
+
+    rule: ClassVar[str] = "R18"
+    object: str
+    selector: str
+
+
 class ReferenceOnly(_Kept, frozen=True, gc=False, tag="reference-only"):
     """The revision names a pull spec and no Image, as `oc tag --reference` makes it."""
 
@@ -290,6 +298,7 @@ KeepReason = (
     | WithinSizeLimit
     | ReferencedInStream
     | Protected
+    | ProtectedByLabels
     | ReferenceOnly
     | ImageAppeared
     | KeptByRule
@@ -343,6 +352,8 @@ def sentence(reason: Reason, most: int = NAMED) -> str:  # noqa: C901, PLR0911, 
             return f"referenced by digest in this image stream by {_listed(references, most)}"
         case Protected(pattern=pattern):
             return f"protected by pattern {pattern}"
+        case ProtectedByLabels(object=name, selector=selector):
+            return f"protected by the labels of {name}, which match {selector}"
         case ReferenceOnly():
             return "it names a pull spec instead of an Image"
         case ImageAppeared():
@@ -430,6 +441,8 @@ def in_general(reason: Reason) -> str:  # noqa: C901, PLR0911, PLR0912 - one cas
             return "attached to an image that is pruned"
         case AttachedToAbsent():
             return "attached to an image that does not exist"
+        case ProtectedByLabels(selector=selector):
+            return f"protected by labels that match {selector}"
         case Referenced():
             return "referenced by digest"
         case NamedBy():
@@ -482,6 +495,8 @@ def to_change(reason: Reason) -> str:  # noqa: C901, PLR0911, PLR0912 - one case
             return "remove all references to its digest in this image stream"
         case Protected():
             return "remove the pattern from protect"
+        case ProtectedByLabels(object=name, selector=selector):
+            return f"remove the labels of {name} that match {selector}, or change protect_selector"
         case ReferenceOnly():
             return "delete the tag with `oc tag -d`"
         case ImageAppeared():

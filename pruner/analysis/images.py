@@ -12,8 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pruner.analysis.history import StreamHistory
 from pruner.analysis.index_graph import IndexGraph
 from pruner.analysis.protection import Protection
-from pruner.analysis.referenced import by_digest
-from pruner.analysis.usage import Usage, Users, age_limit, current_uses
+from pruner.analysis.usage import Users, age_limit
 from pruner.cluster.objects import Image, Snapshot
 from pruner.plan import Approval
 from pruner.reasons import (
@@ -45,7 +44,7 @@ class ImageRules:
         self,
         snapshot: Snapshot,
         rules: Rules,
-        usage: Usage,
+        used: Mapping[str, Users],
         graph: IndexGraph,
         dropped: set[str],
         protection: Protection,
@@ -57,7 +56,7 @@ class ImageRules:
         self.protection = protection
         self.approval = approval
         self.dropped = dropped if approval is None else dropped | approval.dropped
-        self.used = _used(snapshot, rules, usage, graph)
+        self.used = used
         age = rules.keep_younger_than
         self.young_after = None if age is None else age_limit(snapshot.as_of, age)
         self._too_young = ImageTooYoung(0 if age is None else int(age.total_seconds() // 60))
@@ -120,25 +119,6 @@ def names(histories: Iterable[StreamHistory]) -> tuple[dict[str, list[str]], set
         if history.changes:
             dropped |= history.pruned()
     return named, dropped
-
-
-def _used(snapshot: Snapshot, rules: Rules, usage: Usage, graph: IndexGraph) -> dict[str, tuple[str, ...]]:
-    """Users by digest (R12), with the indexes of what is used."""
-    direct: defaultdict[str, set[str]] = defaultdict(set)
-    if rules.references == "extended":
-        for digest, users in _uses(snapshot, usage, graph):
-            for reached in graph.with_indexes([digest]):
-                direct[reached].update(users)
-    return {digest: tuple(sorted(users)) for digest, users in direct.items()}
-
-
-def _uses(snapshot: Snapshot, usage: Usage, graph: IndexGraph) -> Iterator[tuple[str, Users]]:
-    """Digests of Images that are used by digest, or that are indexes above the current image of a used tag."""
-    yield from by_digest(usage, graph.images.values())
-    for stream in snapshot.streams if graph.nested else ():
-        # The current image itself is kept as one that is named; an index above it may be named by nothing.
-        for digest, users in current_uses(stream, usage.tags):
-            yield from ((index, users) for index in graph.above(digest))
 
 
 def _by_approval(image: Image, approval: Approval | None) -> KeepReason | None:

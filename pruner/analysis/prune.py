@@ -6,23 +6,29 @@ has decided, so that keeping a revision, for whatever reason, keeps its image, i
 
 from __future__ import annotations
 
+import dataclasses
 from operator import attrgetter
 from typing import cast
 
 import msgspec
 
+from pruner.analysis.attached import by_subject, kept_subjects
 from pruner.analysis.blobs import Links, approved_links, blobs_of, doomed_blobs
-from pruner.analysis.history import HistoryRules, StreamHistory
+from pruner.analysis.empty_streams import empty_streams
+from pruner.analysis.history import HistoryRules, StreamHistory, attached_and_pruned
 from pruner.analysis.images import ImageRules, names
 from pruner.analysis.index_graph import IndexGraph
+from pruner.analysis.promotion import Sources, settle
 from pruner.analysis.protection import Protection
-from pruner.analysis.referenced import all_references
+from pruner.analysis.referenced import all_references, used_anywhere
+from pruner.analysis.retention import TagRetention
 from pruner.analysis.usage import Usage, Users, find_usage
 from pruner.cluster.objects import Registry, Snapshot, moment
 from pruner.errors import Problem, SettingsError
 from pruner.plan import Approval, PrunedBlob, PrunedImage, PrunedRevision, PrunePlan, StreamChange
 from pruner.reasons import BlobNotApproved, PruneReason, Reason
 from pruner.settings import Rules
+from pruner.settings.retention import written
 
 
 class Analysis(msgspec.Struct, frozen=True):
@@ -66,27 +72,38 @@ def analyse(
 
     Raises InvalidReferencesError (R9), and SettingsError for a pattern that matches nothing, when that is asked for.
     """
-    usage = usage or find_usage(snapshot, rules)
+    usage = usage or find_usage(snapshot, rules, sources_apart=bool(rules.retention))
     graph = IndexGraph(snapshot.images)
     protection = Protection(rules.protect)
-    idle = [
-        f"{pattern!r} matches nothing in this cluster" for pattern in protection.idle(snapshot.streams, graph.images)
-    ]
+    usage, used, history_rules, histories = _decided_revisions(snapshot, rules, usage, graph, protection, approval)
+    idle = _idle(snapshot, graph, protection, history_rules)
     if rules.strict and idle:
-        raise SettingsError([Problem("protect", problem) for problem in idle])
-    history_rules = HistoryRules(snapshot, rules, usage, graph, protection, approval)
-    streams = sorted(snapshot.streams, key=lambda stream: (stream.metadata.namespace, stream.metadata.name))
-    histories = tuple(history_rules.decide(stream) for stream in streams)
-    by_tags, dropped = names(histories)
-    image_rules = ImageRules(snapshot, rules, usage, graph, dropped, protection, approval)
-    images = image_rules.decide(by_tags)
-    # A list for each image that stays, of which the decisions have taken what they say.
-    named = frozenset(by_tags)
-    del by_tags
+        raise SettingsError(idle)
     deletes_blobs = rules.prune_registry and (registry is None or registry.deletes_blobs)
-    blobs = doomed_blobs(graph, images, snapshot.blob_sizes) if deletes_blobs else {}
-    if approval is not None and not approval.blobs.issuperset(blobs):
-        blobs = _keep_unapproved(approval, images, blobs, graph, snapshot)
+    subjects: frozenset[str] = frozenset()
+    while True:
+        by_tags, dropped = names(histories)
+        image_rules = ImageRules(snapshot, rules, used, graph, dropped, protection, approval)
+        images = image_rules.decide(by_tags)
+        # A list for each image that stays, of which the decisions have taken what they say.
+        named = frozenset(by_tags)
+        del by_tags
+        blobs = doomed_blobs(graph, images, snapshot.blob_sizes) if deletes_blobs else {}
+        if approval is not None and not approval.blobs.issuperset(blobs):
+            blobs = _keep_unapproved(approval, images, blobs, graph, snapshot)
+        waiting = by_subject(
+            each for history in histories if history.whole for each in attached_and_pruned(history.tags)
+        )
+        kept = (
+            kept_subjects(waiting, {name for name, reason in images.items() if reason.kept}, graph)
+            if waiting
+            else subjects
+        )
+        if kept <= subjects:
+            break
+        subjects |= kept
+        history_rules = history_rules.with_kept_subjects(subjects)
+        histories = tuple(history_rules.decide(each.stream) if each.whole else each for each in histories)
     links = Links(graph, images, histories, named, usage, image_rules, snapshot.unlinked)
     plan = PrunePlan(
         cluster=snapshot.cluster,
@@ -96,9 +113,47 @@ def analyse(
         streams=_changes(histories, links, rules, approval),
         images=_pruned_images(graph, images, blobs, deletes_blobs=deletes_blobs),
         blobs=tuple(blobs[digest] for digest in sorted(blobs)),
-        notes=(*usage.warnings, *(f"protect: {problem}" for problem in idle)),
+        empty_streams=empty_streams(snapshot, rules, histories, usage, images, protection, approval),
+        notes=(*usage.warnings, *map(str, idle)),
     )
     return Analysis(plan, usage, graph, histories, images, history_rules, image_rules, links)
+
+
+def _decided_revisions(
+    snapshot: Snapshot,
+    rules: Rules,
+    usage: Usage,
+    graph: IndexGraph,
+    protection: Protection,
+    approval: Approval | None,
+) -> tuple[Usage, dict[str, Users], HistoryRules, tuple[StreamHistory, ...]]:
+    """The usage, what of it counts in every image stream, and the decisions on revisions, as if every attached tag went (R35)."""
+    streams = sorted(snapshot.streams, key=lambda stream: (stream.metadata.namespace, stream.metadata.name))
+    retention = TagRetention(rules.retention, snapshot.as_of) if rules.retention else None
+    sources = Sources.of(usage, streams, retention) if retention is not None and usage.sources else Sources()
+    usage = usage.with_sources(sources.settled, own=True) if sources.settled else usage
+    used = used_anywhere(snapshot, rules, usage, graph)
+    history_rules = HistoryRules(snapshot, rules, usage, graph, protection, approval, used)
+    histories = tuple(history_rules.decide(stream) for stream in streams)
+    if sources.of_expired:
+        by_name = {history.stream.name: history for history in histories}
+        counted = settle(by_name, sources.of_expired, history_rules)
+        if counted:
+            usage = usage.with_sources(counted, own=False)
+            used = used_anywhere(snapshot, rules, usage, graph)
+            history_rules = HistoryRules(snapshot, rules, usage, graph, protection, approval, used)
+            histories = tuple(history_rules.decide(history.stream) for history in histories)
+    return usage, used, history_rules, histories
+
+
+def _idle(snapshot: Snapshot, graph: IndexGraph, protection: Protection, history_rules: HistoryRules) -> list[Problem]:
+    """The patterns of protect and the retention rules that match nothing."""
+    patterns = protection.idle(snapshot.streams, graph.images)
+    rules = history_rules.retention.idle() if history_rules.retention is not None else []
+    return [
+        *(Problem("protect", f"{pattern!r} matches nothing in this cluster") for pattern in patterns),
+        *(Problem("retention", f"rule {name!r} matches no tag in this cluster") for name in rules),
+    ]
 
 
 def _keep_unapproved(
@@ -147,6 +202,7 @@ def _changes(
                     tuple(sorted(emptied)),
                     layers,
                     manifests,
+                    history.removed_spec_tags,
                 )
             )
     return tuple(changes)
@@ -182,7 +238,12 @@ def _pruned_images(
 
 def _described(rules: Rules) -> dict[str, object]:
     """The rules as a plan records them: plain values as its file gives them back, minutes for ages."""
-    described: dict[str, object] = {**msgspec.to_builtins(rules), "protect": list(rules.protect)}
     age = rules.keep_younger_than
-    described["keep_younger_than"] = None if age is None else int(age.total_seconds() // 60)
-    return described
+    replaced = {
+        "protect": list(rules.protect),
+        "keep_younger_than": None if age is None else int(age.total_seconds() // 60),
+        "retention": [written(rule) for rule in rules.retention],
+        "empty_streams": None if rules.empty_streams is None else written(rules.empty_streams),
+    }
+    fields = dataclasses.fields(rules)
+    return {field.name: replaced.get(field.name, getattr(rules, field.name)) for field in fields}

@@ -194,6 +194,15 @@ def references_of_stream(stream: ImageStream) -> list[Reference]:
     return found
 
 
+def output_of(referrer: Referrer) -> list[Reference]:
+    """Where a build pushes to: `spec.output.to`. It keeps the image stream, and none of its revisions (R34)."""
+    spec = referrer.workload.spec
+    found: list[Reference] = []
+    if spec is not None and spec.output is not None:
+        _add_from(found, spec.output.to, referrer.workload.metadata.namespace, "spec.output.to", pulled=False)
+    return found
+
+
 def resolves_names(referrer: Referrer) -> bool:
     """Whether the object, or its pod template, asks for bare names to be looked up as image streams (R10)."""
     workload = referrer.workload

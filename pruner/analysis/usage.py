@@ -8,10 +8,10 @@ that OpenShift itself ignores are warnings in any case: what a tenant writes mus
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from functools import cached_property, lru_cache
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -22,7 +22,7 @@ from pruner.analysis.pullspec import (
     parse_pull_spec,
     split_transport,
 )
-from pruner.analysis.references import Reference, references_of, references_of_stream, resolves_names
+from pruner.analysis.references import Reference, output_of, references_of, references_of_stream, resolves_names
 from pruner.cluster.objects import BEGINNING, ImageStream, Referrer, Snapshot, moment
 from pruner.errors import InvalidReferencesError
 from pruner.settings import DEFAULT_KEEP_YOUNGER_THAN, Rules
@@ -40,17 +40,68 @@ Users = tuple[str, ...]
 """Names of objects, `Kind namespace/name`, sorted."""
 
 
+class TagSource(msgspec.Struct, frozen=True):
+    """What a tag of an image stream comes from by `spec.tags[].from` (R10), in the forms of `Usage`.
+
+    Where `exists` says that the cluster has it the tag itself is in use too, and `own_digests` are in its image stream.
+    """
+
+    stream: str
+    tag: str
+    tags: tuple[tuple[str, str], ...] = ()
+    digests: tuple[tuple[str | None, str], ...] = ()
+    own_digests: tuple[str, ...] = ()
+    exists: bool = False
+
+    @property
+    def user(self) -> str:
+        return f"ImageStream {self.stream}"
+
+
 class Usage(msgspec.Struct, frozen=True):
     """What is in use, and by whom.
 
     `tags` by (`namespace/name`, tag); `digests` by (`namespace/name`, digest); `anywhere` by digest, whichever repository was
-    named (R12): it protects only with `references: extended`, and is empty otherwise.
+    named (R12): it protects only with `references: extended`, and is empty otherwise. `outputs` are the image streams that builds push to,
+    which keep a stream and none of its revisions (R34). `sources` are those that were asked for apart, and are in none of the others.
     """
 
     tags: dict[tuple[str, str], Users] = {}
     digests: dict[tuple[str, str], Users] = {}
     anywhere: dict[str, Users] = {}
     warnings: tuple[str, ...] = ()
+    outputs: dict[str, Users] = {}
+    sources: tuple[TagSource, ...] = ()
+
+    def with_sources(self, sources: Iterable[TagSource], *, own: bool) -> Usage:
+        """The usage with what tags come from; with `own` the tags are in use as well, as those that share the fate of their source."""
+        tags: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+        digests: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+        anywhere: defaultdict[str, set[str]] = defaultdict(set)
+        for source in sources:
+            for tag in source.tags:
+                tags[tag].add(source.user)
+            for stream, digest in source.digests:
+                anywhere[digest].add(source.user)
+                if stream is not None:
+                    digests[stream, digest].add(source.user)
+            if own and source.exists:
+                tags[source.stream, source.tag].add(source.user)
+                for digest in source.own_digests:
+                    digests[source.stream, digest].add(source.user)
+        return msgspec.structs.replace(
+            self,
+            tags=_merged(self.tags, tags),
+            digests=_merged(self.digests, digests),
+            anywhere=_merged(self.anywhere, anywhere),
+        )
+
+
+K = TypeVar("K")
+
+
+def _merged(users: Mapping[K, Users], more: Mapping[K, set[str]]) -> dict[K, Users]:
+    return {**users, **{key: tuple(sorted({*users.get(key, ()), *names})) for key, names in more.items()}}
 
 
 def age_limit(as_of: datetime, keep_younger_than: timedelta) -> datetime:
@@ -66,14 +117,18 @@ def find_usage(
     rules: Rules,
     local_streams: frozenset[str] | None = None,
     known_streams: Mapping[str, ImageStream] | None = None,
+    *,
+    sources_apart: bool = False,
 ) -> Usage:
     """Every use in the snapshot. Raises InvalidReferencesError (R9) unless `ignore_invalid_refs`.
+
+    With `sources_apart` the references in image streams are left to `Usage.with_sources`.
 
     `local_streams` replaces those that the snapshot's own image streams say bare names may refer to (R10), `known_streams`, by
     `namespace/name`, the image streams that tags and abbreviated digests are looked up in.
     """
     local = local_lookups(snapshot) if local_streams is None else local_streams
-    return _Collector(snapshot, rules, local, known_streams).collect()
+    return _Collector(snapshot, rules, local, known_streams).collect(sources_apart=sources_apart)
 
 
 def current_uses(stream: ImageStream, tags: Mapping[tuple[str, str], Users]) -> Iterator[tuple[str, Users]]:
@@ -111,12 +166,13 @@ class _Collector:
         self.tags: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
         self.digests: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
         self.anywhere: defaultdict[str, list[str]] = defaultdict(list)
+        self.outputs: defaultdict[str, list[str]] = defaultdict(list)
         self.invalid: set[str] = set()
         self.ignored: set[str] = set()
         self.local_streams = local_streams
         self._known_streams = known_streams
 
-    def collect(self) -> Usage:
+    def collect(self, *, sources_apart: bool) -> Usage:
         limit = self._pod_age_limit()
         for referrer in self.snapshot.referrers:
             if referrer.kind == "Pod" and not counts(referrer, limit):
@@ -124,17 +180,24 @@ class _Collector:
             user = referrer.name
             for reference in references_of(referrer, extended=self.extended):
                 self._add(user, reference, referrer)
+            spec = referrer.workload.spec
+            if spec is not None and spec.output is not None:
+                self._add_output(user, referrer)
+        sources: list[TagSource] = []
         if self.extended:
             for stream in self.snapshot.streams:
-                self._add_sources(stream)
+                sources += self._sources(stream)
         if self.invalid and not self.rules.ignore_invalid_refs:
             raise InvalidReferencesError(sorted(self.invalid))
-        return Usage(
+        usage = Usage(
             tags={key: tuple(sorted(set(users))) for key, users in self.tags.items()},
             digests={key: tuple(sorted(set(users))) for key, users in self.digests.items()},
             anywhere={key: tuple(sorted(set(users))) for key, users in self.anywhere.items()},
             warnings=_warnings(sorted(self.invalid | self.ignored)),
+            outputs={key: tuple(sorted(set(users))) for key, users in self.outputs.items()},
+            sources=tuple(sources) if sources_apart else (),
         )
+        return usage if sources_apart or not sources else usage.with_sources(sources, own=True)
 
     def _pod_age_limit(self) -> datetime:
         age = self.rules.keep_younger_than
@@ -143,17 +206,19 @@ class _Collector:
             age = timedelta(minutes=DEFAULT_KEEP_YOUNGER_THAN if self.extended else 0)
         return age_limit(self.snapshot.as_of, age)
 
-    def _add(self, user: str, reference: Reference, referrer: Referrer | None = None) -> list[_Target]:
-        """What the reference uses, noted as used by `user`."""
+    def _add(self, user: str, reference: Reference, referrer: Referrer) -> None:
+        """Note what the reference uses as used by `user`."""
+        for target in self._understood(user, reference):
+            self._add_target(user, target, reference.namespace, referrer)
+
+    def _understood(self, user: str, reference: Reference) -> list[_Target]:
+        """What the reference uses; nothing where that cannot be understood, which is noted."""
         try:
-            targets = self._targets(reference)
+            return self._targets(reference)
         except InvalidPullSpecError as error:
             known = self.invalid if reference.pulled and not isinstance(error, UselessReferenceError) else self.ignored
             known.add(f"{user}, {_cut(reference.where)}: {_quoted(reference.text)}: {error}")
             return []
-        for target in targets:
-            self._add_target(user, target, reference.namespace, referrer)
-        return targets
 
     def _targets(self, reference: Reference) -> list[_Target]:
         """What a reference refers to. Raises InvalidPullSpecError."""
@@ -199,19 +264,36 @@ class _Collector:
             if item.image.startswith(text) or item.image.partition(":")[2].startswith(text)
         }
 
-    def _add_sources(self, stream: ImageStream) -> None:
+    def _sources(self, stream: ImageStream) -> Iterator[TagSource]:
         """Where the tags of a stream come from. A tag and what it comes from stay together (R10).
 
         The source is used by the tag, so the tag must not go while the source stays for it.
         """
-        user = f"ImageStream {stream.name}"
+        user, namespace = f"ImageStream {stream.name}", stream.metadata.namespace
         for reference in references_of_stream(stream):
-            targets = [target for target in self._add(user, reference) if self._is_there(target)]
-            if targets:
-                self.tags[stream.name, reference.named or ""].append(user)
+            targets = self._understood(user, reference)
+            used = [(self._stream_of(target, namespace, None), target) for target in targets]
+            there = [target for target in targets if self._is_there(target)]
+            yield TagSource(
+                stream.name,
+                reference.named or "",
+                tuple((name, target.tag or "latest") for name, target in used if name and not target.digest),
+                tuple((name, target.digest) for name, target in used if target.digest),
+                tuple(target.digest for target in there if target.digest),
+                bool(there),
+            )
+
+    def _add_output(self, user: str, referrer: Referrer) -> None:
+        """The image stream that a build pushes to."""
+        for reference in output_of(referrer):
+            try:
+                targets = self._targets(reference)
+            except InvalidPullSpecError:
+                continue
             for target in targets:
-                if target.digest is not None:
-                    self._add_digest(user, stream.name, target.digest)
+                stream = self._stream_of(target, reference.namespace, referrer)
+                if stream is not None:
+                    self.outputs[stream].append(user)
 
     def _is_there(self, target: _Target) -> bool:
         """Whether the cluster has what a tag comes from: the Image, or the tag with a revision."""
@@ -230,12 +312,17 @@ class _Collector:
         known = self._known_streams
         return {stream.name: stream for stream in self.snapshot.streams} if known is None else known
 
-    def _add_target(self, user: str, target: _Target, namespace: str, referrer: Referrer | None) -> None:
+    def _stream_of(self, target: _Target, namespace: str, referrer: Referrer | None) -> str | None:
+        """The image stream that the target is in, where it is in one."""
         stream = target.stream
         if stream is None and target.bare and self.extended:
             own = f"{namespace}/{target.bare}"
             if own in self.local_streams or (referrer is not None and resolves_names(referrer)):
                 stream = own
+        return stream
+
+    def _add_target(self, user: str, target: _Target, namespace: str, referrer: Referrer) -> None:
+        stream = self._stream_of(target, namespace, referrer)
         if target.digest:
             self._add_digest(user, stream, target.digest)
         elif stream is not None:

@@ -181,6 +181,7 @@ class _Run:
             self.api,
             references=self.settings.references,
             extra_referrers=self.settings.extra_referrers,
+            protect_selector=self.settings.protect_selector,
             as_of=self.plan.as_of,
             progress=self.progress,
         )

@@ -109,9 +109,11 @@ class Api:
         return await self.discovery.kind_of(resource) is not None
 
     async def pages(
-        self, resource: Resource, decoder: msgspec.json.Decoder[Page[T]], *, ahead: int = 1
+        self, resource: Resource, decoder: msgspec.json.Decoder[Page[T]], *, ahead: int = 1, selector: str = ""
     ) -> AsyncGenerator[Page[T]]:
         """The pages of a list of all namespaces, in order. Close what this gives where it is not read to its end.
+
+        With a label `selector` those of the objects that have such labels.
 
         So many `ahead` are on their way, or wait, while one is decoded and used. Raises ExpiredError when its `continue` token does
         (410), ClusterError for everything that is not all of the list.
@@ -120,7 +122,7 @@ class Api:
         async def fetch(path: str, peek: OnPrefix) -> Response:
             return await self._read(path, "list", resource, peek=peek)
 
-        reader = ListReader(self.server, resource, await self._kind(resource), fetch)
+        reader = ListReader(self.server, resource, await self._kind(resource), fetch, selector)
         async with aclosing(reader.pages(decoder, ahead)) as pages:
             async for page in pages:
                 yield page

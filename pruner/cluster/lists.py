@@ -80,11 +80,13 @@ def begun_continue(body: bytes | bytearray) -> str | None:
 class ListReader:
     """One reading of a list of `kind` (the kind of its items), from the first page to the last."""
 
-    def __init__(self, server: str, resource: Resource, kind: str, fetch: Fetch) -> None:
+    def __init__(self, server: str, resource: Resource, kind: str, fetch: Fetch, selector: str = "") -> None:
+        """`selector` is a label selector that the API server evaluates."""
         self._server = server
         self._resource = resource
         self._kind = kind
         self._fetch = fetch
+        self._selector: dict[str, str | int] = {"labelSelector": selector} if selector else {}
         self._tokens: set[str] = set()
         self._objects = 0
 
@@ -141,7 +143,11 @@ class ListReader:
                     request(after)
             return bool(following)
 
-        parameters: dict[str, str | int] = {"limit": PAGE_SIZE, **({"continue": token} if token else {})}
+        parameters: dict[str, str | int] = {
+            "limit": PAGE_SIZE,
+            **self._selector,
+            **({"continue": token} if token else {}),
+        }
         response = await self._fetch(self._resource.path() + query(parameters), follow)
         after = begun_continue(response.body)
         if after is not None:

@@ -54,12 +54,18 @@ class Page(msgspec.Struct, Generic[T], frozen=True, rename="camel"):
     items: list[T]
 
 
+class OwnerReference(msgspec.Struct, frozen=True, gc=False):
+    kind: str = ""
+    name: str = ""
+
+
 class ObjectMeta(msgspec.Struct, frozen=True, rename="camel", gc=False):
     name: Stated
     namespace: Stated
     uid: Stated
     resource_version: str = ""
     creation_timestamp: datetime | None = None
+    owner_references: list[OwnerReference] | None = None
 
 
 # --- what uses images ----------------------------------------------------------------------------------------------
@@ -130,6 +136,12 @@ class BuildStrategy(msgspec.Struct, frozen=True, rename="camel", gc=False):
     custom_strategy: ImageSource | None = None
 
 
+class BuildOutput(msgspec.Struct, frozen=True, gc=False):
+    """Where a build pushes to."""
+
+    to: ObjectReference | None = None
+
+
 class Trigger(msgspec.Struct, frozen=True, rename="camel", gc=False):
     """Of a DeploymentConfig (`imageChangeParams`) or a BuildConfig (`imageChange`)."""
 
@@ -149,6 +161,7 @@ class WorkloadSpec(msgspec.Struct, frozen=True, rename="camel", gc=False):
     strategy: BuildStrategy | None = None
     source: BuildSource | None = None
     triggers: list[Trigger] | None = None
+    output: BuildOutput | None = None
 
     def __post_init__(self) -> None:
         # Nearly all volumes are of other kinds, and there are several in each template.
@@ -244,10 +257,11 @@ class ImageLimit(msgspec.Struct, frozen=True):
 
 
 class TagReference(msgspec.Struct, frozen=True, gc=False):
-    """`spec.tags[]`: where a tag comes from."""
+    """`spec.tags[]`: where a tag comes from. A `reference` tag is never imported."""
 
     name: str = ""
     from_: ObjectReference | None = msgspec.field(name="from", default=None)
+    reference: bool = False
 
 
 class LookupPolicy(msgspec.Struct, frozen=True, gc=False):
@@ -292,6 +306,11 @@ class ImageStream(msgspec.Struct, frozen=True, gc=False, tag_field="kind", tag="
     @property
     def histories(self) -> list[NamedTagEventList]:
         return (self.status.tags if self.status else None) or []
+
+    @property
+    def spec_tags(self) -> frozenset[str]:
+        """The tags that have an entry in `spec.tags`."""
+        return frozenset(tag.name for tag in (self.spec.tags if self.spec else None) or ())
 
 
 class ImageAnnotations(msgspec.Struct, frozen=True, gc=False):
@@ -381,7 +400,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     as far as images claim them, and `contested_sizes` the digests about which their claims differ; `absent` names the kinds that the
     cluster does not serve; `idle_paths` the paths of `extra_referrers` at which no object has anything; `sources` are the further
     kinds that were read, each in the version that was served; `resource_versions` say for each kind from where a watch would
-    go on; `unlinked` are digests, by image stream, that an interrupted run has removed and whose links may be left.
+    go on; `protected` are the image streams and namespaces, as `ImageStream namespace/name` and `Namespace name`, that
+    `protect_selector` matches; `unlinked` are digests, by image stream, that an interrupted run has removed and whose links may be left.
     """
 
     cluster: str
@@ -397,3 +417,4 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     sources: tuple[PodSource, ...] = ()
     resource_versions: dict[str, str] = {}
     unlinked: dict[str, frozenset[str]] = {}
+    protected: frozenset[str] = frozenset()

@@ -36,16 +36,31 @@ class Right(msgspec.Struct, frozen=True):
         return f"{self.resource.plural}/{self.subresource}" if self.subresource else self.resource.plural
 
 
-def rights(*, references: References, prune_registry: bool, sources: Iterable[PodSource]) -> list[Right]:
-    """All rights for a preview and an up of these settings (R1, R3, R28). `sources` are the further kinds that are read."""
+def rights(
+    *,
+    references: References,
+    prune_registry: bool,
+    sources: Iterable[PodSource],
+    selects: bool = False,
+    removes_tags: bool = False,
+    deletes_streams: bool = False,
+) -> list[Right]:
+    """All rights for a preview and an up of these settings (R1, R3, R28). `sources` are the further kinds that are read.
+
+    `selects` says that `protect_selector` is set (R18), `removes_tags` that a retention rule can remove an entry of `spec.tags` (R32),
+    `deletes_streams` that empty image streams are deleted (R34).
+    """
     extra = (Resource(source.group, source.version, source.resource) for source in sources)
     users = tuple(dict.fromkeys((*kinds_of(references), *extra)))
     layers = [Right("advised", "get", IMAGE_STREAMS, "layers")] if prune_registry else []
     return [
         *(Right("preview", "list", kind) for kind in (IMAGES, IMAGE_STREAMS, LIMIT_RANGES, *users)),
+        *([Right("preview", "list", NAMESPACES)] if selects else []),
         *(Right("up", verb, IMAGES) for verb in ("get", "delete")),
         Right("up", "get", IMAGE_STREAMS),
         Right("up", "update", IMAGE_STREAMS, "status"),
+        *([Right("up", "update", IMAGE_STREAMS)] if removes_tags else []),
+        *([Right("up", "delete", IMAGE_STREAMS)] if deletes_streams else []),
         *(Right("advised", "watch", kind) for kind in (IMAGES, IMAGE_STREAMS, *users)),
         *layers,
         Right("advised", "get", CLUSTER_VERSIONS, name="version"),

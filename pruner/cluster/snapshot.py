@@ -42,6 +42,7 @@ from pruner.cluster.objects import (
     Page,
     Referrer,
     Snapshot,
+    Stated,
     TagEvent,
     Workload,
     moment,
@@ -91,16 +92,47 @@ async def take_snapshot(
     *,
     references: References = "extended",
     extra_referrers: Iterable[PodSource] = (),
+    protect_selector: str | None = None,
     as_of: datetime | None = None,
     progress: Progress = silent,
 ) -> Snapshot:
     """Read the cluster. `as_of` replaces the API server's clock; one that is ahead of it is refused.
 
+    `protect_selector` is a label selector for image streams and namespaces (R18).
+
     Raises ClusterError when anything cannot be read whole, UnsafePlanError for an `as_of` in the future.
     """
     keep_freed_memory()
     with no_search_for_cycles(), short_turns():
-        return await _take_snapshot(api, references, extra_referrers, as_of, progress)
+        protected = await _protected(api, protect_selector) if protect_selector else frozenset()
+        snapshot = await _take_snapshot(api, references, extra_referrers, as_of, progress)
+    return msgspec.structs.replace(snapshot, protected=protected) if protected else snapshot
+
+
+class _Labelled(msgspec.Struct, frozen=True):
+    """An object that a label selector matches."""
+
+    class Metadata(msgspec.Struct, frozen=True):
+        name: Stated
+        namespace: str = ""
+
+    metadata: Metadata
+
+
+_labelled = {resource: decoder_of_pages(_Labelled, resource.kind) for resource in (IMAGE_STREAMS, NAMESPACES)}
+
+
+async def _protected(api: Api, selector: str) -> frozenset[str]:
+    """The image streams and namespaces that the selector matches, as reasons name them."""
+    found: set[str] = set()
+    for resource, decoder in _labelled.items():
+        async with aclosing(api.pages(resource, decoder, selector=selector)) as pages:
+            async for page in pages:
+                for each in page.items:
+                    meta = each.metadata
+                    name = f"{meta.namespace}/{meta.name}" if resource == IMAGE_STREAMS else meta.name
+                    found.add(f"{resource.kind} {name}")
+    return frozenset(found)
 
 
 async def _take_snapshot(

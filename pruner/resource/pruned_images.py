@@ -42,7 +42,15 @@ class PrunedImages(Resource, module="pruner", name="PrunedImages"):
             fields (`extended` or `oc`; default extended)
         protect: Never prune these: namespace/stream, namespace/stream:tag or digests, with * and ? as wildcards (list
             of patterns; default [])
-        strict: Fail when a pattern of protect matches nothing (bool; default false)
+        protect_selector: Never prune image streams with these labels, nor those of namespaces with these labels (label
+            selector; default none)
+        strict: Fail when a pattern of protect or a rule of retention matches nothing (bool; default false)
+        retention: Rules that say which tags are kept, and let all other tags that they match expire (list of rules, or
+            path of a YAML file with them; default [])
+        empty_streams: Delete image streams without tags that are older than this and that nothing refers to (map of
+            older_than and streams; default none is deleted)
+        attached: Whether tags such as sha256-DIGEST.sig follow the image they are attached to, or are tags like others
+            (`follow` or `keep`; default follow)
         host: Address of the API server (URL; default from kubeconfig; environment K8S_AUTH_HOST)
         api_key: Bearer token for the API and the registry (TEXT; default none; environment K8S_AUTH_API_KEY)
         username: User name for basic authentication or OpenShift's OAuth challenge flow (TEXT; default none;

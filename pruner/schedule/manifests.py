@@ -12,7 +12,7 @@ from pruner.cluster.further_kinds import sources_of
 from pruner.cluster.leftovers import REGISTRY_NAMESPACE
 from pruner.cluster.rights import Right, rights, rules
 from pruner.errors import Problem, SettingsError
-from pruner.settings import ALIASES, BY_NAME, References, may_hold_credentials
+from pruner.settings import ALIASES, BY_NAME, References, RetentionRule, may_hold_credentials
 from pruner.suggestions import did_you_mean
 
 Json = dict[str, Any]
@@ -91,7 +91,18 @@ def _needed(given: Mapping[str, Any]) -> list[Right]:
         references=references,
         prune_registry=bool(given.get("prune_registry", True)),
         sources=sources_of(references, BY_NAME["extra_referrers"].parse(extra) if extra else ()),
+        selects=bool(given.get("protect_selector")),
+        removes_tags=any(rule.can_expire for rule in _rules(given.get("retention"))),
+        deletes_streams=bool(given.get("empty_streams")),
     )
+
+
+def _rules(given: Any) -> tuple[RetentionRule, ...]:
+    """The retention rules in a setting. A path names a file in the container, which is not known here; it may have any rule."""
+    if isinstance(given, str) and not given.lstrip().startswith(("[", "{")):
+        return (RetentionRule(name=given, keep_newest=0),)
+    rules: tuple[RetentionRule, ...] = BY_NAME["retention"].parse(given) if given and not _refers(given) else ()
+    return rules
 
 
 # --- the objects -------------------------------------------------------------------------------------------------------

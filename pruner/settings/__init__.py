@@ -17,6 +17,7 @@ from pruner.settings.declaration import (
     is_secret,
 )
 from pruner.settings.presets import NODE_IMAGES, PRESETS, PodSource
+from pruner.settings.retention import EmptyStreams, RetentionRule
 from pruner.settings.shown import may_hold_credentials, shown
 from pruner.settings.sources import read, settled_by
 from pruner.settings.values import PROXY_HEADERS, Percent, References, UnfitError
@@ -34,11 +35,13 @@ __all__ = [
     "SECRETS",
     "AnalysisSettings",
     "ConnectionSettings",
+    "EmptyStreams",
     "Kind",
     "Parameter",
     "Percent",
     "PodSource",
     "References",
+    "RetentionRule",
     "RunSettings",
     "Settings",
     "UnfitError",

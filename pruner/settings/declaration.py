@@ -18,8 +18,9 @@ import msgspec
 
 from pruner.settings import files, values
 from pruner.settings.presets import PRESETS, PodSource, extra_referrers
+from pruner.settings.retention import EmptyStreams, RetentionRule, empty_streams, retention_rules
 from pruner.settings.shown import may_hold_credentials
-from pruner.settings.values import Percent, References, UnfitError
+from pruner.settings.values import Attached, Percent, References, UnfitError
 
 Kind = Literal["boolean", "integer", "string", "array", "object", "any"]
 """A type of Pulumi.yaml; `any` is none, for what is a text or a map, which it has no type for."""
@@ -141,9 +142,45 @@ class AnalysisSettings:
             help="Never prune these: namespace/stream, namespace/stream:tag or digests, with * and ? as wildcards",
         ),
     ] = ()
-    strict: Annotated[bool, Parameter(parse=values.boolean, help="Fail when a pattern of protect matches nothing")] = (
-        False
-    )
+    protect_selector: Annotated[
+        str | None,
+        Parameter(
+            parse=values.label_selector,
+            metavar="SELECTOR",
+            takes="label selector",
+            help="Never prune image streams with these labels, nor those of namespaces with these labels",
+        ),
+    ] = None
+    strict: Annotated[
+        bool,
+        Parameter(parse=values.boolean, help="Fail when a pattern of protect or a rule of retention matches nothing"),
+    ] = False
+    retention: Annotated[
+        tuple[RetentionRule, ...],
+        Parameter(
+            parse=retention_rules,
+            metavar="FILE",
+            takes="list of rules, or path of a YAML file with them",
+            help="Rules that say which tags are kept, and let all other tags that they match expire",
+        ),
+    ] = ()
+    empty_streams: Annotated[
+        EmptyStreams | None,
+        Parameter(
+            parse=empty_streams,
+            metavar="JSON",
+            takes="map of older_than and streams",
+            default="none is deleted",
+            help="Delete image streams without tags that are older than this and that nothing refers to",
+        ),
+    ] = None
+    attached: Annotated[
+        Attached,
+        Parameter(
+            parse=values.attached,
+            help="Whether tags such as sha256-DIGEST.sig follow the image they are attached to, or are tags like others",
+        ),
+    ] = "follow"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -451,6 +488,8 @@ def _kind(kinds: set[Any]) -> Kind:
     if len(kinds) > 1:
         return "any" if str in kinds else "string"
     (only,) = kinds
+    if isinstance(only, type) and issubclass(only, msgspec.Struct):
+        return "any"
     by_type: Mapping[Any, Kind] = {bool: "boolean", int: "integer", timedelta: "integer", tuple[str, ...]: "array"}
     if get_origin(only) is dict:
         return "object"

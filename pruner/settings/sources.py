@@ -36,7 +36,8 @@ def read(given: Mapping[str, object], environ: Mapping[str, str] | None = None) 
                 # Each of the headers is a parameter of its own.
                 values[name] = proxy_headers(variables[name]) | values[name]
         except UnfitError as unfit:
-            problems.append(Problem(name, f"{unfit}{_origin(name, given, environ)}"))
+            origin = _origin(name, given, environ)
+            problems.extend(Problem(name, f"{problem}{origin}") for problem in unfit.problems)
     if values.get("prune_over_size_limit"):
         # These two apply only where they are set.
         values = {"keep_younger_than": None, "keep_tag_revisions": None, **values}
@@ -108,6 +109,8 @@ def _contradictions(settings: Settings, given: frozenset[str]) -> list[Problem]:
     plain_registry = (settings.registry_url or "").startswith("http://")
     unverified = settings.registry_validate_certs is False and "registry_validate_certs" in given
     checks: tuple[tuple[str, object, str], ...] = (
+        ("empty_streams", settings.empty_streams is not None and settings.references == "oc",
+            "needs references: extended, which finds everything that may refer to an image stream"),
         ("api_key", settings.api_key and settings.username,
             "and username are both given; give a token or a user name, not both"),
         ("username", settings.username and "password" not in given, "is given without password"),

@@ -20,6 +20,7 @@ from pruner.settings.shown import may_hold_credentials, shown
 from pruner.suggestions import did_you_mean
 
 References = Literal["extended", "oc"]
+Attached = Literal["follow", "keep"]
 
 
 class Percent(msgspec.Struct, frozen=True):
@@ -32,7 +33,11 @@ class Percent(msgspec.Struct, frozen=True):
 
 
 class UnfitError(Exception):
-    """A value that is not what the parameter takes; the message says what it takes."""
+    """A value that is not what the parameter takes; each of the `problems` says what it takes."""
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
 
 
 # --- booleans and numbers --------------------------------------------------------------------------------------------
@@ -77,12 +82,18 @@ LONGEST_AGE: Final = 1_000_000_000
 """Minutes, 1900 years: no date is so long ago that an age could be longer."""
 
 
+MINUTES: Final[Mapping[str, int]] = {"m": 1, "h": 60, "d": 24 * 60, "w": 7 * 24 * 60}
+"""Units of ages, in minutes."""
+
+
 def age(value: object) -> timedelta:
-    """An age in minutes. The one place that decides how durations are written."""
+    """An age: minutes, or a text such as `90m`, `36h`, `14d` or `8w`. The one place that decides how durations are written."""
+    found = re.fullmatch(r"\s*([0-9]{1,12})([mhdw])\s*", value) if isinstance(value, str) else None
+    number: object = int(found[1]) * MINUTES[found[2]] if found else value
     try:
-        return timedelta(minutes=integer(value, most=LONGEST_AGE))
+        return timedelta(minutes=integer(number, most=LONGEST_AGE))
     except UnfitError as unfit:
-        raise UnfitError(f"{unfit}; it is an age in minutes") from None
+        raise UnfitError(f"{unfit}; it is an age in minutes, or such as 36h or 14d") from None
 
 
 MOST_WORKERS: Final = 10_000
@@ -192,6 +203,12 @@ def references(value: object) -> References:
     return value
 
 
+def attached(value: object) -> Attached:
+    if value not in ("follow", "keep"):
+        raise UnfitError(f"takes 'follow' or 'keep', not {shown(value)}")
+    return value
+
+
 def moment(value: object) -> datetime:
     found = text_of(value)
     try:
@@ -270,6 +287,34 @@ def registry_url(value: object) -> str:
     if urlsplit(checked).path:
         raise UnfitError(f"takes [scheme://]host[:port] without a path, not {_address(found)}")
     return checked if "://" in found else found.rstrip("/")
+
+
+_LABEL: Final = r"(?:[A-Za-z0-9](?:[-A-Za-z0-9.]{0,251}[A-Za-z0-9])?/)?[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
+_LABEL_VALUE: Final = r"(?:[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?"
+_REQUIREMENT: Final = re.compile(
+    rf"\s*(?:!\s*{_LABEL}|{_LABEL}(?:\s*(?:==?|!=)\s*{_LABEL_VALUE})?"
+    rf"|{_LABEL}\s+(?:in|notin)\s+\(\s*{_LABEL_VALUE}(?:\s*,\s*{_LABEL_VALUE})*\s*\))\s*"
+)
+"""One requirement of a label selector, as k8s.io/apimachinery/pkg/labels reads it."""
+_COMMA: Final = re.compile(r",(?![^(]*\))")
+
+
+def label_selector(value: object) -> str:
+    """A label selector, which the API server evaluates: `a=b,c!=d,e in (f,g),h,!i`."""
+    found = text(value).strip()
+    if len(found) > LONGEST_SELECTOR:
+        raise UnfitError(f"is longer than {LONGEST_SELECTOR} characters")
+    for requirement in _COMMA.split(found):
+        if not _REQUIREMENT.fullmatch(requirement):
+            raise UnfitError(
+                f"{shown(requirement.strip())} is not a requirement of a label selector, such as keep=true, tier!=dev, "
+                "team in (a,b), keep or !temporary"
+            )
+    return found
+
+
+LONGEST_SELECTOR: Final = 2000
+"""Characters: it is sent in the URL."""
 
 
 # --- lists and maps --------------------------------------------------------------------------------------------------

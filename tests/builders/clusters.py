@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable
+from datetime import timedelta
 
 import msgspec
 from hypothesis import strategies as st
@@ -21,9 +22,10 @@ from pruner.cluster.objects import (
     NamedTagEventList,
     Referrer,
     Snapshot,
+    TagReference,
 )
 from pruner.plan import PrunePlan
-from pruner.settings import Rules
+from pruner.settings import EmptyStreams, RetentionRule, Rules
 from tests.builders.objects import (
     HOST,
     OCI_INDEX,
@@ -37,6 +39,7 @@ from tests.builders.objects import (
     item,
     limit,
     pod,
+    rule,
     rules,
     snapshot,
 )
@@ -229,6 +232,126 @@ def any_settings(draw: st.DrawFn) -> Rules:
     return dataclasses.replace(asked, prune_over_size_limit=True, keep_younger_than=None, keep_tag_revisions=None)
 
 
+# --- retention rules and attached tags --------------------------------------------------------------------------------
+
+VERSIONS = ["v1.0.0", "v1.2.0", "1.10.0", "v2.0.0-rc.1", "1.10.0-alpine", "v1", "pr-1", "pr-2", "latest"]
+ATTACHED = [f"sha256-{name[7:]}{suffix}" for name in [*IMAGES[:5], MISSING] for suffix in (".sig", "")]
+
+
+_short_names = st.sampled_from(["web", "db", "os"])
+
+
+@st.composite
+def _declared(draw: st.DrawFn, tag: str) -> TagReference:
+    """An entry of spec.tags: imported, a reference only, promoted by tag or by digest, or without a source."""
+    source = draw(
+        st.one_of(
+            st.none(),
+            st.builds(from_, st.just("DockerImage"), st.sampled_from(["quay.io/a/b:1", f"{HOST}/base/os:v1.0.0"])),
+            st.builds(
+                from_,
+                st.just("ImageStreamTag"),
+                st.builds("{}:{}".format, _short_names, st.sampled_from(VERSIONS)),
+                st.sampled_from([None, *NAMESPACES]),
+            ),
+            st.builds(
+                from_,
+                st.just("ImageStreamImage"),
+                st.builds("{}@{}".format, _short_names, st.sampled_from(IMAGES)),
+                st.sampled_from([None, *NAMESPACES]),
+            ),
+        )
+    )
+    return TagReference(tag, source, draw(st.booleans()))
+
+
+@st.composite
+def _tagged_streams(draw: st.DrawFn) -> list[ImageStream]:
+    items = st.builds(item, st.sampled_from([*IMAGES, MISSING, ""]), st.one_of(old, old, ages))
+    names = st.one_of(st.sampled_from(VERSIONS), st.sampled_from(VERSIONS), st.sampled_from(ATTACHED))
+    found = []
+    for name in draw(st.lists(st.sampled_from(STREAMS), unique=True, min_size=2)):
+        tags = draw(st.dictionaries(names, st.lists(items, max_size=3), max_size=5))
+        declared = draw(st.lists(st.sampled_from([*sorted(tags), "spec-only"]), unique=True, max_size=3))
+        found.append(
+            image_stream(
+                name,
+                tags,
+                age=draw(st.one_of(old, old, ages)),
+                sources={tag: draw(_declared(tag)) for tag in declared},
+                owners=draw(st.sampled_from([(), (), ("owner",)])),
+            )
+        )
+    return found
+
+
+@st.composite
+def tagged_clusters(draw: st.DrawFn) -> Cluster:
+    """Clusters with tags of all kinds: versions, attached ones, entries in spec.tags of every form."""
+    streams = draw(_tagged_streams())
+    tags = [Use(stream.name, tag=tag.tag) for stream in streams for tag in stream.histories if tag.items]
+    fitting = st.one_of(st.sampled_from(tags), uses) if tags else uses
+    wanted = draw(st.lists(st.tuples(fitting, st.sampled_from(PLACES)), max_size=3))
+    users = [rendered(use, place, number) for number, (use, place) in enumerate(wanted)]
+    pushed = draw(st.lists(st.sampled_from(STREAMS), unique=True, max_size=1))
+    builds = [
+        build(f"apps/push{number}", to=from_("ImageStreamTag", f"{name.partition('/')[2]}:new", name.partition("/")[0]))
+        for number, name in enumerate(pushed)
+    ]
+    found = snapshot(*draw(_images()), *streams, *(user for user, _ in users), *builds)
+    return Cluster(found, tuple(use for _, use in users))
+
+
+@st.composite
+def retention_rules(draw: st.DrawFn, number: int = 1) -> RetentionRule:
+    """A rule; whether others before it hide it does not matter here."""
+    keep: dict[str, object] = draw(
+        st.sampled_from(
+            [
+                {"keep": "all"},
+                {"keep_newest": 0},
+                {"keep_newest": 1},
+                {"keep_newest": 2},
+                {"keep_younger_than": 1000},
+                {"keep_newest": 1, "order": "semver"},
+                {"keep_newest": 1, "order": "semver", "prereleases": True, "variants": ["alpine"]},
+                {"keep_newest": 1, "keep_younger_than": 60},
+            ]
+        )
+    )
+    more: dict[str, object] = {}
+    if draw(st.booleans()):
+        more["tags"] = draw(
+            st.sampled_from([["pr-*"], ["v*"], ["*", "!latest"], ["sha256-*"], ["v?.*", "latest"], ["1.*"]])
+        )
+    if draw(st.booleans()):
+        more["streams"] = draw(st.sampled_from([["shop/*"], ["*/web"], ["*/*", "!base/os"]]))
+    if draw(st.booleans()):
+        more["keep_tag_revisions"] = draw(st.integers(0, 2))
+    return rule(f"rule {number}", **keep, **more, imported=draw(st.booleans()))
+
+
+@st.composite
+def retention_settings(draw: st.DrawFn, **fixed: object) -> Rules:
+    """Settings with retention rules, empty streams and attached tags."""
+    asked: Rules = draw(any_settings())
+    found = [draw(retention_rules(number)) for number in range(draw(st.integers(0, 3)))]
+    empty = draw(
+        st.sampled_from(
+            [None, EmptyStreams(older_than=timedelta(minutes=1)), EmptyStreams(older_than=timedelta(days=1))]
+        )
+    )
+    return dataclasses.replace(
+        asked,
+        **{
+            "retention": tuple(found),
+            "empty_streams": empty,
+            "attached": draw(st.sampled_from(["follow", "follow", "keep"])),
+            **fixed,
+        },
+    )
+
+
 # --- models ----------------------------------------------------------------------------------------------------------
 
 
@@ -249,12 +372,17 @@ def applied(cluster: Snapshot, plan: PrunePlan) -> Snapshot:
             if tag.tag not in change.removed_tags
         ]
         status: ImageStreamStatus = msgspec.structs.replace(stream.status, tags=tags)
-        return msgspec.structs.replace(stream, status=status)
+        declared = [
+            tag for tag in (stream.spec.tags if stream.spec else None) or () if tag.name not in change.removed_spec_tags
+        ]
+        spec = stream.spec and msgspec.structs.replace(stream.spec, tags=declared)
+        return msgspec.structs.replace(stream, spec=spec, status=status)
 
     deleted = {each.name for each in plan.images}
+    gone = {each.stream for each in plan.empty_streams}
     return msgspec.structs.replace(
         cluster,
-        streams=tuple(after(stream) for stream in cluster.streams),
+        streams=tuple(after(stream) for stream in cluster.streams if stream.name not in gone),
         images=tuple(each for each in cluster.images if each.name not in deleted),
     )
 
@@ -283,4 +411,6 @@ def deletions(plan: PrunePlan) -> set[tuple[str, ...]]:
         *(("blob", each.digest) for each in plan.blobs),
         *(("layer link", change.stream, each) for change in plan.streams for each in change.layer_links),
         *(("manifest link", change.stream, each) for change in plan.streams for each in change.manifest_links),
+        *(("spec tag", change.stream, each) for change in plan.streams for each in change.removed_spec_tags),
+        *(("image stream", each.stream) for each in plan.empty_streams),
     }

@@ -20,6 +20,7 @@ from typing import Any
 from pruner.analysis import Analysis, analyse
 from pruner.cluster.limits import image_limits
 from pruner.cluster.objects import (
+    BuildOutput,
     BuildSource,
     BuildStrategy,
     Container,
@@ -39,6 +40,7 @@ from pruner.cluster.objects import (
     NamedTagEventList,
     ObjectMeta,
     ObjectReference,
+    OwnerReference,
     PodTemplate,
     Referrer,
     Registry,
@@ -57,7 +59,8 @@ from pruner.cluster.objects import (
 )
 from pruner.plan import Approval
 from pruner.reasons import Reason
-from pruner.settings import Rules
+from pruner.settings import RetentionRule, Rules
+from pruner.settings.retention import rules_of
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 OLD = 30 * 24 * 60
@@ -140,12 +143,13 @@ def image_stream(
     *,
     age: float = OLD,
     local: bool = False,
-    sources: Mapping[str, ObjectReference] | None = None,
+    sources: Mapping[str, ObjectReference | TagReference | None] | None = None,
+    owners: Iterable[str] = (),
     **more: History,
 ) -> ImageStream:
     """An image stream with the history of each tag, newest first; `None` is a tag that has conditions only.
 
-    `sources` are `spec.tags[].from` by tag, `local` is `spec.lookupPolicy.local`.
+    `sources` are `spec.tags[].from` by tag, or the whole entries; `local` is `spec.lookupPolicy.local`; `owners` are names of owners.
     """
     namespace, short = _named(name)
     histories = [
@@ -155,8 +159,21 @@ def image_stream(
         for tag, items in {**(tags or {}), **more}.items()
     ]
     return ImageStream(
-        metadata=ObjectMeta(short, namespace, f"uid of {name}", "1", at(age)),
-        spec=ImageStreamSpec(LookupPolicy(local), [TagReference(tag, from_) for tag, from_ in (sources or {}).items()]),
+        metadata=ObjectMeta(
+            short,
+            namespace,
+            f"uid of {name}",
+            "1",
+            at(age),
+            [OwnerReference("Owner", owner) for owner in owners] or None,
+        ),
+        spec=ImageStreamSpec(
+            LookupPolicy(local),
+            [
+                each if isinstance(each, TagReference) else TagReference(tag, each)
+                for tag, each in (sources or {}).items()
+            ],
+        ),
         status=ImageStreamStatus(docker_image_repository=f"{HOST}/{name}", tags=histories),
     )
 
@@ -254,12 +271,14 @@ def build(
     strategy: str = "source",
     images: Iterable[ObjectReference] = (),
     changes: Iterable[ObjectReference] = (),
+    to: ObjectReference | None = None,
 ) -> Referrer:
-    """A Build or BuildConfig; `images` are `spec.source.images[].from`, `changes` its image-change triggers."""
+    """A Build or BuildConfig; `images` are `spec.source.images[].from`, `changes` its image-change triggers, `to` is what it pushes."""
     spec = WorkloadSpec(
         strategy=BuildStrategy(**{f"{strategy}_strategy": ImageSource(source)}),
         source=BuildSource([ImageSource(entry) for entry in images]),
         triggers=[Trigger(image_change=ImageSource(change)) for change in changes],
+        output=BuildOutput(to) if to is not None else None,
     )
     return Referrer(kind, Workload(_meta(name), spec))
 
@@ -281,8 +300,13 @@ def limit(name: str, storage: int | str) -> ImageLimit:
 Object = Image | ImageStream | Referrer | ImageLimit | list[ImageLimit]
 
 
-def snapshot(*objects: Object, blob_sizes: dict[str, int] | None = None, cluster: str = "test") -> Snapshot:
-    """A cluster with these objects, in this order."""
+def snapshot(
+    *objects: Object,
+    blob_sizes: dict[str, int] | None = None,
+    cluster: str = "test",
+    protected: Iterable[str] = (),
+) -> Snapshot:
+    """A cluster with these objects, in this order. `protected` is what `protect_selector` matches."""
     flat = [each for found in objects for each in (found if isinstance(found, list) else [found])]
     return Snapshot(
         cluster=cluster,
@@ -292,7 +316,14 @@ def snapshot(*objects: Object, blob_sizes: dict[str, int] | None = None, cluster
         limits=tuple(each for each in flat if isinstance(each, ImageLimit)),
         referrers=tuple(each for each in flat if isinstance(each, Referrer)),
         blob_sizes=blob_sizes or {},
+        protected=frozenset(protected),
     )
+
+
+def rule(name: str = "rule", **asked: Any) -> RetentionRule:
+    """A retention rule as users write it."""
+    (made,) = rules_of([{"name": name, **asked}])
+    return made
 
 
 def rules(*, minutes: float | None = 60, revisions: int | None = 0, **other: Any) -> Rules:
@@ -306,10 +337,12 @@ def analysed(
     approval: Approval | None = None,
     registry: Registry | None = None,
     blob_sizes: dict[str, int] | None = None,
+    protected: Iterable[str] = (),
     **asked: Any,
 ) -> Analysis:
     """The analysis of a cluster with these objects."""
-    return analyse(snapshot(*objects, blob_sizes=blob_sizes), rules(**asked), approval, registry)
+    found = snapshot(*objects, blob_sizes=blob_sizes, protected=protected)
+    return analyse(found, rules(**asked), approval, registry)
 
 
 def revision(analysis: Analysis, tag: str, number: int = 0) -> Reason:

@@ -17,7 +17,7 @@ def failures(given: dict[str, Any]) -> list[tuple[str, str]]:
 
 def test_each_problem_is_a_failure_of_its_property() -> None:
     assert failures({"keep_younger_than": -1.0, "registry_url": "https://registry/path"}) == [
-        ("keep_younger_than", "must be at least 0, not -1; it is an age in minutes"),
+        ("keep_younger_than", "must be at least 0, not -1; it is an age in minutes, or such as 36h or 14d"),
         ("registry_url", "takes [scheme://]host[:port] without a path, not 'https://registry/path'"),
     ]
 

@@ -24,13 +24,13 @@ def problems(given: dict[str, Any], **more: Any) -> dict[str, str]:
     [
         ("all_images", "maybe", "takes true or false, not 'maybe'"),
         ("ignore_invalid_refs", 2, "takes true or false, not 2"),
-        ("keep_younger_than", -1, "must be at least 0, not -1; it is an age in minutes"),
-        ("keep_younger_than", "an hour", "takes a whole number, not 'an hour'; it is an age in minutes"),
-        ("keep_younger_than", 1.5, "takes a whole number, not 1.5; it is an age in minutes"),
-        ("keep_younger_than", True, "takes a whole number, not True; it is an age in minutes"),
-        ("keep_younger_than", "inf", "takes a whole number, not 'inf'; it is an age in minutes"),
-        ("keep_younger_than", "nan", "takes a whole number, not 'nan'; it is an age in minutes"),
-        ("keep_younger_than", 10**30, f"must be at most 1000000000, not {10**30}; it is an age in minutes"),
+        ("keep_younger_than", -1, "must be at least 0, not -1; it is an age in minutes, or such as 36h or 14d"),
+        ("keep_younger_than", "an hour", "takes a whole number, not 'an hour'; it is an age in minutes, or such as 36h or 14d"),
+        ("keep_younger_than", 1.5, "takes a whole number, not 1.5; it is an age in minutes, or such as 36h or 14d"),
+        ("keep_younger_than", True, "takes a whole number, not True; it is an age in minutes, or such as 36h or 14d"),
+        ("keep_younger_than", "inf", "takes a whole number, not 'inf'; it is an age in minutes, or such as 36h or 14d"),
+        ("keep_younger_than", "nan", "takes a whole number, not 'nan'; it is an age in minutes, or such as 36h or 14d"),
+        ("keep_younger_than", 10**30, f"must be at most 1000000000, not {10**30}; it is an age in minutes, or such as 36h or 14d"),
         ("namespace", "Shop", "'Shop' is not a namespace's name: lower case letters, digits and dashes, at most 63"),
         ("namespace", " ", "is empty"),
         ("registry_url", "https://registry/path", "takes [scheme://]host[:port] without a path, not 'https://registry/path'"),
@@ -86,7 +86,8 @@ def test_number_that_python_does_not_write_is_a_problem() -> None:
     """Integers of more than 4300 digits."""
     assert problems({"workers": -(10**5000), "keep_younger_than": 10**5000}) == {
         "workers": "must be at least 1, not a number of more than 90 digits",
-        "keep_younger_than": "must be at most 1000000000, not a number of more than 90 digits; it is an age in minutes",
+        "keep_younger_than": "must be at most 1000000000, not a number of more than 90 digits; it is an age in minutes, "
+        "or such as 36h or 14d",
     }
 
 

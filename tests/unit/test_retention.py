@@ -1,0 +1,662 @@
+"""Retention rules for tags, empty image streams and attached tags, by rule number (R29 to R35)."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from pruner.analysis.attached import subject_of
+from pruner.analysis.retention import TagRetention, version_of
+from pruner.analysis.usage import Usage
+from pruner.cluster.objects import TagReference
+from pruner.errors import SettingsError
+from pruner.plan import Approval
+from pruner.reasons import (
+    AmongNewest,
+    AmongNewestTags,
+    AttachedToAbsent,
+    AttachedToKept,
+    AttachedToPruned,
+    BeyondNewest,
+    CurrentOfReferencedTag,
+    EmptyStream,
+    Expired,
+    ImportedTag,
+    KeptByRule,
+    MovedRecently,
+    NotApproved,
+    OlderRevisionKept,
+    Protected,
+    ProtectedByLabels,
+    Referenced,
+    ReferencedInStream,
+    RevisionTooYoung,
+    StreamTooYoung,
+)
+from pruner.settings import EmptyStreams, RetentionRule, UnfitError
+from pruner.settings.retention import empty_streams, retention_rules, rules_of, written
+from tests.builders.objects import (
+    HOST,
+    NOW,
+    OLD,
+    A,
+    B,
+    C,
+    D,
+    analysed,
+    at,
+    build,
+    controller,
+    deployment,
+    digest,
+    from_,
+    image,
+    image_stream,
+    index,
+    item,
+    revision,
+    rule,
+)
+
+IMAGES = [image(name) for name in (A, B, C, D)]
+SIG = digest("signature")
+
+
+def tag_of(name: str, suffix: str = ".sig") -> str:
+    return f"sha256-{name[7:]}{suffix}"
+
+
+def decided(rules: list[RetentionRule], *tags: str, stream: str = "shop/web") -> dict[str, str]:
+    """By tag the name of the rule that a tag belongs to."""
+    found = TagRetention(rules, NOW).decide(image_stream(stream, {tag: [A] for tag in tags}))
+    return {tag: decision.rule.name for tag, decision in found.items()}
+
+
+def expired(found: dict[str, object]) -> set[str]:
+    return {tag for tag, decision in found.items() if isinstance(getattr(decision, "reason", None), Expired)}
+
+
+# --- R29 ---------------------------------------------------------------------------------------------------------------
+
+
+def test_a_tag_belongs_to_the_first_rule_that_matches_it_R29() -> None:
+    rules = [
+        rule("previews", tags=["pr-*", "mr-?"], keep_newest=0),
+        rule("releases", tags=["v*", "!v0*"], keep_newest=0),
+        rule("one", tags=["latest"], keep_newest=0),
+        rule("middle", tags=["*-rc-*"], keep_newest=0),
+        rule("rest", streams=["shop/*", "!shop/db"], keep_newest=0),
+    ]
+    tags = ("pr-1", "pr-", "mr-1", "mr-12", "v1", "v0.1", "latest", "latest2", "x-rc-1", "pr-rc-1", "v1-rc-2")
+    assert decided(rules, *tags) == {
+        "pr-1": "previews",
+        "pr-": "previews",
+        "mr-1": "previews",
+        "mr-12": "rest",
+        "v1": "releases",
+        "v0.1": "rest",
+        "latest": "one",
+        "latest2": "rest",
+        "x-rc-1": "middle",
+        "pr-rc-1": "previews",
+        "v1-rc-2": "releases",
+    }
+    assert decided(rules, "other", "v0.1", stream="shop/db") == {}
+    assert decided(rules, "other", "v1", stream="base/os") == {"v1": "releases"}
+
+
+def test_an_excluded_pattern_excludes_the_whole_name_only_R29() -> None:
+    assert decided([rule(tags=["*", "!v1"], keep_newest=0)], "v1", "v11", "av1") == {"v11": "rule", "av1": "rule"}
+
+
+def test_a_tag_that_no_rule_matches_is_decided_without_them_R29() -> None:
+    rules = (rule(tags=["pr-*"], keep_newest=0),)
+    found = analysed(*IMAGES, image_stream("shop/web", {"other": [A, B], "pr-1": [C]}), retention=rules, revisions=1)
+    assert revision(found, "shop/web:other") == AmongNewest(0, 1)
+    assert revision(found, "shop/web:other", 1) == BeyondNewest(1, 1)
+    assert revision(found, "shop/web:pr-1") == Expired("rule")
+
+
+def test_a_rule_that_matches_nothing_is_a_note_and_with_strict_an_error_R29() -> None:
+    rules = (rule("idle", tags=["none-*"], keep_newest=1), rule("rest", keep="all"))
+    stream = image_stream("shop/web", latest=[A])
+    assert analysed(image(A), stream, retention=rules).plan.notes == (
+        "retention: rule 'idle' matches no tag in this cluster",
+    )
+    with pytest.raises(SettingsError, match="rule 'idle' matches no tag"):
+        analysed(image(A), stream, retention=rules, strict=True)
+
+
+# --- R30 ---------------------------------------------------------------------------------------------------------------
+
+
+def test_each_condition_keeps_the_current_revision_with_its_reason_R30() -> None:
+    rules = (
+        rule("all", tags=["prod"], keep="all"),
+        rule("young", tags=["pr-*"], keep_younger_than="1d"),
+        rule("newest", tags=["v*"], keep_newest=1),
+    )
+    tags = {
+        "prod": [A],
+        "pr-1": [item(A, 1439)],
+        "pr-2": [item(A, 1440)],
+        "v1": [item(A, 5000)],
+        "v2": [item(B, 4000)],
+    }
+    found = analysed(*IMAGES, image_stream("shop/web", tags), retention=rules, revisions=0)
+    assert revision(found, "shop/web:prod") == KeptByRule("all")
+    assert revision(found, "shop/web:pr-1") == MovedRecently("young", 1440)
+    assert revision(found, "shop/web:pr-2") == Expired("young")
+    assert revision(found, "shop/web:v2") == AmongNewestTags("newest", 1, 1)
+    assert revision(found, "shop/web:v1") == Expired("newest")
+
+
+def test_the_newest_tags_are_counted_by_image_stream_and_rule_and_ties_broken_by_name_R30() -> None:
+    rules = (rule("previews", tags=["pr-*"], keep_newest=2), rule("rest", keep_newest=1))
+    tags = {"pr-3": [A], "pr-1": [A], "pr-2": [A], "b": [item(A, OLD - 1)], "a": [item(A, OLD)]}
+    found = analysed(image(A), image_stream("shop/web", tags), image_stream("shop/db", {"pr-9": [A]}), retention=rules)
+    assert revision(found, "shop/web:pr-1") == AmongNewestTags("previews", 1, 2)
+    assert revision(found, "shop/web:pr-2") == AmongNewestTags("previews", 2, 2)
+    assert revision(found, "shop/web:pr-3") == Expired("previews")
+    assert revision(found, "shop/db:pr-9") == AmongNewestTags("previews", 1, 2)
+    assert revision(found, "shop/web:b") == AmongNewestTags("rest", 1, 1)
+    assert revision(found, "shop/web:a") == Expired("rest")
+
+
+TAGS = ["v1.9.0", "1.10.0", "v1.10.1-rc.1", "1.10.0-alpine", "1.9.0-alpine", "2", "v1", "latest", "1.2.3.4", "01.2.3"]
+
+
+@pytest.mark.parametrize(
+    ("more", "kept"),
+    [
+        ({}, {"1.10.0"}),
+        ({"keep_newest": 3}, {"1.10.0", "v1.9.0"}),
+        ({"prereleases": True}, {"v1.10.1-rc.1"}),
+        ({"variants": ["alpine"]}, {"1.10.0", "1.10.0-alpine"}),
+        ({"variants": ["alpine"], "keep_newest": 2}, {"1.10.0", "v1.9.0", "1.10.0-alpine", "1.9.0-alpine"}),
+    ],
+)
+def test_versions_are_ordered_by_precedence_R30(more: dict[str, object], kept: set[str]) -> None:
+    rules = [rule(**{"order": "semver", "keep_newest": 1, **more})]
+    # The time says the opposite, and does not count.
+    tags = {tag: [item(A, OLD - number)] for number, tag in enumerate(TAGS)}
+    found = TagRetention(rules, NOW).decide(image_stream("shop/web", tags))
+    assert {tag for tag, decision in found.items() if not decision.expired} == kept
+
+
+@pytest.mark.parametrize(
+    ("tag", "variants", "said"),
+    [
+        ("1.2.3", (), ("1.2.3", "")),
+        ("v1.2.3-rc.1", (), ("1.2.3-rc.1", "")),
+        ("1.2.3-alpine", ("alpine",), ("1.2.3", "alpine")),
+        ("1.2.3-rc.1-slim-alpine", ("slim-alpine", "alpine"), ("1.2.3-rc.1", "slim-alpine")),
+        ("V1.2.3", (), (None, "")),
+        ("1.2", (), (None, "")),
+        ("1.2.3-01", (), (None, "")),
+        ("v-alpine", ("alpine",), (None, "")),
+        (f"1.2.{'3' * 130}", (), (None, "")),
+        ("\u0661.2.3", (), (None, "")),
+    ],
+)
+def test_a_tag_is_read_as_a_version_R30(tag: str, variants: tuple[str, ...], said: tuple[str | None, str]) -> None:
+    version, variant = version_of(tag, variants)
+    assert (None if version is None else str(version), variant) == said
+
+
+# --- R31 ---------------------------------------------------------------------------------------------------------------
+
+PREVIEWS = (rule("previews", keep_newest=0),)
+
+
+def test_an_expired_tag_stays_while_something_refers_to_it_R31() -> None:
+    user = deployment("apps/x", f"{HOST}/shop/web:pr-1")
+    found = analysed(*IMAGES, image_stream("shop/web", {"pr-1": [A, B]}), user, retention=PREVIEWS, revisions=3)
+    assert revision(found, "shop/web:pr-1") == CurrentOfReferencedTag(("Deployment apps/x",))
+    assert revision(found, "shop/web:pr-1", 1) == Expired("previews")
+    assert found.plan.streams[0].removed_tags == ()
+
+
+def test_a_used_digest_keeps_the_revision_and_the_tag_in_front_of_it_R31() -> None:
+    streams = [image_stream("shop/web", {"pr-1": [A, B, C]}), image_stream("shop/db", {"pr-2": [A, C]})]
+    user = deployment("apps/x", f"{HOST}/shop/web@{C}")
+    found = analysed(*IMAGES, *streams, user, retention=PREVIEWS)
+    assert revision(found, "shop/web:pr-1", 2) == ReferencedInStream(("Deployment apps/x",))
+    assert revision(found, "shop/web:pr-1", 1) == Expired("previews")
+    assert revision(found, "shop/web:pr-1") == OlderRevisionKept(2)
+    # In another image stream the digest counts too (R12).
+    assert revision(found, "shop/db:pr-2", 1) == Referenced(("Deployment apps/x",))
+    assert revision(found, "shop/db:pr-2") == OlderRevisionKept(1)
+    explained = [*found.history_rules.reasons(streams[0], "pr-1", 0, item(A))]
+    assert explained == [OlderRevisionKept(2)]
+
+
+def test_a_used_member_keeps_an_expired_tag_of_its_index_R31() -> None:
+    found = analysed(
+        image(A),
+        index(B, [A]),
+        image_stream("shop/web", {"pr-1": [B]}),
+        deployment("apps/x", f"elsewhere@{A}"),
+        retention=PREVIEWS,
+    )
+    assert revision(found, "shop/web:pr-1") == Referenced(("Deployment apps/x",))
+
+
+def test_age_protection_and_namespace_hold_for_expired_tags_R31() -> None:
+    young = analysed(image(A), image_stream("shop/web", {"pr-1": [item(A, 5)]}), retention=PREVIEWS)
+    assert revision(young, "shop/web:pr-1") == RevisionTooYoung(60)
+    stream = analysed(image(A), image_stream("shop/web", {"pr-1": [A]}, age=5), retention=PREVIEWS)
+    assert revision(stream, "shop/web:pr-1") == StreamTooYoung(60)
+    protected = analysed(image(A), image_stream("shop/web", {"pr-1": [A]}), retention=PREVIEWS, protect=("shop/web",))
+    assert revision(protected, "shop/web:pr-1") == Protected("shop/web")
+    elsewhere = analysed(image(A), image_stream("shop/web", {"pr-1": [A]}), retention=PREVIEWS, namespace="base")
+    assert not elsewhere.plan.streams
+
+
+def test_labels_protect_an_image_stream_and_those_of_a_namespace_R18() -> None:
+    for name in ("ImageStream shop/web", "Namespace shop"):
+        found = analysed(
+            image(A),
+            image_stream("shop/web", {"pr-1": [A]}),
+            image_stream("base/web", {"pr-1": [A]}),
+            retention=PREVIEWS,
+            protect_selector="keep=true",
+            protected=[name],
+        )
+        assert revision(found, "shop/web:pr-1") == ProtectedByLabels(name, "keep=true")
+        assert revision(found, "base/web:pr-1") == Expired("previews")
+
+
+def test_an_approval_keeps_what_it_does_not_name_R31() -> None:
+    stream = image_stream("shop/web", {"pr-1": [A, B]})
+    objects = [*IMAGES, stream]
+    approved = Approval.of(analysed(*objects, revisions=1).plan)
+    found = analysed(*objects, approval=approved, retention=PREVIEWS)
+    assert revision(found, "shop/web:pr-1") == NotApproved()
+    assert revision(found, "shop/web:pr-1", 1) == Expired("previews")
+    first = Approval(frozenset([("shop/web", "pr-1", A, at(OLD))]))
+    older = analysed(*objects, approval=first, retention=PREVIEWS)
+    assert revision(older, "shop/web:pr-1") == OlderRevisionKept(1)
+    assert revision(older, "shop/web:pr-1", 1) == NotApproved()
+
+
+def test_a_spec_tag_that_is_not_approved_keeps_its_tag_R31() -> None:
+    with_entry = image_stream("shop/web", {"pr-1": [A]}, sources={"pr-1": None})
+    approved = Approval.of(analysed(image(A), image_stream("shop/web", {"pr-1": [A]}), retention=PREVIEWS).plan)
+    found = analysed(image(A), with_entry, approval=approved, retention=PREVIEWS)
+    assert revision(found, "shop/web:pr-1") == NotApproved()
+    assert found.plan.empty
+
+
+def test_a_tag_and_its_expired_source_go_together_and_stay_together_R31() -> None:
+    """A chain of promotions: prod comes from stage, stage from dev. What uses the last one keeps them all."""
+    streams = [
+        image_stream("shop/dev", {"pr-1": [A]}),
+        image_stream("shop/stage", {"pr-1": [A]}, sources={"pr-1": from_("ImageStreamTag", "dev:pr-1")}),
+        image_stream("shop/prod", {"pr-1": [A]}, sources={"pr-1": from_("ImageStreamTag", "stage:pr-1")}),
+    ]
+    unused = analysed(image(A), *streams, retention=PREVIEWS)
+    assert [(each.stream, each.removed_tags, each.removed_spec_tags) for each in unused.plan.streams] == [
+        ("shop/dev", ("pr-1",), ()),
+        ("shop/prod", ("pr-1",), ("pr-1",)),
+        ("shop/stage", ("pr-1",), ("pr-1",)),
+    ]
+    user = deployment("apps/x", f"{HOST}/shop/prod:pr-1")
+    used = analysed(image(A), *streams, user, retention=PREVIEWS)
+    assert used.plan.empty
+    assert revision(used, "shop/prod:pr-1") == CurrentOfReferencedTag(("Deployment apps/x",))
+    assert revision(used, "shop/stage:pr-1") == CurrentOfReferencedTag(("ImageStream shop/prod",))
+    assert revision(used, "shop/dev:pr-1") == CurrentOfReferencedTag(("ImageStream shop/stage",))
+
+
+def test_a_kept_tag_keeps_the_expired_tag_that_it_comes_from_R31() -> None:
+    rules = (rule("prod", tags=["prod"], keep="all"), *PREVIEWS)
+    source = from_("ImageStreamTag", "pr-1")
+    found = analysed(
+        image(A), image_stream("shop/web", {"pr-1": [A], "prod": [A]}, sources={"prod": source}), retention=rules
+    )
+    assert revision(found, "shop/web:pr-1") == CurrentOfReferencedTag(("ImageStream shop/web",))
+
+
+# --- R32 ---------------------------------------------------------------------------------------------------------------
+
+
+def test_an_expired_tag_goes_as_a_whole_R32() -> None:
+    tags = {"pr-1": [A, digest("absent"), "", B], "kept": [C]}
+    rules = (rule("previews", tags=["pr-*"], keep_newest=0),)
+    found = analysed(*IMAGES, image_stream("shop/web", tags, sources={"pr-1": None}), retention=rules, revisions=5)
+    (change,) = found.plan.streams
+    assert [each.reason for each in change.revisions] == [Expired("previews")] * 4
+    assert (change.removed_tags, change.removed_spec_tags) == (("pr-1",), ("pr-1",))
+    assert found.plan.expired_tags == (("shop/web", "pr-1"),)
+
+
+@pytest.mark.parametrize("imported", [False, True])
+@pytest.mark.parametrize("reference", [False, True])
+def test_an_imported_tag_expires_only_with_imported_R32(imported: bool, reference: bool) -> None:
+    entry = TagReference("a", from_("DockerImage", "quay.io/a/b:1"), reference)
+    found = analysed(
+        image(A),
+        image_stream("shop/web", a=[A], sources={"a": entry}),
+        retention=(rule(keep_newest=0, imported=imported),),
+    )
+    expected = Expired("rule") if imported or reference else ImportedTag("rule")
+    assert revision(found, "shop/web:a") == expected
+    assert [change.removed_spec_tags for change in found.plan.streams] == ([] if expected.kept else [("a",)])
+
+
+def test_tags_of_spec_alone_and_without_revisions_stay_R32() -> None:
+    stream = image_stream("shop/web", {"failed": None, "none": []}, sources={"failed": None, "spec-only": None})
+    assert analysed(stream, retention=PREVIEWS).plan.empty
+
+
+def test_a_tag_that_other_rules_empty_keeps_its_spec_entry_R32() -> None:
+    stream = image_stream("shop/web", {"a": [A]}, sources={"a": from_("DockerImage", "quay.io/a/b")})
+    (change,) = analysed(image(B), stream, revisions=0).plan.streams
+    assert (change.removed_tags, change.removed_spec_tags) == (("a",), ())
+
+
+# --- R33 ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("of_rule", "setting", "kept"), [(None, 2, 2), (1, 3, 1), (3, 0, 3), (0, 3, 1)])
+def test_older_revisions_of_a_kept_tag_go_by_the_rule_or_else_the_setting_R33(
+    of_rule: int | None, setting: int, kept: int
+) -> None:
+    more = {} if of_rule is None else {"keep_tag_revisions": of_rule}
+    stream = image_stream("shop/web", {"prod": [A, B, C, D]})
+    found = analysed(*IMAGES, stream, retention=(rule(keep="all", **more),), revisions=setting)
+    count = setting if of_rule is None else of_rule
+    assert revision(found, "shop/web:prod") == KeptByRule("rule")
+    assert [revision(found, "shop/web:prod", number) for number in range(1, 4)] == [
+        AmongNewest(number, count) if number < kept else BeyondNewest(number, count) for number in range(1, 4)
+    ]
+
+
+# --- R34 ---------------------------------------------------------------------------------------------------------------
+
+EMPTY = EmptyStreams(older_than=PREVIEWS[0].keep_younger_than or rule(keep_younger_than="1d").keep_younger_than)  # type: ignore[arg-type]
+
+
+def deleted(*objects: object, **asked: object) -> list[str]:
+    return [each.stream for each in analysed(*objects, **{"empty_streams": EMPTY, **asked}).plan.empty_streams]  # type: ignore[arg-type]
+
+
+def test_an_empty_image_stream_that_nothing_refers_to_is_deleted_R34() -> None:
+    found = analysed(image_stream("shop/old"), empty_streams=EMPTY).plan
+    (stream,) = found.empty_streams
+    assert (stream.stream, stream.uid, stream.resource_version) == ("shop/old", "uid of shop/old", "1")
+    assert stream.reason == EmptyStream(1440)
+    assert found.deletions == 1
+    assert analysed(image_stream("shop/old")).plan.empty
+
+
+@pytest.mark.parametrize(
+    "objects",
+    [
+        [image_stream("shop/old", latest=[A]), image(A), deployment("apps/x", f"{HOST}/shop/old:latest")],
+        [image_stream("shop/old", failed=None)],
+        [image_stream("shop/old", sources={"spec-only": None})],
+        [image_stream("shop/old", age=1439)],
+        [image_stream("shop/old", owners=["operator"])],
+        [image_stream("shop/old"), deployment("apps/x", f"{HOST}/shop/old:gone")],
+        [image_stream("shop/old"), deployment("apps/x", f"{HOST}/shop/old@{B}")],
+        [image_stream("shop/old"), build("apps/x", to=from_("ImageStreamTag", "old:new", "shop"))],
+        [image_stream("shop/old"), build("shop/x", kind="BuildConfig", to=from_("ImageStreamTag", "old:new"))],
+        [image_stream("shop/old"), build("apps/x", to=from_("DockerImage", f"{HOST}/shop/old"))],
+        [image_stream("shop/old"), build("apps/x", changes=[from_("ImageStreamTag", "old:new", "shop")])],
+        [
+            image_stream("shop/old"),
+            controller("DeploymentConfig", "shop/x", changes=[from_("ImageStreamTag", "old:new")]),
+        ],
+        [image_stream("shop/old"), image_stream("base/x", sources={"a": from_("ImageStreamTag", "old:a", "shop")})],
+        [image_stream("shop/old"), image(A, repository="shop/old"), image_stream("base/x", a=[item(A, 1)])],
+    ],
+)
+def test_whatever_refers_to_an_image_stream_keeps_it_R34(objects: list[object]) -> None:
+    assert deleted(*objects, revisions=1) == []
+    assert deleted(*objects, image_stream("shop/other"), revisions=1) == ["shop/other"]
+
+
+def test_settings_limit_which_image_streams_are_deleted_R34() -> None:
+    streams = [image_stream("shop/old"), image_stream("base/old")]
+    assert deleted(*streams) == ["base/old", "shop/old"]
+    assert deleted(*streams, namespace="shop") == ["shop/old"]
+    assert deleted(*streams, protect=("base/*",)) == ["shop/old"]
+    assert deleted(*streams, protected=["Namespace base"], protect_selector="a") == ["shop/old"]
+    assert deleted(*streams, minutes=2 * OLD) == []
+    assert deleted(*streams, empty_streams=EmptyStreams(older_than=EMPTY.older_than, streams=("shop/*",))) == [
+        "shop/old"
+    ]
+    assert deleted(*streams, approval=Approval(streams=frozenset([("base/old", "uid of base/old")]))) == ["base/old"]
+    assert deleted(*streams, approval=Approval(streams=frozenset([("base/old", "another uid")]))) == []
+
+
+def test_an_image_stream_that_the_plan_empties_is_deleted_with_it_R34() -> None:
+    stream = image_stream("shop/web", {"pr-1": [A]}, sources={"pr-1": None})
+    assert deleted(image(A, repository="shop/web"), stream, retention=PREVIEWS) == ["shop/web"]
+
+
+# --- R35 ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("suffix", ["", ".sig", ".att", ".sbom", ".x-y_z.1"])
+def test_a_tag_named_after_a_digest_is_attached_to_it_R35(suffix: str) -> None:
+    assert subject_of(tag_of(A, suffix)) == A
+
+
+@pytest.mark.parametrize("tag", ["latest", "sha256-", f"sha256-{A[7:]}0", f"sha256-{A[7:].upper()}", f"sha256-{A[7:]}-x",
+                                 f"sha256-{A[8:]}", f"sha512-{A[7:]}", f"x{tag_of(A)}", f"{tag_of(A)}\n", f"{tag_of(A, '.')}"])  # fmt: skip
+def test_other_tags_are_not_attached_R35(tag: str) -> None:
+    assert subject_of(tag) is None
+
+
+def test_an_attached_tag_is_kept_with_its_subject_and_goes_with_it_R35() -> None:
+    stream = image_stream("shop/web", {tag_of(A): [SIG, C], tag_of(B): [D], "latest": [A, B]})
+    found = analysed(*IMAGES, image(SIG), stream, revisions=1)
+    assert revision(found, f"shop/web:{tag_of(A)}") == AttachedToKept(A)
+    assert revision(found, f"shop/web:{tag_of(A)}", 1) == AttachedToKept(A)
+    assert revision(found, f"shop/web:{tag_of(B)}") == AttachedToPruned(B)
+    assert {each.name for each in found.plan.images} == {B, D}
+
+
+def test_an_attached_tag_whose_subject_is_absent_goes_by_its_age_R35() -> None:
+    stream = image_stream("shop/web", {tag_of(B): [A], tag_of(C): [item(A, 5)]})
+    found = analysed(image(A), stream, revisions=9)
+    assert revision(found, f"shop/web:{tag_of(B)}") == AttachedToAbsent(B)
+    assert revision(found, f"shop/web:{tag_of(C)}") == RevisionTooYoung(60)
+
+
+def test_an_attached_tag_in_use_is_kept_without_its_subject_R35() -> None:
+    stream = image_stream("shop/web", {tag_of(B): [A], tag_of(C): [D]})
+    users = [deployment("apps/x", f"{HOST}/shop/web:{tag_of(B)}"), deployment("apps/y", f"elsewhere@{D}")]
+    found = analysed(image(A), image(D), stream, *users)
+    assert revision(found, f"shop/web:{tag_of(B)}") == CurrentOfReferencedTag(("Deployment apps/x",))
+    assert revision(found, f"shop/web:{tag_of(C)}") == Referenced(("Deployment apps/y",))
+
+
+def test_an_attached_tag_does_not_keep_its_subject_R35() -> None:
+    stream = image_stream("shop/web", {tag_of(A): [A], tag_of(B, ""): [C]})
+    found = analysed(image(A), image(B), index(C, [B]), stream)
+    assert {each.name for each in found.plan.images} == {A, B, C}
+
+
+def test_signatures_of_signatures_members_and_other_streams_follow_R35() -> None:
+    of_sig = digest("signature of the signature")
+    streams = [
+        image_stream("shop/web", latest=[B]),
+        image_stream("shop/sigs", {tag_of(A): [SIG], tag_of(SIG): [of_sig], tag_of(D): [C], tag_of(C): [C]}),
+    ]
+    found = analysed(image(A), index(B, [A]), image(C), image(D), image(SIG), image(of_sig), *streams, revisions=1)
+    assert revision(found, f"shop/sigs:{tag_of(A)}") == AttachedToKept(A)
+    assert revision(found, f"shop/sigs:{tag_of(SIG)}") == AttachedToKept(SIG)
+    assert {each.name for each in found.plan.images} == {C, D}
+
+
+def test_a_long_chain_of_signatures_is_followed_to_its_end_R35() -> None:
+    chain = [digest(f"link {number}") for number in range(2000)]
+    tags = {tag_of(subject): [signature] for subject, signature in itertools.pairwise(chain)}
+    stream = image_stream("shop/sigs", tags)
+    images = [image(name) for name in chain]
+    kept = analysed(*images, stream, image_stream("shop/web", latest=[chain[0]]), revisions=1)
+    assert kept.plan.empty
+    gone = analysed(*images, stream, revisions=1)
+    assert len(gone.plan.images) == 2000
+
+
+def test_an_attached_tag_is_like_any_other_where_that_is_set_R35() -> None:
+    stream = image_stream("shop/web", {tag_of(B): [A]})
+    for asked in ({"attached": "keep"}, {"references": "oc"}):
+        assert revision(analysed(image(A), stream, revisions=1, **asked), f"shop/web:{tag_of(B)}") == AmongNewest(0, 1)
+
+
+def test_an_attached_tag_with_a_spec_entry_is_kept_with_its_subject_and_otherwise_like_any_other_R35() -> None:
+    tags = {tag_of(A): [SIG, C], tag_of(B): [SIG, C], "latest": [A]}
+    found = analysed(
+        *IMAGES[:1], image(SIG), image(C),
+        image_stream("shop/web", tags, sources={tag_of(A): None, tag_of(B): None}),
+        revisions=1,
+    )  # fmt: skip
+    assert [revision(found, f"shop/web:{tag_of(A)}", number) for number in (0, 1)] == [AttachedToKept(A)] * 2
+    assert revision(found, f"shop/web:{tag_of(B)}") == AmongNewest(0, 1)
+    assert revision(found, f"shop/web:{tag_of(B)}", 1) == BeyondNewest(1, 1)
+
+
+def test_only_patterns_that_begin_with_sha256_match_attached_tags_R35() -> None:
+    tags = (tag_of(A), "latest", "sha256-short")
+    assert decided([rule("any", keep_newest=0)], *tags) == {"latest": "any", "sha256-short": "any"}
+    assert decided([rule("s", tags=["s*"], keep_newest=0)], *tags) == {"sha256-short": "s"}
+    both = [rule("any", tags=["*"], keep_newest=0), rule("sigs", tags=["sha256-*.sig"], keep="all")]
+    assert decided(both, *tags) == {"latest": "any", "sha256-short": "any", tag_of(A): "sigs"}
+
+
+def test_a_rule_can_keep_an_attached_tag_and_cannot_remove_one_of_a_kept_subject_R35() -> None:
+    stream = image_stream("shop/web", {tag_of(A): [SIG], tag_of(B): [C], "latest": [A]})
+    cases = (
+        ({"keep": "all"}, KeptByRule("sigs"), KeptByRule("sigs")),
+        ({"keep_newest": 0}, AttachedToKept(A), AttachedToAbsent(B)),
+    )
+    for keep, of_a, of_b in cases:
+        rules = (rule("sigs", tags=["sha256-*"], **keep),)
+        found = analysed(image(A), image(SIG), image(C), stream, retention=rules, revisions=1)
+        assert revision(found, f"shop/web:{tag_of(A)}") == of_a
+        assert revision(found, f"shop/web:{tag_of(B)}") == of_b
+
+
+def test_an_attached_tag_stays_with_a_subject_that_is_not_approved_R35() -> None:
+    stream = image_stream("shop/web", {tag_of(A): [SIG]})
+    objects = [image(A), image(SIG), stream]
+    whole = Approval.of(analysed(*objects).plan)
+    assert {name for name, _ in whole.images} == {A, SIG}
+    without = Approval(
+        whole.revisions, frozenset(each for each in whole.images if each[0] != A), whole.blobs, whole.links
+    )
+    found = analysed(*objects, approval=without)
+    assert revision(found, f"shop/web:{tag_of(A)}") == AttachedToKept(A)
+    blobs = Approval(whole.revisions, whole.images, whole.blobs - {A}, whole.links)
+    found = analysed(*objects, approval=blobs)
+    assert revision(found, f"shop/web:{tag_of(A)}") == AttachedToKept(A)
+    assert found.plan.images == ()
+
+
+def test_uses_that_come_up_in_a_run_keep_the_subject_and_what_is_attached_R35() -> None:
+    stream = image_stream("shop/web", {tag_of(A): [SIG], "latest": [A]})
+    found = analysed(image(A), image(SIG), stream)
+    assert revision(found, f"shop/web:{tag_of(A)}") == AttachedToPruned(A)
+    found.history_rules.also_used(Usage(tags={("shop/web", "latest"): ("Pod a/b",)}))
+    again = found.history_rules.decide(stream)
+    assert [tag.reasons[0] for tag in again.tags] == [AttachedToKept(A), CurrentOfReferencedTag(("Pod a/b",))]
+
+
+# --- the settings ------------------------------------------------------------------------------------------------------
+
+
+def problems(value: object) -> list[str]:
+    with pytest.raises(UnfitError) as raised:
+        retention_rules(value)
+    return list(raised.value.problems)
+
+
+def test_all_mistakes_of_all_rules_are_listed_with_name_and_position_R29() -> None:
+    assert problems(
+        [
+            {"name": "a", "keep_newset": 3, "tags": "pr-*"},
+            {"name": "b", "keep_newest": -1, "keep": "none"},
+            {"tags": ["v *"], "keep": "all", "order": "semver"},
+            {"name": "a", "keep": "all", "tags": ["x"]},
+            "text",
+        ]
+    ) == [
+        "rule 1 ('a'): there is no key 'keep_newset', did you mean 'keep_newest'?",
+        "rule 1 ('a'): has no condition that keeps a tag; add keep: all, keep_younger_than or keep_newest",
+        "rule 2 ('b'): keep_newest must be at least 0, not -1",
+        "rule 2 ('b'): keep takes 'all', not 'none'; write keep_newest or keep_younger_than for a limit",
+        "rule 2 ('b'): keep: all contradicts keep_newest; leave one of them out",
+        "rule 3: tags 'v *' is not a pattern such as pr-* (* and ? are wildcards, ! excludes)",
+        "rule 3: order has no effect without keep_newest",
+        "rule 4 ('a'): rule 1 has the same name, which plans show; choose another one",
+        "rule 5: takes a map with name, streams, tags, keep, keep_younger_than, keep_newest, order, variants, prereleases, "
+        "imported, keep_tag_revisions, not 'text'",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "hides"),
+    [
+        ({}, {"tags": ["v*"]}, True),
+        ({"tags": ["*"]}, {}, True),
+        ({"tags": ["v*", "x"]}, {"tags": ["v*"]}, True),
+        ({"tags": ["v*"]}, {"tags": ["v*", "x"]}, False),
+        ({"tags": ["*", "!v*"]}, {"tags": ["v*"]}, False),
+        ({"streams": ["shop/*"]}, {"tags": ["v*"]}, False),
+        ({"streams": ["*/*"]}, {"streams": ["shop/*"], "tags": ["v*"]}, True),
+        ({}, {"tags": ["sha256-*"]}, False),
+        ({"tags": ["sha256-*"]}, {"tags": ["sha256-*"]}, True),
+    ],
+)
+def test_a_rule_that_can_never_match_is_an_error_R29(
+    before: dict[str, object], after: dict[str, object], hides: bool
+) -> None:
+    rules = [{"name": "first", "keep": "all", **before}, {"name": "second", "keep": "all", **after}]
+    if hides:
+        expected = "rule 2 ('second'): can never match, since rule 'first' before it takes everything that it matches"
+        assert problems(rules) == [expected]
+    else:
+        assert [each.name for each in rules_of(rules)] == ["first", "second"]
+
+
+def test_rules_are_written_as_they_are_read_R29() -> None:
+    rules = [
+        {
+            "name": "all of it",
+            "streams": ["shop/*"],
+            "tags": ["v*"],
+            "keep_younger_than": 1440,
+            "keep_newest": 0,
+            "order": "semver",
+            "variants": ["alpine"],
+            "prereleases": True,
+            "imported": True,
+            "keep_tag_revisions": 0,
+        },
+        {"name": "rule 2", "tags": ["x"], "keep": "all"},
+    ]
+    assert [written(each) for each in rules_of({"retention": rules})] == rules
+    assert written(empty_streams('{"older_than": "30d", "streams": ["shop/*"]}')) == {
+        "older_than": 43200,
+        "streams": ["shop/*"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("value", "minutes"), [(90, 90), ("90", 90), ("90m", 90), ("36h", 2160), ("14d", 20160), ("8w", 80640)]
+)
+def test_durations_are_minutes_or_have_a_unit_R30(value: object, minutes: int) -> None:
+    assert written(rule(keep_younger_than=value))["keep_younger_than"] == minutes
+
+
+def test_the_plan_records_the_rules_R29() -> None:
+    found = analysed(retention=PREVIEWS, empty_streams=EMPTY).plan.rules
+    assert found["retention"] == [{"name": "previews", "keep_newest": 0}]
+    assert found["empty_streams"] == {"older_than": 1440}

@@ -1,0 +1,238 @@
+"""What holds with retention rules, attached tags and empty image streams: P1 to P8 on generated clusters."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import timedelta
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pruner.analysis import analyse
+from pruner.analysis.attached import subject_of
+from pruner.cluster.objects import Snapshot
+from pruner.plan import Approval, PrunePlan, decode, encode
+from pruner.settings import RetentionRule, Rules
+from tests.builders.clusters import (
+    NAMESPACES,
+    PLACES,
+    Cluster,
+    Use,
+    applied,
+    blobs_of,
+    deletions,
+    members,
+    rendered,
+    retention_rules,
+    retention_settings,
+    tagged_clusters,
+    uses,
+)
+
+
+def remaining(cluster: Snapshot, plan: PrunePlan) -> dict[tuple[str, str], list[str]]:
+    """Images by stream and tag after the plan."""
+    after = applied(cluster, plan)
+    return {
+        (stream.name, tag.tag): [item.image for item in tag.items or ()]
+        for stream in after.streams
+        for tag in stream.histories
+    }
+
+
+@given(tagged_clusters(), retention_settings(references="extended"))
+def test_use_wins_over_every_rule_P1(cluster: Cluster, rules: Rules) -> None:
+    rules = dataclasses.replace(rules, keep_younger_than=timedelta(minutes=60))
+    plan = analyse(cluster.snapshot, rules).plan
+    images = {image.name: image for image in cluster.snapshot.images}
+    left = remaining(cluster.snapshot, plan)
+    current = {
+        (stream.name, tag.tag): tag.items[0].image
+        for stream in cluster.snapshot.streams
+        for tag in stream.histories
+        if tag.items
+    }
+    for use in cluster.uses:
+        key = (use.stream or "", use.tag or "")
+        if use.tag and key in current:
+            assert left[key][0] == current[key], "the current revision of a used tag"
+        if use.digest in images:
+            assert not members(images, use.digest) & {image.name for image in plan.images}
+    deleted = {each.stream for each in plan.empty_streams}
+    assert not deleted & {use.stream for use in cluster.uses}
+
+
+@given(tagged_clusters(), retention_settings())
+def test_a_tag_of_a_rule_never_moves_back_to_an_older_image_R31(cluster: Cluster, rules: Rules) -> None:
+    found = analyse(cluster.snapshot, rules)
+    for history in found.histories:
+        decisions = found.history_rules.retention.decide(history.stream) if found.history_rules.retention else {}
+        for tag in history.tags:
+            if tag.tag in decisions and decisions[tag.tag].expired and any(reason.kept for reason in tag.reasons):
+                assert tag.reasons[0].kept
+
+
+@given(tagged_clusters(), retention_settings())
+def test_no_surviving_image_loses_a_blob_P2(cluster: Cluster, rules: Rules) -> None:
+    plan = analyse(cluster.snapshot, rules).plan
+    images = {image.name: image for image in cluster.snapshot.images}
+    surviving = images.keys() - {image.name for image in plan.images}
+    manifests = {below for name in surviving for below in members(images, name)}
+    assert not {blob.digest for blob in plan.blobs} & (manifests | blobs_of(images, manifests))
+    named = {digest for digests in remaining(cluster.snapshot, plan).values() for digest in digests}
+    assert not named & {image.name for image in plan.images}
+
+
+@given(tagged_clusters(), retention_settings())
+def test_an_expired_tag_goes_from_spec_and_status_or_stays_in_both_R32(cluster: Cluster, rules: Rules) -> None:
+    plan = analyse(cluster.snapshot, rules).plan
+    expired = set(plan.expired_tags)
+    for change in plan.streams:
+        stream = next(each for each in cluster.snapshot.streams if each.name == change.stream)
+        of_it = {tag for name, tag in expired if name == change.stream}
+        assert set(change.removed_spec_tags) == of_it & stream.spec_tags
+        assert set(change.removed_spec_tags) <= set(change.removed_tags)
+
+
+@given(tagged_clusters(), retention_settings())
+def test_a_plan_applied_leaves_nothing_to_plan_P3(cluster: Cluster, rules: Rules) -> None:
+    plan = analyse(cluster.snapshot, rules).plan
+    assert analyse(applied(cluster.snapshot, plan), rules).plan.empty
+
+
+@given(tagged_clusters(), retention_settings(), uses, st.sampled_from(PLACES))
+def test_more_references_never_delete_more_P4(cluster: Cluster, rules: Rules, use: Use, place: str) -> None:
+    found = cluster.snapshot
+    user, _ = rendered(use, place, 99)
+    more = msgspec.structs.replace(found, referrers=(*found.referrers, user))
+    assert deletions(analyse(more, rules).plan) <= deletions(analyse(found, rules).plan)
+
+
+@given(tagged_clusters(), retention_settings(), st.integers(1, 3), st.sampled_from([1, 440, 10_000]))
+def test_conditions_that_keep_more_never_delete_more_P4(
+    cluster: Cluster, rules: Rules, more: int, minutes: int
+) -> None:
+    wider = tuple(
+        msgspec.structs.replace(
+            rule,
+            keep_newest=None if rule.keep_newest is None else rule.keep_newest + more,
+            keep_younger_than=rule.keep_younger_than and rule.keep_younger_than + timedelta(minutes=minutes),
+        )
+        for rule in rules.retention
+    )
+    larger = dataclasses.replace(rules, retention=wider)
+    assert deletions(analyse(cluster.snapshot, larger).plan) <= deletions(analyse(cluster.snapshot, rules).plan)
+
+
+@given(tagged_clusters(), retention_settings(), st.sampled_from(["Namespace shop", "ImageStream base/web"]))
+def test_protection_by_labels_never_deletes_more_P4(cluster: Cluster, rules: Rules, name: str) -> None:
+    protected = msgspec.structs.replace(cluster.snapshot, protected=frozenset([name]))
+    rules = dataclasses.replace(rules, protect_selector="keep=true")
+    assert deletions(analyse(protected, rules).plan) <= deletions(analyse(cluster.snapshot, rules).plan)
+
+
+@given(tagged_clusters(), retention_settings(references="extended"), retention_rules(9), st.booleans())
+def test_a_rule_more_never_keeps_less_of_what_is_used_P4(
+    cluster: Cluster, rules: Rules, rule: RetentionRule, first: bool
+) -> None:
+    rules = dataclasses.replace(rules, keep_younger_than=timedelta(minutes=60), prune_over_size_limit=False)
+    more = (rule, *rules.retention) if first else (*rules.retention, rule)
+    plan = analyse(cluster.snapshot, dataclasses.replace(rules, retention=more)).plan
+    images = {image.name for image in cluster.snapshot.images}
+    used = {use.digest for use in cluster.uses if use.digest in images}
+    assert not used & {image.name for image in plan.images}
+    left = remaining(cluster.snapshot, plan)
+    for key, digests in remaining(cluster.snapshot, analyse(cluster.snapshot, rules).plan).items():
+        if any(key == (use.stream, use.tag) for use in cluster.uses) and digests:
+            assert left[key][0] == digests[0]
+
+
+@given(tagged_clusters(), retention_settings(attached="keep", empty_streams=None), st.booleans())
+def test_extended_deletes_a_subset_of_oc_without_attached_tags_P5(cluster: Cluster, rules: Rules, alone: bool) -> None:
+    if alone:
+        rules = dataclasses.replace(rules, keep_younger_than=None, keep_tag_revisions=None, prune_over_size_limit=True)
+    extended = dataclasses.replace(rules, references="extended")
+    oc = dataclasses.replace(rules, references="oc")
+    assert deletions(analyse(cluster.snapshot, extended).plan) <= deletions(analyse(cluster.snapshot, oc).plan)
+
+
+@given(tagged_clusters(), retention_settings())
+def test_the_plan_of_a_namespace_is_a_subset_of_the_whole_P6(cluster: Cluster, rules: Rules) -> None:
+    whole = analyse(cluster.snapshot, dataclasses.replace(rules, namespace=None)).plan
+    for namespace in NAMESPACES:
+        part = analyse(cluster.snapshot, dataclasses.replace(rules, namespace=namespace)).plan
+        assert {change.namespace for change in part.streams} <= {namespace}
+        assert {each.namespace for each in part.empty_streams} <= {namespace}
+        assert deletions(part) <= deletions(whole)
+
+
+@given(tagged_clusters(), retention_settings(), st.randoms(use_true_random=False))
+def test_the_order_of_lists_changes_nothing_P7(cluster: Cluster, rules: Rules, random: object) -> None:
+    found = cluster.snapshot
+    shuffled: dict[str, object] = {}
+    for name in ("images", "referrers", "streams"):
+        objects = list(getattr(found, name))
+        random.shuffle(objects)  # type: ignore[attr-defined]
+        shuffled[name] = tuple(objects)
+    streams = []
+    for stream in shuffled["streams"]:  # type: ignore[attr-defined]
+        tags, declared = list(stream.histories), list(stream.spec.tags)
+        random.shuffle(tags)  # type: ignore[attr-defined]
+        random.shuffle(declared)  # type: ignore[attr-defined]
+        streams.append(
+            msgspec.structs.replace(
+                stream,
+                status=msgspec.structs.replace(stream.status, tags=tags),
+                spec=msgspec.structs.replace(stream.spec, tags=declared),
+            )
+        )
+    shuffled["streams"] = tuple(streams)
+    one = analyse(found, rules).plan
+    other = analyse(msgspec.structs.replace(found, **shuffled), rules).plan
+    assert list(encode(one)) == list(encode(other))
+
+
+@given(tagged_clusters(), retention_settings())
+def test_a_plan_is_a_function_of_its_inputs_and_comes_back_from_its_file_P8(cluster: Cluster, rules: Rules) -> None:
+    one, other = analyse(cluster.snapshot, rules).plan, analyse(cluster.snapshot, rules).plan
+    assert list(encode(one)) == list(encode(other))
+    assert decode(encode(one), "plan") == one
+
+
+@given(tagged_clusters(), retention_settings(), st.booleans())
+def test_every_decision_on_a_revision_is_the_first_of_its_reasons(
+    cluster: Cluster, rules: Rules, approved: bool
+) -> None:
+    found = analyse(cluster.snapshot, rules, Approval() if approved else None)
+    for history in found.histories:
+        for tag in history.tags:
+            for number, (event, decided) in enumerate(zip(tag.items, tag.reasons, strict=True)):
+                reasons = [*found.history_rules.reasons(history.stream, tag.tag, number, event)]
+                assert reasons[0] == decided
+                assert [reason.kept for reason in reasons] == ([True] * len(reasons) if decided.kept else [False])
+
+
+@given(tagged_clusters(), tagged_clusters(), retention_settings())
+def test_nothing_goes_that_was_not_approved(then: Cluster, now: Cluster, rules: Rules) -> None:
+    approved = analyse(then.snapshot, rules).plan
+    found = analyse(now.snapshot, rules, Approval.of(approved)).plan
+    assert deletions(found) <= deletions(analyse(now.snapshot, rules).plan)
+    allowed = Approval.of(approved)
+    assert Approval.of(found).spec_tags <= allowed.spec_tags
+    assert Approval.of(found).streams <= allowed.streams
+    assert Approval.of(found).images <= allowed.images
+    assert Approval.of(found).revisions <= allowed.revisions
+
+
+@given(tagged_clusters(), retention_settings(references="extended", attached="follow", retention=()), st.booleans())
+def test_attached_tags_follow_their_subject_R35(cluster: Cluster, rules: Rules, approved: bool) -> None:
+    approval = Approval.of(analyse(cluster.snapshot, rules).plan) if approved else None
+    found = analyse(cluster.snapshot, rules, approval)
+    surviving = {name for name, reason in found.images.items() if reason.kept}
+    for history in found.histories:
+        for tag in history.tags:
+            subject = subject_of(tag.tag)
+            for event, reason in zip(tag.items, tag.reasons, strict=True):
+                if subject in surviving and event.image in found.images:
+                    assert reason.kept
