@@ -92,7 +92,10 @@ def analyse(
         if approval is not None and not approval.blobs.issuperset(blobs):
             blobs = _keep_unapproved(approval, images, blobs, graph, snapshot)
         waiting = by_subject(
-            each for history in histories if history.whole for each in attached_and_pruned(history.tags)
+            each
+            for history in histories
+            if history.whole and history_rules.follows
+            for each in attached_and_pruned(history.tags)
         )
         kept = (
             kept_subjects(waiting, {name for name, reason in images.items() if reason.kept}, graph)

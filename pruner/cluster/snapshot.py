@@ -52,6 +52,7 @@ from pruner.cluster.resources import (
     IMAGE_STREAMS,
     IMAGES,
     LIMIT_RANGES,
+    NAMESPACES,
     WORKLOADS,
     Resource,
 )

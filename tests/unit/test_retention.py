@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -376,11 +378,11 @@ def test_older_revisions_of_a_kept_tag_go_by_the_rule_or_else_the_setting_R33(
 
 # --- R34 ---------------------------------------------------------------------------------------------------------------
 
-EMPTY = EmptyStreams(older_than=PREVIEWS[0].keep_younger_than or rule(keep_younger_than="1d").keep_younger_than)  # type: ignore[arg-type]
+EMPTY = EmptyStreams(older_than=timedelta(days=1))
 
 
-def deleted(*objects: object, **asked: object) -> list[str]:
-    return [each.stream for each in analysed(*objects, **{"empty_streams": EMPTY, **asked}).plan.empty_streams]  # type: ignore[arg-type]
+def deleted(*objects: Any, **asked: Any) -> list[str]:
+    return [each.stream for each in analysed(*objects, **{"empty_streams": EMPTY, **asked}).plan.empty_streams]
 
 
 def test_an_empty_image_stream_that_nothing_refers_to_is_deleted_R34() -> None:
