@@ -20,6 +20,7 @@ from pruner import __version__, defects
 from pruner.errors import PrunerError, SettingsError
 
 VERBS: Final[Mapping[str, tuple[str, str]]] = {
+    "compare": ("pruner.cli.compare:compare", "Show what one plan prunes that another does not."),
     "doctor": ("pruner.cli.doctor:doctor", "Say whether preview and up would work, and what is missing."),
     "explain": ("pruner.cli.explain:explain", "Say why an image, a tag or an image stream is kept or pruned."),
     "fleet": ("pruner.cli.fleet:fleet", "Preview, review and prune many clusters together."),

@@ -1,0 +1,229 @@
+"""Compares two plans: what each prunes that the other does not, by namespace, image stream and tag, with the bytes it frees.
+
+A blob counts once, for the first row whose image lists it, so that the rows of a plan add up to its total.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from pruner.analysis.blobs import pushed_to
+from pruner.console import Margin, data
+from pruner.plan import PrunePlan
+from pruner.report import wording
+from pruner.report.markdown import code
+
+NO_TAG: Final = ""
+"""The tag of images that no pruned revision names; their row has the stream that they were pushed to, if any."""
+LISTED: Final = 40
+"""Rows of the table of tags; how many more there are is said."""
+
+
+class Difference(msgspec.Struct, frozen=True):
+    """What one plan prunes that the other does not; `bytes` are known to be freed."""
+
+    revisions: int = 0
+    images: int = 0
+    bytes: int = 0
+
+    def plus(self, other: Difference) -> Difference:
+        return Difference(self.revisions + other.revisions, self.images + other.images, self.bytes + other.bytes)
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One tag of one image stream in which the plans differ. `stream` is `namespace/name`, empty for images of no image stream."""
+
+    namespace: str
+    stream: str
+    tag: str
+    first: Difference
+    second: Difference
+
+
+class Comparison(msgspec.Struct, frozen=True):
+    """Two plans, named by their fingerprints, and the rows in which they differ, sorted by stream and tag."""
+
+    cluster: str
+    first: str
+    second: str
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def totals(self) -> tuple[Difference, Difference]:
+        return _sum(row.first for row in self.rows), _sum(row.second for row in self.rows)
+
+    def by_namespace(self) -> list[Row]:
+        """The rows of each namespace added up."""
+        groups: defaultdict[str, list[Row]] = defaultdict(list)
+        for row in self.rows:
+            groups[row.namespace].append(row)
+        return [
+            Row(namespace, "", NO_TAG, _sum(row.first for row in rows), _sum(row.second for row in rows))
+            for namespace, rows in sorted(groups.items())
+        ]
+
+
+def compare(first: PrunePlan, second: PrunePlan) -> Comparison:
+    """What each plan prunes that the other does not."""
+    ours, theirs = _only_in(first, second), _only_in(second, first)
+    rows = [
+        Row(
+            stream.partition("/")[0],
+            stream,
+            tag,
+            ours.get((stream, tag), Difference()),
+            theirs.get((stream, tag), Difference()),
+        )
+        for stream, tag in sorted(ours.keys() | theirs.keys())
+    ]
+    notes = []
+    if first.cluster != second.cluster:
+        notes.append(f"the plans are of different clusters: {first.cluster} and {second.cluster}")
+    if first.as_of != second.as_of:
+        notes.append(
+            f"the plans measure ages at different times: {wording.time(first.as_of)} and {wording.time(second.as_of)}"
+        )
+    return Comparison(first.cluster, first.fingerprint, second.fingerprint, tuple(rows), tuple(notes))
+
+
+def _only_in(plan: PrunePlan, other: PrunePlan) -> dict[tuple[str, str], Difference]:
+    """By stream and tag: what only this plan prunes."""
+    shared = set(_revisions(other))
+    tags: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
+    revisions: defaultdict[tuple[str, str], int] = defaultdict(int)
+    for revision in _revisions(plan):
+        stream, tag, image, _ = revision
+        tags[image].append((stream, tag))
+        if revision not in shared:
+            revisions[stream, tag] += 1
+    left = {blob.digest: blob.size or 0 for blob in plan.blobs}
+    for blob in other.blobs:
+        left.pop(blob.digest, None)
+    both = {image.name for image in other.images}
+    differences = {place: Difference(revisions=count) for place, count in revisions.items()}
+    for image in plan.images:
+        blobs = sum(left.pop(digest, 0) for digest in image.blobs)
+        if image.name in both and not blobs:
+            continue
+        place = min(tags.get(image.name, [(pushed_to(image.reference) or "", NO_TAG)]))
+        found = Difference(images=int(image.name not in both), bytes=blobs)
+        differences[place] = differences.get(place, Difference()).plus(found)
+    return differences
+
+
+def _revisions(plan: PrunePlan) -> Iterator[tuple[str, str, str, str]]:
+    for change in plan.streams:
+        for item in change.revisions:
+            yield change.stream, item.tag, item.image, item.created.isoformat()
+
+
+def _sum(differences: Iterable[Difference]) -> Difference:
+    total = Difference()
+    for each in differences:
+        total = total.plus(each)
+    return total
+
+
+# --- forms ------------------------------------------------------------------------------------------------------------
+
+
+def as_json(comparison: Comparison) -> Mapping[str, object]:
+    """The comparison for machines: totals, namespaces and tags."""
+    first, second = comparison.totals
+    return {
+        "cluster": comparison.cluster,
+        "first": {"plan": comparison.first, **msgspec.to_builtins(first)},
+        "second": {"plan": comparison.second, **msgspec.to_builtins(second)},
+        "namespaces": [
+            {
+                "namespace": row.namespace,
+                "first": msgspec.to_builtins(row.first),
+                "second": msgspec.to_builtins(row.second),
+            }
+            for row in comparison.by_namespace()
+        ],
+        "tags": msgspec.to_builtins(comparison.rows),
+        "notes": list(comparison.notes),
+    }
+
+
+def headline(comparison: Comparison) -> str:
+    """One line: how much only the first plan prunes, and how much only the second."""
+    if not comparison.rows:
+        return "Both plans prune the same"
+    first, second = (_said(each) for each in comparison.totals)
+    return f"Only the first plan prunes {first}; only the second prunes {second}"
+
+
+def markdown(comparison: Comparison) -> str:
+    """The comparison for a comment on a pull request."""
+    lines = [f"### pruner: {headline(comparison)}", ""]
+    lines += [f"- :warning: {code(note)}" for note in comparison.notes]
+    if comparison.rows:
+        lines += ["| image stream | tag | only the first | only the second |", "|---|---|---|---|"]
+        for row in _largest(comparison)[:LISTED]:
+            lines.append(f"| {code(_stream(row))} | {code(_tag(row))} | {_cell(row.first)} | {_cell(row.second)} |")
+        if len(comparison.rows) > LISTED:
+            lines.append(f"| and {len(comparison.rows) - LISTED} more tags | | | |")
+    return "\n".join(lines) + "\n"
+
+
+def print_comparison(comparison: Comparison, console: Console, *, listed: int = LISTED) -> None:
+    """Print the comparison; `listed` rows of tags, 0 for all."""
+    console.print(Margin(data(headline(comparison))))
+    for note in comparison.notes:
+        console.print(Margin(data(f"note: {note}")))
+    if not comparison.rows:
+        return
+    namespaces = _table("By namespace", "Namespace")
+    for row in comparison.by_namespace():
+        namespaces.add_row(data(row.namespace or "none"), _cell(row.first), _cell(row.second))
+    tags = _table("By tag", "Image stream", "Tag")
+    for row in _largest(comparison)[: listed or None]:
+        tags.add_row(data(_stream(row)), data(_tag(row)), _cell(row.first), _cell(row.second))
+    if listed and len(comparison.rows) > listed:
+        tags.caption = f"and {len(comparison.rows) - listed} more; --all lists them"
+    for table in (namespaces, tags):
+        console.print(Margin(table))
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for column in ("Only the first: revisions / images / bytes", "Only the second"):
+        table.add_column(column, justify="right")
+    return table
+
+
+def _largest(comparison: Comparison) -> list[Row]:
+    """The rows, those first in which most bytes differ."""
+    return sorted(comparison.rows, key=lambda row: (-row.first.bytes - row.second.bytes, row.stream, row.tag))
+
+
+def _stream(row: Row) -> str:
+    return row.stream or "no image stream"
+
+
+def _tag(row: Row) -> str:
+    return row.tag or "none"
+
+
+def _said(difference: Difference) -> str:
+    if difference == Difference():
+        return "nothing"
+    counts = (wording.count(difference.revisions, "revision"), wording.count(difference.images, "image"))
+    return f"{' and '.join(counts)}, {wording.size(difference.bytes)}"
+
+
+def _cell(difference: Difference) -> str:
+    if difference == Difference():
+        return ""
+    return f"{difference.revisions} / {difference.images} / {wording.size(difference.bytes)}"

@@ -1,0 +1,104 @@
+"""What one plan prunes that another does not."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+from click.testing import CliRunner
+
+from pruner.cli import main
+from pruner.console import plain_console
+from pruner.plan import PrunePlan, encode
+from pruner.report.comparison import Difference, as_json, compare, headline, markdown, print_comparison
+from tests.builders.objects import analysed, image, image_stream
+
+OBJECTS = (
+    image("a", layers=["base", "a"]),
+    image("b", layers=["base", "b"]),
+    image("c", layers=["base", "c"]),
+    image("d", layers=["base", "d"]),
+    image("lost", layers=["lost"]),
+    image_stream("shop/web", {"latest": ["a", "b", "c"]}),
+    image_stream("data/etl", {"nightly": ["d", "c"]}),
+)
+
+
+def plan_with(revisions: int) -> PrunePlan:
+    return analysed(*OBJECTS, revisions=revisions).plan
+
+
+def total_only_in(plan: PrunePlan, other: PrunePlan) -> int:
+    shared = {blob.digest for blob in other.blobs}
+    return sum(blob.size or 0 for blob in plan.blobs if blob.digest not in shared)
+
+
+def test_the_same_plan_twice_has_no_differences() -> None:
+    found = compare(plan_with(1), plan_with(1))
+    assert found.rows == ()
+    assert headline(found) == "Both plans prune the same"
+
+
+def test_rows_name_the_tags_whose_revisions_only_one_plan_prunes() -> None:
+    found = compare(plan_with(1), plan_with(2))
+    assert {(row.stream, row.tag): (row.first.revisions, row.second.revisions) for row in found.rows} == {
+        ("shop/web", "latest"): (1, 0),
+        ("data/etl", "nightly"): (1, 0),
+    }
+    assert [row.namespace for row in found.by_namespace()] == ["data", "shop"]
+
+
+def test_the_other_order_of_the_plans_gives_the_mirrored_rows() -> None:
+    forward, back = compare(plan_with(0), plan_with(2)), compare(plan_with(2), plan_with(0))
+    assert forward.rows
+    assert [(row.stream, row.tag, row.first, row.second) for row in forward.rows] == [
+        (row.stream, row.tag, row.second, row.first) for row in back.rows
+    ]
+
+
+def test_a_blob_of_several_images_counts_once_so_that_rows_add_up_to_the_difference() -> None:
+    first, second = plan_with(0), plan_with(2)
+    ours, theirs = compare(first, second).totals
+    assert ours.bytes == total_only_in(first, second) > 0
+    assert theirs == Difference()
+    assert ours.images == len({image.name for image in first.images} - {image.name for image in second.images}) > 0
+
+
+def test_plans_of_different_clusters_are_noted() -> None:
+    found = compare(PrunePlan(cluster="kiel", as_of=plan_with(0).as_of, rules={}), plan_with(0))
+    assert found.notes == ("the plans are of different clusters: kiel and test",)
+
+
+def test_every_form_shows_the_same_counts() -> None:
+    found = compare(plan_with(0), plan_with(2))
+    ours = found.totals[0]
+    text = io.StringIO()
+    print_comparison(found, plain_console(file=text, width=160))
+    assert f"{ours.revisions} revisions" in text.getvalue()
+    assert f"{ours.revisions} revisions" in markdown(found)
+    assert as_json(found)["first"] == {
+        "plan": found.first,
+        "revisions": ours.revisions,
+        "images": ours.images,
+        "bytes": ours.bytes,
+    }
+
+
+def test_the_command_reads_two_plan_files(tmp_path: Path) -> None:
+    files = []
+    for revisions in (0, 2):
+        files.append(tmp_path / f"{revisions}.jsonl")
+        files[-1].write_bytes(b"".join(encode(plan_with(revisions))))
+    done = CliRunner().invoke(main, ["compare", *map(str, files), "--json"])
+    assert done.exit_code == 0, done.output
+    assert len(json.loads(done.output)["tags"]) == 2
+
+
+def test_a_file_that_is_no_plan_ends_with_one_line(tmp_path: Path) -> None:
+    file = tmp_path / "plan.jsonl"
+    file.write_text("{}\n", encoding="utf-8")
+    done = CliRunner().invoke(main, ["compare", str(file), str(file)])
+    assert done.exit_code == 1
+    assert len(done.output.splitlines()) == 1
+    assert str(file) in done.output
