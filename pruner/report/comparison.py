@@ -99,17 +99,17 @@ def _only_in(plan: PrunePlan, other: PrunePlan) -> dict[tuple[str, str], Differe
     tags: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
     revisions: defaultdict[tuple[str, str], int] = defaultdict(int)
     for revision in _revisions(plan):
-        stream, tag, image, _ = revision
-        tags[image].append((stream, tag))
+        stream, tag, digest, _ = revision
+        tags[digest].append((stream, tag))
         if revision not in shared:
             revisions[stream, tag] += 1
     left = {blob.digest: blob.size or 0 for blob in plan.blobs}
-    for blob in other.blobs:
-        left.pop(blob.digest, None)
+    for needless in other.blobs:
+        left.pop(needless.digest, None)
     both = {image.name for image in other.images}
     differences = {place: Difference(revisions=count) for place, count in revisions.items()}
     for image in plan.images:
-        blobs = sum(left.pop(digest, 0) for digest in image.blobs)
+        blobs = sum(left.pop(blob, 0) for blob in image.blobs)
         if image.name in both and not blobs:
             continue
         place = min(tags.get(image.name, [(pushed_to(image.reference) or "", NO_TAG)]))

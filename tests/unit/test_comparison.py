@@ -12,21 +12,24 @@ from pruner.cli import main
 from pruner.console import plain_console
 from pruner.plan import PrunePlan, encode
 from pruner.report.comparison import Difference, as_json, compare, headline, markdown, print_comparison
-from tests.builders.objects import analysed, image, image_stream
+from tests.builders.objects import A, B, C, D, E, analysed, digest, image, image_stream
 
+BASE, OF_A, OF_B, OF_C, OF_D, OF_LOST = (digest(f"layer {name}") for name in ("base", "a", "b", "c", "d", "lost"))
+SIZES = {BASE: 1000, OF_A: 10, OF_B: 20, OF_C: 30, OF_D: 40, OF_LOST: 50}
+"""Bytes by blob."""
 OBJECTS = (
-    image("a", layers=["base", "a"]),
-    image("b", layers=["base", "b"]),
-    image("c", layers=["base", "c"]),
-    image("d", layers=["base", "d"]),
-    image("lost", layers=["lost"]),
-    image_stream("shop/web", {"latest": ["a", "b", "c"]}),
-    image_stream("data/etl", {"nightly": ["d", "c"]}),
+    image(A, layers=[BASE, OF_A]),
+    image(B, layers=[BASE, OF_B]),
+    image(C, layers=[BASE, OF_C]),
+    image(D, layers=[BASE, OF_D]),
+    image(E, layers=[OF_LOST]),
+    image_stream("shop/web", latest=[A, B, C]),
+    image_stream("data/etl", nightly=[D, C]),
 )
 
 
 def plan_with(revisions: int) -> PrunePlan:
-    return analysed(*OBJECTS, revisions=revisions).plan
+    return analysed(*OBJECTS, revisions=revisions, blob_sizes=SIZES).plan
 
 
 def total_only_in(plan: PrunePlan, other: PrunePlan) -> int:
