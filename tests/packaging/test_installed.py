@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,15 @@ def test_the_command_is_there_and_says_its_version(installed: Installed, folder:
     where = installed.run("python", "-c", "import pruner; print(pruner.__file__)", cwd=folder).stdout.strip()
     assert Path(where).is_relative_to(installed.folder)
     assert not Path(where).is_relative_to(ROOT)
+
+
+def test_the_description_is_the_readme_without_links_into_the_repository(installed: Installed, folder: Path) -> None:
+    program = "from importlib.metadata import metadata; print(metadata('pulumi-pruner').get_payload())"
+    description = installed.run("python", "-c", program, cwd=folder).stdout
+    assert description.lstrip().startswith("# pruner")
+    links = re.findall(r"\]\(([^)]+)\)", description)
+    assert links
+    assert [link for link in links if not link.startswith("https://")] == []
 
 
 def test_a_plan_and_its_reports(installed: Installed, sandbox: RunningSandbox, folder: Path) -> None:
