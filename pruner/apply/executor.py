@@ -16,6 +16,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from pruner.analysis import Analysis, analyse
+from pruner.apply.empty_streams import EmptyStreamPruner
 from pruner.apply.guard import Guard, StaleViewError
 from pruner.apply.image_streams import StreamPruner
 from pruner.apply.images import ImagePruner
@@ -29,7 +30,7 @@ from pruner.cluster.registry import RegistryClient
 from pruner.cluster.snapshot import Progress, silent, take_snapshot
 from pruner.errors import ClusterError, ForbiddenError, PrunerError, RegistryError, UnsafePlanError
 from pruner.interpreter import no_search_for_cycles
-from pruner.plan import Approval, PrunedImage, PrunePlan, StreamChange
+from pruner.plan import Approval, DeletedStream, PrunedImage, PrunePlan, StreamChange
 from pruner.planning import check_view, missing_permissions
 from pruner.settings import Settings
 
@@ -111,6 +112,8 @@ class _Run:
             await self._prune_other_streams(streams, lease, finished=finished)
             if images:
                 await self._prune_all_images(streams, registry, lease)
+            if self.approval.streams:
+                await self._delete_empty_streams(lease)
         if self.breaker.stopping:
             self.result.failed(
                 "the rest of the plan", UnsafePlanError(f"not done: {self.breaker.stopped}; run up again to go on")
@@ -149,6 +152,34 @@ class _Run:
             async with self._looking(approval, lease) as look:
                 self._note_skipped_images(look.analysis, approval)
                 finished = await self._prune_images(look, registry)
+
+    async def _delete_empty_streams(self, lease: RunLease) -> None:
+        """Delete the approved image streams that are still empty and that nothing refers to (R34), after everything else."""
+        turns, finished = self._while_it_gets_on(), False
+        empty = EmptyStreamPruner(self.api, self.result)
+        while not finished and next(turns):
+            approval = msgspec.structs.replace(
+                self.approval, revisions=frozenset(), images=frozenset(), blobs=frozenset(), links=frozenset()
+            )
+            async with self._looking(approval, lease) as look:
+                planned = {each.stream for each in look.analysis.plan.empty_streams}
+                for name, _ in sorted(self.approval.streams):
+                    if name not in planned and _deletion(name) not in self.done:
+                        self.done.add(_deletion(name))
+                        self.result.left_alone(f"image stream {name}", "it is gone, or it is needed or not empty now")
+                finished = await self._delete_streams(look, empty)
+
+    async def _delete_streams(self, look: _Look, empty: EmptyStreamPruner) -> bool:
+        """Delete image streams for as long as the look is good; whether all are done."""
+        planned = [each for each in look.analysis.plan.empty_streams if _deletion(each.stream) not in self.done]
+
+        async def delete(stream: DeletedStream) -> None:
+            if await look.guard.watcher.sees():
+                await empty.prune(stream, look.guard)
+                self.done.add(_deletion(stream.stream))
+
+        await self.workers.run(_until_stale(delete), planned)
+        return all(_deletion(each.stream) in self.done for each in planned)
 
     def _while_it_gets_on(self) -> Iterator[bool]:
         """True, as long as the run is not to stop. Raises ClusterError when some looks in a row were good for nothing."""
@@ -268,6 +299,11 @@ class _Run:
             stream, tag, digest, _ = revision
             decision = decisions.get((stream, tag, digest))
             self.result.left_alone(f"revision {stream}:{tag} {digest}", str(decision) if decision else "it is gone")
+
+
+def _deletion(stream: str) -> str:
+    """What `done` remembers of a deleted image stream, of which the update of its tags is remembered by its name."""
+    return f"deletion of {stream}"
 
 
 T = TypeVar("T")

@@ -1,4 +1,4 @@
-"""Image streams: one status update each, and then the links of its repository (R28).
+"""Image streams: an update of spec where tags expire, one of status, and then the links of the repository (R28, R32).
 
 What is written is the object that the server has, without the items that go; everything else in it stays as it was (R20). When it has
 changed since it was analysed it is decided again, and never overwritten. Before the update it is noted which links will be left without
@@ -7,7 +7,7 @@ anything that tells of them, so that the next run can finish this one.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -105,14 +105,16 @@ class StreamPruner:
             tried |= history.pruned()
             if self.registry is not None:
                 await self.lease.about_to_unlink(stream.name, tried, links.untold(stream.name, tried))
+            precondition = guard.unless(_decided_otherwise(stream, decided, rules))
             try:
+                current = await self._without_spec_tags(raw, history.removed_spec_tags, precondition)
                 answer = await self.api.update(
                     IMAGE_STREAMS,
-                    without_items(raw, going),
+                    without_items(current, going),
                     namespace=change.namespace,
                     name=change.name,
                     subresource="status",
-                    before=guard.unless(_decided_otherwise(stream, decided, rules)),
+                    before=precondition,
                 )
             except (ConflictError, NeededError):
                 continue
@@ -126,6 +128,29 @@ class StreamPruner:
         raise ConflictError(
             f"{self.api.server}: it was changed {CONFLICTS} times while it was to be updated; the next run tries again"
         )
+
+    async def _without_spec_tags(
+        self, stream: dict[str, Any], tags: Sequence[str], precondition: Precondition
+    ) -> dict[str, Any]:
+        """The stream after these entries of `spec.tags` were removed, which would bring the tags back (R32).
+
+        Spec comes before status: where a run dies in between, the tags are in status only, and the next run finishes them. An update of
+        spec leaves status as it is, and what came up in status meanwhile is a conflict of the update that follows.
+        """
+        if not tags:
+            return stream
+        metadata = stream["metadata"]
+        updated = await self.api.update(
+            IMAGE_STREAMS,
+            without_spec_tags(stream, frozenset(tags)),
+            namespace=metadata["namespace"],
+            name=metadata["name"],
+            before=precondition,
+        )
+        self.result.removed_spec_tags += len(tags)
+        if updated.get("status") != stream.get("status"):
+            raise ConflictError(f"{self.api.server}: its status has changed while its spec was updated")
+        return updated
 
     def _stream_in(self, raw: dict[str, Any]) -> ImageStream:
         try:
@@ -228,6 +253,12 @@ class StreamPruner:
 def _decided_otherwise(stream: ImageStream, decided: StreamHistory, rules: HistoryRules) -> Callable[[], str | None]:
     """Whether what has come up since would have the stream decided otherwise."""
     return lambda: None if rules.decide(stream) == decided else f"{stream.name} has other references now"
+
+
+def without_spec_tags(stream: dict[str, Any], tags: frozenset[str]) -> dict[str, Any]:
+    """The stream without the entries of these tags in `spec.tags`; everything else in it stays as it is."""
+    spec = stream["spec"]
+    return {**stream, "spec": {**spec, "tags": [tag for tag in spec.get("tags") or () if tag["name"] not in tags]}}
 
 
 def without_items(stream: dict[str, Any], going: set[tuple[str, int]]) -> dict[str, Any]:

@@ -31,6 +31,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     layer_links: int = 0
     manifest_links: int = 0
     bytes: int = 0
+    spec_tags: int = 0
+    empty_streams: int = 0
 
 
 class Result(msgspec.Struct):
@@ -41,6 +43,8 @@ class Result(msgspec.Struct):
     deleted_blobs: dict[str, int | None] = {}
     deleted_links: list[tuple[str, str, str]] = []
     removed_revisions: int = 0
+    removed_spec_tags: int = 0
+    deleted_image_streams: list[str] = []
     skipped: list[Skipped] = []
     failures: list[Failure] = []
 
@@ -54,6 +58,8 @@ class Result(msgspec.Struct):
             layer_links=sum(kind == "layer" for _, kind, _ in self.deleted_links),
             manifest_links=sum(kind == "manifest" for _, kind, _ in self.deleted_links),
             bytes=sum(size or 0 for size in self.deleted_blobs.values()),
+            spec_tags=self.removed_spec_tags,
+            empty_streams=len(self.deleted_image_streams),
         )
 
     def failed(self, what: str, error: Exception) -> None:

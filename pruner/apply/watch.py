@@ -65,6 +65,7 @@ class Watcher:
         self._needed: dict[str, str] = {}
         self._named: dict[str, dict[str, str]] = {}
         self._linked: defaultdict[str, dict[str, str]] = defaultdict(dict)
+        self._referred: dict[str, str] = {}
         self._versions: dict[str, str] = {}
         self._unseen: set[int] = set()
         self._seeing = asyncio.Event()
@@ -124,6 +125,11 @@ class Watcher:
             for repository, digests in repositories.items()
             for digest, user in digests.items()
         ]
+
+    def refers_to_stream(self, stream: str) -> str | None:
+        """Who refers to an image stream, `namespace/name`, since the snapshot; None when nobody does."""
+        user = self._referred.get(stream)
+        return f"referred to since it was planned: {user}" if user else None
 
     def spare(self, image: PrunedImage) -> None:
         """A skipped image keeps its blobs, also those that would be deleted with other images."""
@@ -260,6 +266,8 @@ class Watcher:
     def _take_usage(self, found: Snapshot) -> None:
         usage = find_usage(found, self.settings.analysis, self._local, self._streams)
         self._on_usage(usage)
+        for (stream, _), users in [*usage.tags.items(), *usage.digests.items()]:
+            self._referred.setdefault(stream, ", ".join(users))
         for digest, users in usage.anywhere.items():
             for reached in self.graph.with_members(self.graph.with_indexes([digest])):
                 self._use(reached, ", ".join(users))
