@@ -125,16 +125,23 @@ def missing_of(sandbox: RunningSandbox, repository: str, image: dict[str, Any]) 
 
 
 def end_state(sandbox: RunningSandbox) -> str:
-    """All that a run changes, as a text to compare: images, histories of tags, blobs and links on disk."""
+    """All that a run changes, as a text to compare: images, tags with their histories, tags in spec, blobs and links on disk."""
     root = registry_root(sandbox)
-    histories = {
-        f"{stream['metadata']['namespace']}/{stream['metadata']['name']}": {
-            tag["tag"]: [item["image"] for item in tag.get("items") or ()] for tag in stream["status"].get("tags") or ()
-        }
+    streams = {
+        f"{stream['metadata']['namespace']}/{stream['metadata']['name']}": stream
         for stream in sandbox.items("/apis/image.openshift.io/v1/imagestreams")
     }
+    histories = {
+        name: {
+            tag["tag"]: [item["image"] for item in tag.get("items") or ()] for tag in stream["status"].get("tags") or ()
+        }
+        for name, stream in streams.items()
+    }
+    spec_tags = {name: [tag["name"] for tag in stream["spec"].get("tags") or ()] for name, stream in streams.items()}
     found = (path for path in root.rglob("*") if path.is_file() and "_uploads" not in path.parts)
     files = sorted(str(path.relative_to(root)) for path in found)
     return json.dumps(
-        {"images": sorted(sandbox.images()), "histories": histories, "files": files}, indent=1, sort_keys=True
+        {"images": sorted(sandbox.images()), "histories": histories, "spec_tags": spec_tags, "files": files},
+        indent=1,
+        sort_keys=True,
     )

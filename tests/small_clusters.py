@@ -27,13 +27,19 @@ Settings = Mapping[str, Any]
 
 
 def saved(name: str, folder: Path) -> Path:
-    """The folder of a cluster by name: `demo`, `races`, or `seed` and a number. It is for copying."""
+    """The folder of a cluster by name: `demo`, `races`, `retention`, or `seed` and a number. It is for copying."""
     if name == "demo":
         return populated_folder(folder)
 
     async def fill() -> None:
         async with sandbox.builder() as cluster:
-            await (_for_races(cluster) if name == "races" else _by_chance(cluster, int(name.removeprefix("seed "))))
+            match name:
+                case "races":
+                    await _for_races(cluster)
+                case "retention":
+                    await _for_retention(cluster)
+                case _:
+                    await _by_chance(cluster, int(name.removeprefix("seed ")))
 
     with running_sandbox(folder) as sandbox:
         asyncio.run(fill())
@@ -44,6 +50,9 @@ def settings_of(name: str) -> Settings:
     """Settings with which a run on this cluster has something to do."""
     if name == "demo":
         return {}
+    if name == "retention":
+        rules = [{"name": "pull requests", "tags": ["pr-*"], "keep_newest": 1}]
+        return {"retention": rules, "empty_streams": {"older_than": "1d"}}
     return {"keep_tag_revisions": 0 if name == "races" else 1}
 
 
@@ -130,3 +139,21 @@ async def _for_races(cluster: Builder) -> None:
     await cluster.push("shop/app:next", layers=[base, noise("app next", SMALL)], age_days=40)
     await cluster.push("shop/other:latest", layers=[base, noise("old", SMALL)], age_days=60)
     await cluster.deployment("shop/app", cluster.pull_spec("shop/app:latest"), age_days=50)
+
+
+async def _for_retention(cluster: Builder) -> None:
+    """Tags that expire, with and without an entry in spec.tags and a signature, one of them used; and image streams without tags."""
+    described = {"name": "pr-1", "annotations": {"description": "the first one"}}
+    promoted = {"name": "pr-2", "from": {"kind": "ImageStreamTag", "namespace": "shop", "name": "lib:v1"}}
+    await cluster.push("shop/lib:v1", layers=[noise("lib", SMALL)], age_days=90)
+    await cluster.image_stream("shop/app", spec_tags=[described, promoted], age_days=90)
+    pushed = {}
+    for number, age in ((1, 40), (2, 30), (3, 20), (4, 10), (5, 5)):
+        layers = [noise("base", SMALL), noise(f"pr {number}", SMALL)]
+        pushed[number] = await cluster.push(f"shop/app:pr-{number}", layers=layers, age_days=age)
+    for number, age in ((1, 39), (5, 4)):
+        tag = f"{pushed[number].replace(':', '-')}.sig"
+        await cluster.push(f"shop/app:{tag}", layers=[noise(f"signature {number}", SMALL)], age_days=age)
+    await cluster.deployment("shop/preview", cluster.pull_spec("shop/app:pr-3"), age_days=20)
+    for name, age in (("empty", 50), ("new", 0.1)):
+        await cluster.image_stream(f"shop/{name}", age_days=age)

@@ -25,7 +25,11 @@ WRITES = "PUT|POST|DELETE"
 NOT_REVIEWS = "^(?!/apis/authorization)"
 PARTS = 8
 """Into which the writes on the demo cluster are divided, so that several processes can share the work."""
-CASES = [*(("demo", part, PARTS) for part in range(PARTS)), *((f"seed {seed}", 0, 1) for seed in SEEDS)]
+CASES = [
+    *(("demo", part, PARTS) for part in range(PARTS)),
+    *((f"seed {seed}", 0, 1) for seed in SEEDS),
+    ("retention", 0, 1),
+]
 
 
 def killed_at(

@@ -1,0 +1,113 @@
+"""Runs with retention rules: what is written, in which order, and what survives whatever happens at any write (R29 to R35)."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+from sandbox.builder import Builder, noise
+from tests.component.conftest import SavedCluster
+from tests.component.test_races import in_flight, run_with
+from tests.conftest import Tried
+from tests.pruning import broken_images, missing_of, plan, prune, settings_for
+from tests.servers import RunningSandbox, copied, running_sandbox
+from tests.small_clusters import SMALL, settings_of
+
+APP = "shop/app"
+STREAM = "/apis/image.openshift.io/v1/namespaces/shop/imagestreams/app"
+
+
+def tags(sandbox: RunningSandbox) -> set[str]:
+    return {tag["tag"] for tag in sandbox.stream(APP)["status"]["tags"]}
+
+
+def spec_tags(sandbox: RunningSandbox) -> set[str]:
+    return {tag["name"] for tag in sandbox.stream(APP)["spec"].get("tags") or ()}
+
+
+def writes(sandbox: RunningSandbox) -> list[tuple[str, str]]:
+    requests = [(it["method"], it["path"].partition("?")[0]) for it in sandbox.requests() if it["status"] == 200]
+    return [(method, path) for method, path in requests if method in ("PUT", "DELETE") and "/imagestreams" in path]
+
+
+def started(saved_cluster: SavedCluster, tmp_path: Path) -> Any:
+    return running_sandbox(copied(saved_cluster("retention").folder, tmp_path / "cluster"))
+
+
+def test_R32_expired_tags_leave_spec_first_and_then_status(saved_cluster: SavedCluster, tmp_path: Path) -> None:
+    with started(saved_cluster, tmp_path) as sandbox:
+        settings = settings_for(sandbox, **settings_of("retention"))
+        assert spec_tags(sandbox) == {"pr-1", "pr-2"}
+        result = prune(settings)
+        assert result.failures == []
+        signature = next(tag for tag in tags(sandbox) if tag.startswith("sha256-"))
+        assert tags(sandbox) == {"pr-3", "pr-5", signature}
+        assert signature[7:71] == sandbox.history(f"{APP}:pr-5")[0].removeprefix("sha256:")
+        assert spec_tags(sandbox) == set()
+        assert [write for write in writes(sandbox) if write[1].startswith(STREAM)] == [
+            ("PUT", STREAM),
+            ("PUT", f"{STREAM}/status"),
+        ]
+        assert result.summary.spec_tags == 2
+        assert plan(settings).empty
+        assert broken_images(sandbox) == []
+
+
+def test_R34_an_empty_image_stream_is_deleted_and_a_young_one_stays(
+    saved_cluster: SavedCluster, tmp_path: Path
+) -> None:
+    with started(saved_cluster, tmp_path) as sandbox:
+        result = prune(settings_for(sandbox, **settings_of("retention")))
+        names = {each["metadata"]["name"] for each in sandbox.items("/apis/image.openshift.io/v1/imagestreams")}
+        assert names >= {"app", "lib", "new"}
+        assert "empty" not in names
+        assert result.deleted_image_streams == ["shop/empty"]
+
+
+def test_R34_an_image_stream_that_has_a_tag_when_it_is_deleted_stays(
+    saved_cluster: SavedCluster, tmp_path: Path
+) -> None:
+    async def push(cluster: Builder) -> None:
+        await cluster.push("shop/empty:late", layers=[noise("late", SMALL)])
+
+    with started(saved_cluster, tmp_path) as sandbox:
+        settings = settings_for(sandbox, workers=1, **settings_of("retention"))
+        wanted = plan(settings)
+        assert [each.stream for each in wanted.empty_streams] == ["shop/empty"]
+        result = asyncio.run(run_with(sandbox, settings, wanted, 1, push))
+        assert result is not None
+        assert result.deleted_image_streams == []
+        assert sandbox.history("shop/empty:late") != []
+        assert any("shop/empty" in skipped.what for skipped in result.skipped)
+
+
+def test_R32_a_push_to_an_expiring_tag_at_any_write_survives_with_its_tag(
+    saved_cluster: SavedCluster, tmp_path: Path, tried: Tried
+) -> None:
+    saved, cases = saved_cluster("retention"), 0
+    with running_sandbox(copied(saved.folder, tmp_path / "cluster")) as sandbox:
+        for write in range(1, 1000):
+            sandbox.restore(saved.folder)
+            settings = settings_for(sandbox, workers=1, **settings_of("retention"))
+            wanted, pushed, flying = plan(settings), list[str](), list[str]()
+
+            async def push(
+                cluster: Builder, write: int = write, pushed: list[str] = pushed, flying: list[str] = flying
+            ) -> None:
+                layers = [noise("base", SMALL), noise("pr 1", SMALL), noise(f"new {write}", SMALL)]
+                pushed.append(await cluster.push(f"{APP}:pr-1", layers=layers))
+                flying.append(in_flight(sandbox)[1].rpartition("/")[2])
+
+            sandbox.forget_requests()
+            result = asyncio.run(run_with(sandbox, settings, wanted, write, push))
+            if result is None:
+                break
+            cases += 1
+            assert sandbox.history(f"{APP}:pr-1")[:1] == pushed, f"pushed before write {write}"
+            image = sandbox.images()[pushed[0]]
+            lost = {what.partition(" ")[2] for what in missing_of(sandbox, APP, image)}
+            assert lost <= set(flying), f"pushed before write {write}"
+            assert {failure.what.partition(" ")[0] for failure in result.failures} == lost
+    assert cases > 8
+    tried(cases, "writes at which an expiring tag was pushed to")
