@@ -266,7 +266,8 @@ class Watcher:
     def _take_usage(self, found: Snapshot) -> None:
         usage = find_usage(found, self.settings.analysis, self._local, self._streams)
         self._on_usage(usage)
-        for (stream, _), users in [*usage.tags.items(), *usage.digests.items()]:
+        referred = [(stream, users) for (stream, _), users in [*usage.tags.items(), *usage.digests.items()]]
+        for stream, users in [*referred, *usage.outputs.items()]:
             self._referred.setdefault(stream, ", ".join(users))
         for digest, users in usage.anywhere.items():
             for reached in self.graph.with_members(self.graph.with_indexes([digest])):
