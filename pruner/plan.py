@@ -181,10 +181,10 @@ def _essence(plan: PrunePlan) -> Iterator[str]:
     yield f"cluster {_word(plan.cluster)}"
     yield f"registry {_word(plan.registry.url) if plan.registry else ''}"
     for change in plan.streams:
-        stream = _word(change.stream)
+        stream = _word(change.stream, _WITHOUT_COLON)
         for item in change.revisions:
-            yield f"revision {stream}:{_word(item.tag)} {_word(item.image)} {item.created.isoformat()}"
-        yield from (f"spec tag {stream}:{_word(tag)}" for tag in change.removed_spec_tags)
+            yield f"revision {stream}:{_word(item.tag, _WITHOUT_COLON)} {_word(item.image)} {item.created.isoformat()}"
+        yield from (f"spec tag {stream}:{_word(tag, _WITHOUT_COLON)}" for tag in change.removed_spec_tags)
         for kind, digests in (("layer", change.layer_links), ("manifest", change.manifest_links)):
             yield from (f"{kind} link {stream} {_word(digest)}" for digest in digests)
     for image in plan.images:
@@ -196,11 +196,13 @@ def _essence(plan: PrunePlan) -> Iterator[str]:
 
 
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_./:@+-]*")
+_WITHOUT_COLON: Final = re.compile(r"[A-Za-z0-9_./@+-]*")
+"""For the two parts of `stream:tag`."""
 
 
-def _word(text: str) -> str:
+def _word(text: str, plain: re.Pattern[str] = _PLAIN) -> str:
     """The text as one word of a line. Names are free text, and one with a blank or a line break must not look like two."""
-    return text if _PLAIN.fullmatch(text) else msgspec.json.encode(text).decode()
+    return text if plain.fullmatch(text) else msgspec.json.encode(text).decode()
 
 
 class Approval(msgspec.Struct, frozen=True):

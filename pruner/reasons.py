@@ -15,6 +15,9 @@ from typing import ClassVar, Final, assert_never, cast
 
 import msgspec
 
+_DIGITS: Final = 30
+"""Digits of a number that are shown: a quantity has at most 19 before its point and 9 after it."""
+
 NAMED: Final = 3
 """So many objects are named in a sentence; the others are counted."""
 
@@ -363,7 +366,7 @@ def sentence(reason: Reason, most: int = NAMED) -> str:  # noqa: C901, PLR0911, 
         case BeyondNewest(revision=revision, keep=keep):
             return f"revision {revision} is beyond the newest {keep} of its tag, and nothing refers to it"
         case OverSizeLimit(size=size, limit=limit, limit_range=limit_range):
-            return f"its {size:,} bytes exceed the {limit:,f} bytes that LimitRange {limit_range} allows"
+            return f"its {size:,} bytes exceed the {_decimal(limit)} bytes that LimitRange {limit_range} allows"
         case KeptByRule(retention=retention):
             return f"retention rule {retention} keeps all of its tags"
         case MovedRecently(retention=retention, minutes=minutes):
@@ -551,6 +554,12 @@ def to_change(reason: Reason) -> str:  # noqa: C901, PLR0911, PLR0912 - one case
             return "make and approve a new plan"
         case _:
             assert_never(reason)
+
+
+def _decimal(number: Decimal) -> str:
+    """The number in full, or rounded where a file gives one that has more digits than a size can have."""
+    digits = len(number.as_tuple().digits)
+    return f"{number:,f}" if digits <= _DIGITS and abs(number.adjusted()) <= _DIGITS else f"{number:.3g}"
 
 
 def _minutes(minutes: int) -> str:

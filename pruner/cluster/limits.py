@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from decimal import Decimal
+from decimal import ROUND_UP, Decimal
 from typing import Any, Final
 
 from kubernetes.utils.quantity import parse_quantity
@@ -12,6 +12,12 @@ from pruner.cluster.objects import ImageLimit, LimitRange
 from pruner.errors import ClusterError
 
 _IMAGE_LIMIT: Final = "openshift.io/Image"
+
+_LARGEST: Final = Decimal(2**63 - 1)
+"""The largest magnitude of a quantity: the API server stores nothing larger."""
+
+_SMALLEST: Final = Decimal("1e-9")
+"""The smallest step of a quantity: the API server rounds up to it."""
 
 
 def image_limits(limit_range: LimitRange, server: str) -> Iterable[ImageLimit]:
@@ -37,4 +43,14 @@ def _quantity(value: Any) -> Decimal | None:
         quantity: Decimal = parse_quantity(value)
     except (ValueError, ArithmeticError):
         return None
-    return quantity if quantity.is_finite() else None
+    return _bounded(quantity) if quantity.is_finite() else None
+
+
+def _bounded(quantity: Decimal) -> Decimal:
+    """The quantity as the API server stores it: an exponent of any size, `1e-999999999`, would be written with as many digits."""
+    if quantity.copy_abs() >= _LARGEST:
+        return _LARGEST.copy_sign(quantity)
+    if not quantity:
+        return Decimal(0)
+    exponent = quantity.as_tuple().exponent
+    return quantity.quantize(_SMALLEST, ROUND_UP) if isinstance(exponent, int) and exponent < -9 else quantity

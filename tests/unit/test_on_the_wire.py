@@ -326,6 +326,15 @@ def test_streams_without_revisions_are_left_alone_R20(status: object) -> None:
         ("1Ei", Decimal(1 << 60)),
         ("1u", Decimal("0.000001")),
         ("1n", Decimal("0.000000001")),
+        # As the API server stores what is beyond its range.
+        ("1e999", Decimal(2**63 - 1)),
+        ("-1e999", Decimal(1 - 2**63)),
+        ("8Ei", Decimal(2**63 - 1)),
+        ("1e-999", Decimal("0.000000001")),
+        ("-1e-10", Decimal("-0.000000001")),
+        ("1.0000000001", Decimal("1.000000001")),
+        ("0e-999", Decimal(0)),
+        ("0e999", Decimal(0)),
     ],
 )
 def test_quantities_are_read_exactly_R16(written: object, storage: Decimal) -> None:

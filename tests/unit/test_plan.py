@@ -14,7 +14,17 @@ import pytest
 
 from pruner.cluster.objects import Registry
 from pruner.errors import UnsafePlanError
-from pruner.plan import VERSION, Approval, DeletedStream, PrunedImage, PrunePlan, decode, encode
+from pruner.plan import (
+    VERSION,
+    Approval,
+    DeletedStream,
+    PrunedImage,
+    PrunedRevision,
+    PrunePlan,
+    StreamChange,
+    decode,
+    encode,
+)
 from pruner.reasons import EmptyStream, Expired, ImageAbsent, Unreferenced
 from tests.builders.objects import (
     L1,
@@ -363,3 +373,14 @@ def test_a_name_with_a_line_break_makes_another_fingerprint() -> None:
 
     assert of(("A uA\nimage B", "uB")) != of(("A", "uA"), ("B", "uB"))
     assert of(("A", "u v")) != of(("A u", "v"))
+
+
+def test_a_colon_in_a_name_makes_another_fingerprint() -> None:
+    def of(stream: str, tag: str, **other: tuple[str, ...]) -> str:
+        item = PrunedRevision(tag, 0, A, NOW, Unreferenced())
+        revisions = () if other else (item,)
+        change = StreamChange("shop", stream, "u", "1", revisions, **other)
+        return PrunePlan(cluster="c", as_of=NOW, rules={}, streams=(change,)).fingerprint
+
+    assert of("web:a", "b") != of("web", "a:b")
+    assert of("web:a", "", removed_spec_tags=("b",)) != of("web", "", removed_spec_tags=("a:b",))

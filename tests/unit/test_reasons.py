@@ -182,3 +182,10 @@ def test_many_names_are_counted(make: type[Referenced]) -> None:
     assert sentence(reason).endswith(" a, b, c and 2 more")
     assert sentence(reason, most=5).endswith(" a, b, c, d, e")
     assert sentence(make(tuple("abc"))).endswith(" a, b, c")
+
+
+@pytest.mark.parametrize(
+    "limit", ["1E+999999", "-1E+999999999", "1E-999999999", "9" * 1000, "0E+999999", "NaN", "sNaN", "-Infinity"]
+)
+def test_a_limit_of_any_size_is_put_into_few_words(limit: str) -> None:
+    assert len(sentence(OverSizeLimit(1, Decimal(limit), "shop/limits"))) < 200
