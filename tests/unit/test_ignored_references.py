@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 
 import pytest
@@ -27,6 +28,7 @@ from tests.builders.objects import (
     rules,
     snapshot,
 )
+from tests.servers import ROOT
 
 WEB = "registry:5000/shop/web"
 
@@ -181,6 +183,26 @@ def test_oc_takes_the_beginning_of_a_digest_for_a_whole_one_R8() -> None:
     stream = image_stream("shop/web", v1=[A])
     found = usage(stream, build("shop/app", from_("ImageStreamImage", f"web@{A[:20]}")), references="oc")
     assert list(found.digests) == [("shop/web", A[:20])]
+
+
+# --- docs/faults.md ----------------------------------------------------------------------------------------------------
+
+
+def test_the_documentation_has_the_notes_as_they_are_R9() -> None:
+    text = (ROOT / "docs" / "faults.md").read_text(encoding="utf-8")
+    section = text.partition("## References that cannot be understood")[2].partition("\n## ")[0]
+    written = re.findall(r"^\| `(ignored: .*?)` \| ", section, re.MULTILINE)
+    found = usage(
+        image_stream("shop/web", v1=[A]),
+        deployment("shop/web", "quay.io/a/b:1", triggers="{{ .Values.triggers }}"),
+        deployment("shop/web", "quay.io/a/b:1", triggers=json.dumps([trigger("shop/web:v1")])),
+        build("shop/app", from_("Unknown", "x")),
+        build("shop/app", from_("ImageStreamImage", "web@12")),
+    )
+    assert sorted(written) == list(found.warnings)
+    with pytest.raises(InvalidReferencesError) as raised:
+        usage(deployment("shop/web", "a b"))
+    assert f"```\n{raised.value}\n```" in section
 
 
 # --- sizes -------------------------------------------------------------------------------------------------------------
