@@ -1,7 +1,7 @@
 """What the rules of the pack judge: the whole plan, what is known of the rest, and the settings that it was made with.
 
 The resource's inputs name the plan by its fingerprint; large plans stand there in sums only. The whole plan is read from where `check`
-has kept it (pruner.resource.store), so that a rule sees the names in either case, and sees exactly what up would carry out.
+has kept it (pruner.provider.store), so that a rule sees the names in either case, and sees exactly what up would carry out.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from pruner.analysis.blobs import pushed_to
 from pruner.errors import PrunerError
 from pruner.plan import PrunePlan
 from pruner.planning import read_plan
+from pruner.provider.store import KeptPlans
 from pruner.report import Report
 from pruner.report.model import NO_STREAM, ReportedImage
-from pruner.resource.store import KeptPlans
 from pruner.settings import ALIASES, Settings, read
 
 TYPE: Final = "pulumi-python:dynamic/pruner:PrunedImages"

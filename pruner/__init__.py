@@ -6,7 +6,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pruner.resource import PrunedImages
+    from pruner.provider import PrunedImages
 
 __all__ = ["PrunedImages", "__version__"]
 
@@ -16,7 +16,7 @@ __version__ = "0.2.0"
 def __getattr__(name: str) -> Any:
     # The resource brings Pulumi with it, which the command line and the analysis do without.
     if name == "PrunedImages":
-        from pruner.resource import PrunedImages  # noqa: PLC0415
+        from pruner.provider import PrunedImages  # noqa: PLC0415
 
         return PrunedImages
     raise AttributeError(name)

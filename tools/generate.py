@@ -101,7 +101,7 @@ MADE = {
     "Pulumi.yaml": (f"# {BEGIN}\n", f"# {END}\n", schema),
     "README.md": (f"<!-- {BEGIN} -->\n", f"<!-- {END} -->\n", essential),
     "docs/parameters.md": (f"<!-- {BEGIN} -->\n", f"<!-- {END} -->\n", table),
-    "pruner/resource/pruned_images.py": ("    Args:\n", '    """\n', docstring),
+    "pruner/provider/pruned_images.py": ("    Args:\n", '    """\n', docstring),
 }
 
 

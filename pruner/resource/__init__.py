@@ -1,5 +1,1 @@
-"""The pruned state of a cluster as a Pulumi resource: `PrunedImages`, and the dynamic provider behind it."""
-
-from pruner.resource.pruned_images import PrunedImages
-
-__all__ = ["PrunedImages"]
+"""Where version 0.1 had the Pulumi provider; kept because the states of existing stacks refer to it."""

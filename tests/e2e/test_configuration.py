@@ -14,7 +14,7 @@ from tests.pulumi_project import Project
 
 PROGRAM = """
 import json, pathlib, pulumi
-from pruner.resource.pruned_images import _given
+from pruner.provider.pruned_images import _given
 given = pulumi.Output.all(**_given({}))
 given.apply(lambda values: pathlib.Path("given.json").write_text(json.dumps(values)))
 """

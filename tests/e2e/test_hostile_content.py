@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pruner.resource.values import value_of
+from pruner.provider.values import value_of
 from tests.component.test_report_commands import planned, pruner
 from tests.hostile import assert_inert
 from tests.pulumi_project import Project

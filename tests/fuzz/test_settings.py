@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pruner.errors import SettingsError
-from pruner.resource.provider import PrunedImagesProvider
+from pruner.provider.provider import PrunedImagesProvider
 from pruner.settings import ALIASES, BY_NAME, PROXY_HEADERS, SECRETS, read
 from tests.fuzz.outcomes import PLANTED, anything, fuzzed, outcome, texts
 

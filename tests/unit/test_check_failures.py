@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from pruner.resource.provider import PrunedImagesProvider
+from pruner.provider.provider import PrunedImagesProvider
 
 SECRET = "planted-secret"
 

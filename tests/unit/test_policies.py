@@ -19,11 +19,11 @@ from pruner.cluster.objects import Registry
 from pruner.errors import PrunerError
 from pruner.plan import PrunePlan, encode
 from pruner.planning import UNVERIFIED
+from pruner.provider.rendering import rendered
+from pruner.provider.store import KeptPlans
 from pruner.report import Report
 from pruner.report.jsonl import encode_report
 from pruner.report.wording import short
-from pruner.resource.rendering import rendered
-from pruner.resource.store import KeptPlans
 from pruner.settings import Settings
 from tests.builders.objects import (
     L1,

@@ -6,9 +6,9 @@ import pytest
 
 from pruner.cluster.objects import Registry
 from pruner.plan import PrunedImage, PrunedRevision, PrunePlan, StreamChange
+from pruner.provider.rendering import LISTED, rendered
 from pruner.reasons import BeyondNewest
 from pruner.report.wording import headline
-from pruner.resource.rendering import LISTED, rendered
 from tests.builders.objects import L1, NOW, A, analysed, digest, image, image_stream
 
 GONE = BeyondNewest(0, 0)

@@ -18,11 +18,11 @@ from pruner.apply import Result
 from pruner.apply.result import Failure
 from pruner.cluster.objects import Registry
 from pruner.errors import PrunerError, UnsafePlanError
+from pruner.provider.provider import WHOLE, _outputs
+from pruner.provider.rendering import LISTED, rendered
+from pruner.provider.store import KeptPlans
+from pruner.provider.turns import turn
 from pruner.report.jsonl import decode_report, encode_report
-from pruner.resource.provider import WHOLE, _outputs
-from pruner.resource.rendering import LISTED, rendered
-from pruner.resource.store import KeptPlans
-from pruner.resource.turns import turn
 from tests.builders.objects import L1, L2, L3, A, B, C, analysed, image, image_stream, index
 
 WAIT = 10

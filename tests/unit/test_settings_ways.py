@@ -11,7 +11,7 @@ import pulumi
 import pulumi.runtime
 import pytest
 
-from pruner.resource.pruned_images import _given
+from pruner.provider.pruned_images import _given
 from pruner.settings import ALIASES, BY_NAME, PARAMETERS, PROXY_HEADERS, Percent, PodSource, Settings, read
 
 PEM = "-----BEGIN CERTIFICATE-----\nMA==\n-----END CERTIFICATE-----\n"

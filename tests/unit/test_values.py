@@ -14,9 +14,9 @@ from pulumi.runtime import rpc
 
 from pruner.apply import Result
 from pruner.apply.result import Failure, Skipped
-from pruner.resource.provider import LARGEST, OUTPUTS, PrunedImagesProvider, _outputs
-from pruner.resource.rendering import ROWS, rendered, table
-from pruner.resource.values import value_of
+from pruner.provider.provider import LARGEST, OUTPUTS, PrunedImagesProvider, _outputs
+from pruner.provider.rendering import ROWS, rendered, table
+from pruner.provider.values import value_of
 from tests.hostile import assert_inert, hostile_texts
 from tests.unit.test_printable import original
 from tests.unit.test_report_formats import hostile, many

@@ -16,7 +16,7 @@ import pulumi.runtime
 from pulumi.dynamic import Resource
 from pulumi.runtime.config import CONFIG
 
-from pruner.resource.provider import OUTPUTS, PrunedImagesProvider
+from pruner.provider.provider import OUTPUTS, PrunedImagesProvider
 from pruner.settings import ALIASES, BY_NAME, PARAMETERS, is_secret, settled_by
 
 NAMESPACE = "pruner"

@@ -98,7 +98,7 @@ def _cancel(self: Any, request: Any, context: Any) -> Any:  # noqa: ARG001 - the
     """Serves the engine's Cancel in the SDK's place, whose own does nothing."""
     from google.protobuf import empty_pb2  # noqa: PLC0415 - runs as a method of another module
 
-    sys.modules["pruner.resource.engine"].cancelled.set()
+    sys.modules["pruner.provider.engine"].cancelled.set()
     return empty_pb2.Empty()
 
 

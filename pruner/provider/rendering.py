@@ -14,9 +14,9 @@ from rich.filesize import decimal
 
 from pruner.plan import PrunedBlob, PrunedImage, PrunedRevision, PrunePlan
 from pruner.printable import printable
+from pruner.provider.values import value_of
 from pruner.report.model import Report, StreamSum
 from pruner.report.wording import count, headline
-from pruner.resource.values import value_of
 
 LISTED: Final = 2000
 """Entries of a map, and revisions and images together, up to which a plan is listed in full."""
