@@ -1,21 +1,14 @@
 """Settings: the declaration of every parameter, the parsing of values, and where values come from."""
 
 from pruner.settings.declaration import (
-    ALIASES,
-    BY_NAME,
     DEFAULT_KEEP_TAG_REVISIONS,
     DEFAULT_KEEP_YOUNGER_THAN,
-    HOLD_KEYS,
-    PARAMETERS,
-    SECRETS,
     AnalysisSettings,
     ConnectionSettings,
-    Kind,
-    Parameter,
     RunSettings,
-    Settings,
-    is_secret,
 )
+from pruner.settings.parameter import Kind, Parameter
+from pruner.settings.parameters import ALIASES, BY_NAME, HOLD_KEYS, PARAMETERS, SECRETS, Settings, is_secret
 from pruner.settings.presets import NODE_IMAGES, PRESETS, PodSource
 from pruner.settings.retention import EmptyStreams, RetentionRule
 from pruner.settings.shown import may_hold_credentials, shown

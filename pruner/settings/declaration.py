@@ -1,73 +1,22 @@
 """Every parameter, declared once: its type and default, and, as a `Parameter`, how it is given, checked and described.
 
-There is one struct per concern; `Settings` is all of them, and a function takes the struct that it needs. `PARAMETERS` is read off the
-declarations. The tables of the documents, the schemas of Pulumi.yaml and fleet.yaml, the resource's docstring and the options of the
-command line are generated from it.
+There is one struct per concern; `Settings` (pruner.settings.parameters) is all of them, and a function takes the struct that it needs. The
+tables of the documents, the schemas of Pulumi.yaml and fleet.yaml, the resource's docstring and the options of the command line are
+generated from these declarations.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import types
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Final, Literal, get_args, get_origin, get_type_hints
-
-import msgspec
+from typing import Annotated, Any, Final
 
 from pruner.settings import files, values
+from pruner.settings.parameter import Parameter
 from pruner.settings.presets import PRESETS, PodSource, extra_referrers
 from pruner.settings.retention import EmptyStreams, RetentionRule, empty_streams, retention_rules
-from pruner.settings.shown import may_hold_credentials
-from pruner.settings.values import Attached, Percent, References, UnfitError
-
-Kind = Literal["boolean", "integer", "string", "array", "object", "any"]
-"""A type of Pulumi.yaml; `any` is none, for what is a text or a map, which it has no type for."""
-
-Parse = Callable[[object], Any]
-
-
-class Parameter(msgspec.Struct, frozen=True, kw_only=True):
-    """How one parameter is given and described. What is left out here is read off the field: name, type, choices and default."""
-
-    help: str
-    """One line, which begins with a verb or a noun phrase."""
-    parse: Parse
-    metavar: str = "TEXT"
-    """What the value is, in one word."""
-    takes: str = ""
-    """What the value may be, for documentation."""
-    default: str = ""
-    """What happens when it is not set, where the field's default does not say it."""
-    aliases: tuple[str, ...] = ()
-    environment: str | None = None
-    secret: bool = False
-    name: str = ""
-    kind: Kind = "string"
-    choices: tuple[str, ...] = ()
-    constant: bool = False
-    """Whether the default is a value that is used when nothing is given. Otherwise "not set" means something of its own."""
-
-    @property
-    def schema_default(self) -> str:
-        """The default in Pulumi.yaml, which wants one for all that is declared.
-
-        In the schema, an empty string means "not set": the environment comes after the configuration, and with
-        prune_over_size_limit two parameters apply only where they are set.
-        """
-        if self.kind in ("array", "object"):
-            return "[]" if self.kind == "array" else "{}"
-        return self.default if self.kind in ("boolean", "integer") and self.constant else ""
-
-    def objection(self, value: object) -> str | None:
-        """What is wrong with a value by itself; None where nothing is."""
-        try:
-            self.parse(value)
-        except UnfitError as unfit:
-            return str(unfit)
-        return None
-
+from pruner.settings.values import Attached, Percent, References
 
 DEFAULT_KEEP_YOUNGER_THAN: Final = 60
 DEFAULT_KEEP_TAG_REVISIONS: Final = 3
@@ -432,98 +381,3 @@ class RunSettings:
         str | None,
         Parameter(parse=files.output, metavar="PATH", help="File to write the plan and the result to, as JSON Lines"),
     ] = None
-
-
-@dataclass(frozen=True, kw_only=True, repr=False)
-class Settings(AnalysisSettings, ConnectionSettings, RunSettings):
-    """Every parameter with its value."""
-
-    def __repr__(self) -> str:
-        """What differs from the defaults, without secrets."""
-        shown = (
-            f"{field.name}={_concealed(field.name, getattr(self, field.name))}"
-            for field in dataclasses.fields(self)
-            if getattr(self, field.name) != getattr(_DEFAULTS, field.name)
-        )
-        return f"Settings({', '.join(shown)})"
-
-    @property
-    def analysis(self) -> AnalysisSettings:
-        """What the analysis needs, and nothing else: it stands in the plan."""
-        names = [field.name for field in dataclasses.fields(AnalysisSettings)]
-        return AnalysisSettings(**{name: getattr(self, name) for name in names})
-
-
-# --- the parameters, read off the declarations -----------------------------------------------------------------------
-
-
-def _declared(struct: type) -> list[Parameter]:
-    hints = get_type_hints(struct, include_extras=True)
-    return [_parameter(field, *get_args(hints[field.name])) for field in dataclasses.fields(struct)]
-
-
-def _parameter(field: dataclasses.Field[Any], written: Any, declared: Parameter) -> Parameter:
-    members = set(get_args(written)) if isinstance(written, types.UnionType) else {written}
-    kinds = members - {types.NoneType}
-    choices = next((get_args(each) for each in kinds if get_origin(each) is Literal), ())
-    kind = _kind(kinds)
-    return msgspec.structs.replace(
-        declared,
-        name=field.name,
-        kind=kind,
-        choices=choices,
-        takes=declared.takes
-        or _TAKES.get(kind, "")
-        or " or ".join(f"`{each}`" for each in choices)
-        or declared.metavar,
-        default=declared.default or _default(field),
-        constant=types.NoneType not in members and declared.environment is None,
-    )
-
-
-_TAKES: Final[Mapping[Kind, str]] = {"boolean": "bool", "integer": "int", "array": "list", "object": "map"}
-
-
-def _kind(kinds: set[Any]) -> Kind:
-    if len(kinds) > 1:
-        return "any" if str in kinds else "string"
-    (only,) = kinds
-    if isinstance(only, type) and issubclass(only, msgspec.Struct):
-        return "any"
-    by_type: Mapping[Any, Kind] = {bool: "boolean", int: "integer", timedelta: "integer", tuple[str, ...]: "array"}
-    if get_origin(only) is dict:
-        return "object"
-    return by_type.get(only, "any" if get_origin(only) is tuple else "string")
-
-
-def _default(field: dataclasses.Field[Any]) -> str:
-    value = field.default
-    if isinstance(value, timedelta):
-        return str(value // timedelta(minutes=1))
-    if value is None:
-        return "none"
-    if isinstance(value, bool):
-        return str(value).lower()
-    return "[]" if value == () else str(value)
-
-
-CONCERNS: Final = (AnalysisSettings, ConnectionSettings, RunSettings)
-PARAMETERS: Final[tuple[Parameter, ...]] = tuple(parameter for struct in CONCERNS for parameter in _declared(struct))
-BY_NAME: Final[Mapping[str, Parameter]] = {parameter.name: parameter for parameter in PARAMETERS}
-ALIASES: Final[Mapping[str, str]] = {alias: parameter.name for parameter in PARAMETERS for alias in parameter.aliases}
-SECRETS: Final = frozenset(parameter.name for parameter in PARAMETERS if parameter.secret) | {"kubeconfig"}
-"""Never shown. A kubeconfig may be given by its content, which holds credentials, so it is one of them."""
-HOLD_KEYS: Final = frozenset({"client_cert", "client_key"})
-"""Paths as a rule; where they are given by their content they are secrets."""
-_DEFAULTS: Final = Settings()
-
-
-def is_secret(name: str, value: Any) -> bool:
-    """Whether a parameter's value, as it is given, must be kept secret. A name that is no parameter may be a misspelt one of a secret."""
-    if name in HOLD_KEYS:
-        return not isinstance(value, str) or may_hold_credentials(value)
-    return name in SECRETS or name not in BY_NAME
-
-
-def _concealed(name: str, value: Any) -> str:
-    return "***" if name in SECRETS or may_hold_credentials(value) else repr(value)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from pruner.errors import Problem, SettingsError
-from pruner.settings.declaration import ALIASES, BY_NAME, PARAMETERS, Settings
+from pruner.settings.parameters import ALIASES, BY_NAME, PARAMETERS, Settings
 from pruner.settings.shown import LONGEST, may_hold_credentials
 from pruner.settings.values import PROXY_HEADERS, UnfitError, proxy_headers
 from pruner.suggestions import did_you_mean
