@@ -155,5 +155,5 @@ async def _for_retention(cluster: Builder) -> None:
         tag = f"{pushed[number].replace(':', '-')}.sig"
         await cluster.push(f"shop/app:{tag}", layers=[noise(f"signature {number}", SMALL)], age_days=age)
     await cluster.deployment("shop/preview", cluster.pull_spec("shop/app:pr-3"), age_days=20)
-    for name, age in (("empty", 50), ("new", 0.1)):
-        await cluster.image_stream(f"shop/{name}", age_days=age)
+    for name, days in (("empty", 50.0), ("new", 0.1)):
+        await cluster.image_stream(f"shop/{name}", age_days=days)
