@@ -130,7 +130,7 @@ class StreamHistory(msgspec.Struct, frozen=True, gc=False):
 
 
 class _Fate(msgspec.Struct, frozen=True, gc=False):
-    """What decides about a tag that a retention rule matches or that is attached, besides what decides about every tag.
+    """What decides about a tag that a retention rule matches or that is attached, in addition to what decides about every tag.
 
     `keep` keeps all of its revisions, `current` the current one. With `prune` every other one is pruned unless it is in use; without, the
     newest `count` are kept. `expired` says that its entry in `spec.tags` goes with it.
@@ -255,7 +255,7 @@ class HistoryRules:
     def _fate(
         self, stream: ImageStream, tag: str, decision: TagDecision | None, also_kept: Set[str] = frozenset()
     ) -> _Fate | None:
-        """`also_kept` are subjects that are kept besides those that are known to be. None for a tag like any other."""
+        """`also_kept` are subjects that are kept in addition to those that are known to be. None for a tag like any other."""
         subject = subject_of(tag) if self.follows else None
         keep: KeepReason | None = None
         current: KeepReason | None = None
