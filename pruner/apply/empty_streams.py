@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pruner.apply.guard import Guard, NeededError
+from pruner.apply.preconditions import NeededError, Preconditions
 from pruner.apply.result import Result
 from pruner.cluster.api import Api
 from pruner.cluster.resources import IMAGE_STREAMS
@@ -19,7 +19,7 @@ class EmptyStreamPruner:
         self.api = api
         self.result = result
 
-    async def prune(self, planned: DeletedStream, guard: Guard) -> None:
+    async def prune(self, planned: DeletedStream, preconditions: Preconditions) -> None:
         """Delete one image stream by its uid and resourceVersion. A failure is noted in the result.
 
         Raises StaleViewError where the cluster has to be looked at again first.
@@ -37,7 +37,7 @@ class EmptyStreamPruner:
                 name=planned.name,
                 uid=planned.uid,
                 resource_version=stream["metadata"]["resourceVersion"],
-                before=guard.unless(lambda: guard.watcher.refers_to_stream(planned.stream)),
+                before=preconditions.unless(lambda: preconditions.watcher.refers_to_stream(planned.stream)),
             )
         except NotFoundError:
             self.result.left_alone(what, "it is gone")
@@ -47,10 +47,10 @@ class EmptyStreamPruner:
             self.result.left_alone(what, str(needed))
         except PrunerError as error:
             self.result.failed(what, error)
-            guard.breaker.failed()
+            preconditions.breaker.failed()
         else:
             self.result.deleted_image_streams.append(planned.stream)
-            guard.breaker.succeeded()
+            preconditions.breaker.succeeded()
 
 
 def _needed(stream: dict[str, Any], planned: DeletedStream) -> str | None:

@@ -17,10 +17,10 @@ import msgspec
 
 from pruner.analysis import Analysis, analyse
 from pruner.apply.empty_streams import EmptyStreamPruner
-from pruner.apply.guard import Guard, StaleViewError
 from pruner.apply.image_streams import StreamPruner
 from pruner.apply.images import ImagePruner
 from pruner.apply.lease import RunLease
+from pruner.apply.preconditions import Preconditions, StaleViewError
 from pruner.apply.result import Result
 from pruner.apply.watch import Watcher
 from pruner.apply.workers import CircuitBreaker, WorkerPool
@@ -75,7 +75,7 @@ class _Look(msgspec.Struct, frozen=True):
     """The cluster as it is now: what may be pruned of what is approved, and a watch on changes."""
 
     analysis: Analysis
-    guard: Guard
+    preconditions: Preconditions
 
 
 class _Run:
@@ -174,8 +174,8 @@ class _Run:
         planned = [each for each in look.analysis.plan.empty_streams if _deletion(each.stream) not in self.done]
 
         async def delete(stream: DeletedStream) -> None:
-            if await look.guard.watcher.sees():
-                await empty.prune(stream, look.guard)
+            if await look.preconditions.watcher.sees():
+                await empty.prune(stream, look.preconditions)
                 self.done.add(_deletion(stream.stream))
 
         await self.workers.run(_until_stale(delete), planned)
@@ -203,9 +203,9 @@ class _Run:
                 analysis = await asyncio.to_thread(
                     analyse, snapshot, self.settings.analysis, approval, self.plan.registry
                 )
-            guard = Guard(watcher, self.breaker)
+            preconditions = Preconditions(watcher, self.breaker)
             watcher.know(analysis.graph, analysis.history_rules.also_used)
-            yield _Look(analysis, guard)
+            yield _Look(analysis, preconditions)
 
     async def _snapshot(self, lease: RunLease) -> Snapshot:
         snapshot = await take_snapshot(
@@ -226,39 +226,39 @@ class _Run:
 
     async def _prune_streams(self, look: _Look, streams: StreamPruner, lease: RunLease) -> bool:
         """Update the streams and delete their links, for as long as the look is good; whether all are done."""
-        analysis, guard = look.analysis, look.guard
+        analysis, preconditions = look.analysis, look.preconditions
         changes = [change for change in analysis.plan.streams if change.stream not in self.done]
         self.progress(f"updating {len(changes)} image streams")
 
         async def prune(change: StreamChange) -> None:
-            if await guard.watcher.sees():
-                await streams.prune(change, analysis.history_rules, analysis.links, guard)
+            if await preconditions.watcher.sees():
+                await streams.prune(change, analysis.history_rules, analysis.links, preconditions)
                 self.done.add(change.stream)
 
         await self.workers.run(_until_stale(prune), changes)
         if streams.registry is not None:
             _forget_what_is_needed(lease, analysis)
-            await self._look_for_losses(guard.watcher, streams.registry)
+            await self._look_for_losses(preconditions.watcher, streams.registry)
         return all(change.stream in self.done for change in changes)
 
     async def _prune_images(self, look: _Look, registry: RegistryClient | None) -> bool:
         """Delete images for as long as the look is good; whether all are done."""
-        plan, guard = look.analysis.plan, look.guard
+        plan, preconditions = look.analysis.plan, look.preconditions
         deletes_blobs = registry if plan.registry is not None and plan.registry.deletes_blobs else None
         # The plan was measured; its sizes are those that were promised.
         measured = {blob.digest: blob for blob in self.plan.blobs}
         blobs = {blob.digest: measured.get(blob.digest, blob) for blob in plan.blobs}
-        images = ImagePruner(self.api, deletes_blobs, blobs, self.result, guard)
+        images = ImagePruner(self.api, deletes_blobs, blobs, self.result, preconditions)
 
         async def prune(image: PrunedImage) -> None:
-            if await guard.watcher.sees():
+            if await preconditions.watcher.sees():
                 await images.prune(image)
                 self.done.add(image.name)
                 self.progress(f"deleting images: {len(self.result.deleted_images)} of {len(self.plan.images)}")
 
         await self.workers.run(_until_stale(prune), plan.images)
         if registry is not None:
-            await self._look_for_losses(guard.watcher, registry)
+            await self._look_for_losses(preconditions.watcher, registry)
         return all(image.name in self.done for image in plan.images)
 
     async def _look_for_losses(self, watcher: Watcher, registry: RegistryClient) -> None:

@@ -16,8 +16,8 @@ from pruner.analysis.blobs import Links
 from pruner.analysis.history import HistoryRules, StreamHistory
 from pruner.analysis.index_graph import IndexGraph
 from pruner.analysis.pullspec import can_name_image
-from pruner.apply.guard import Guard, NeededError
 from pruner.apply.lease import RunLease
+from pruner.apply.preconditions import NeededError, Preconditions
 from pruner.apply.result import Result
 from pruner.cluster.api import Api
 from pruner.cluster.images import compact
@@ -56,27 +56,29 @@ class StreamPruner:
         self.dropped: set[str] = set()
         self.held: set[str] = set()
 
-    async def prune(self, change: StreamChange, rules: HistoryRules, links: Links, guard: Guard) -> None:
+    async def prune(
+        self, change: StreamChange, rules: HistoryRules, links: Links, preconditions: Preconditions
+    ) -> None:
         """Update one stream and delete its links. A failure is noted in the result; the stream then counts as it is.
 
         Raises StaleViewError where the cluster has to be looked at again before this can be finished.
         """
         tried: set[str] = set()
         try:
-            updated = await self._update(change, tried, rules, links, guard)
+            updated = await self._update(change, tried, rules, links, preconditions)
             if updated is None:
                 # The stream was replaced or deleted: what it needs of the repository is not known.
                 self.held |= links.graph.with_members(links.left_behind(change.stream))
             elif self.registry is not None:
-                await self._delete_links(*updated, self.registry, links, guard)
+                await self._delete_links(*updated, self.registry, links, preconditions)
         except PrunerError as error:
             # Links are left, perhaps of an update whose answer was lost, and only the images know of them.
             self.held |= links.graph.with_members(tried | links.left_behind(change.stream))
             self.result.failed(f"image stream {change.stream}", error)
-            guard.breaker.failed()
+            preconditions.breaker.failed()
 
     async def _update(
-        self, change: StreamChange, tried: set[str], rules: HistoryRules, links: Links, guard: Guard
+        self, change: StreamChange, tried: set[str], rules: HistoryRules, links: Links, preconditions: Preconditions
     ) -> tuple[StreamHistory, set[str]] | None:
         """The history as it is decided last, and the digests that the update removed; None when the stream is gone.
 
@@ -99,13 +101,13 @@ class StreamPruner:
                 # An update whose answer was lost has been made all the same: the items that it was to remove are gone.
                 removed = tried - history.remaining()
                 if removed:
-                    self._updated(raw, removed, len(removed), guard)
+                    self._updated(raw, removed, len(removed), preconditions)
                 self._note_spared(change, history)
                 return history, removed
             tried |= history.pruned()
             if self.registry is not None:
                 await self.lease.about_to_unlink(stream.name, tried, links.untold(stream.name, tried))
-            precondition = guard.unless(_decided_otherwise(stream, decided, rules))
+            precondition = preconditions.unless(_decided_otherwise(stream, decided, rules))
             try:
                 current = await self._without_spec_tags(raw, history.removed_spec_tags, precondition)
                 answer = await self.api.update(
@@ -121,8 +123,8 @@ class StreamPruner:
             except NotFoundError:
                 self.result.left_alone(f"image stream {change.stream}", "it is gone")
                 return None
-            guard.breaker.succeeded()
-            self._updated(answer, history.pruned(), len(going), guard)
+            preconditions.breaker.succeeded()
+            self._updated(answer, history.pruned(), len(going), preconditions)
             self._note_spared(change, history)
             return history, history.pruned()
         raise ConflictError(
@@ -158,11 +160,11 @@ class StreamPruner:
         except msgspec.ValidationError as error:
             raise ClusterError(f"{self.api.server}: what it gives is no image stream: {error}") from None
 
-    def _updated(self, stream: dict[str, Any], digests: set[str], revisions: int, guard: Guard) -> None:
+    def _updated(self, stream: dict[str, Any], digests: set[str], revisions: int, preconditions: Preconditions) -> None:
         self.result.updated_image_streams.append(stream)
         self.result.removed_revisions += revisions
         self.dropped |= digests
-        guard.watcher.updated(self._stream_in(stream))
+        preconditions.watcher.updated(self._stream_in(stream))
 
     def _note_spared(self, change: StreamChange, history: StreamHistory) -> None:
         """Revisions that were to go and stay by the latest decision, with its reason."""
@@ -194,7 +196,12 @@ class StreamPruner:
         return True
 
     async def _delete_links(
-        self, history: StreamHistory, removed: set[str], registry: RegistryClient, links: Links, guard: Guard
+        self,
+        history: StreamHistory,
+        removed: set[str],
+        registry: RegistryClient,
+        links: Links,
+        preconditions: Preconditions,
     ) -> None:
         """Delete the links that go. Where one stays that should go the images are held: only they know of it."""
         name = history.stream.name
@@ -207,7 +214,7 @@ class StreamPruner:
         ):
             for digest in digests:
                 approved = (name, kind, digest) in self.approval.links
-                left |= not approved or not await self._delete_link(kind, name, digest, delete, guard)
+                left |= not approved or not await self._delete_link(kind, name, digest, delete, preconditions)
         if left:
             self.held |= links.going(history, removed)
         else:
@@ -219,20 +226,20 @@ class StreamPruner:
         name: str,
         digest: str,
         delete: Callable[[str, str, Precondition], Awaitable[None]],
-        guard: Guard,
+        preconditions: Preconditions,
     ) -> bool:
         """Whether it is gone."""
         try:
-            await delete(name, digest, guard.unless(lambda: guard.watcher.needs_link(name, digest)))
+            await delete(name, digest, preconditions.unless(lambda: preconditions.watcher.needs_link(name, digest)))
         except NeededError as needed:
             self.result.left_alone(f"{kind} link {digest} of {name}", str(needed))
             return False
         except RegistryError as error:
             self.result.failed(f"{kind} link {digest} of {name}", error)
-            guard.breaker.failed()
+            preconditions.breaker.failed()
             return False
         self.result.deleted_links.append((name, kind, digest))
-        guard.breaker.succeeded()
+        preconditions.breaker.succeeded()
         return True
 
     async def _links_with_new_images(self, links: Links, history: StreamHistory) -> Links:

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any, Final
 
-from pruner.apply.guard import Guard, NeededError, WithdrawnError
+from pruner.apply.preconditions import NeededError, Preconditions, WithdrawnError
 from pruner.apply.result import Result
 from pruner.cluster.api import Api
 from pruner.cluster.registry import RegistryClient
@@ -31,14 +31,14 @@ class ImagePruner:
         registry: RegistryClient | None,
         blobs: Mapping[str, PrunedBlob],
         result: Result,
-        guard: Guard,
+        preconditions: Preconditions,
     ) -> None:
         self.api = api
         self.registry = registry
         self.blobs = blobs
         self.result = result
-        self.guard = guard
-        self.watcher = guard.watcher
+        self.preconditions = preconditions
+        self.watcher = preconditions.watcher
         self._deletions: dict[str, asyncio.Task[RegistryError | WithdrawnError | None]] = {}
 
     async def prune(self, image: PrunedImage) -> None:
@@ -46,7 +46,7 @@ class ImagePruner:
 
         Raises StaleViewError where the cluster has to be looked at again before this can be finished.
         """
-        unused = self.guard.unless(lambda: self.watcher.new_use(image))
+        unused = self.preconditions.unless(lambda: self.watcher.new_use(image))
         try:
             whole = await self.api.get(IMAGES, dict, name=image.name)
             await unused()
@@ -55,7 +55,7 @@ class ImagePruner:
             elif await self._delete_blobs(image):
                 await self._delete_object(image, unused)
                 self.result.deleted_images.append(whole)
-                self.guard.breaker.succeeded()
+                self.preconditions.breaker.succeeded()
         except NeededError as needed:
             self._leave(image, str(needed))
         except NotFoundError:
@@ -64,7 +64,7 @@ class ImagePruner:
             self._leave(image, CHANGED)
         except ClusterError as error:
             self.result.failed(f"image {image.name}", error)
-            self.guard.breaker.failed()
+            self.preconditions.breaker.failed()
 
     def _leave(self, image: PrunedImage, why: str) -> None:
         self.watcher.spare(image)
@@ -108,13 +108,13 @@ class ImagePruner:
     async def _delete_blob_once(self, digest: str) -> RegistryError | WithdrawnError | None:
         assert self.registry is not None  # noqa: S101 - asked by the caller
         try:
-            await self.registry.delete_blob(digest, self.guard.unless(lambda: self.watcher.needs_blob(digest)))
+            await self.registry.delete_blob(digest, self.preconditions.unless(lambda: self.watcher.needs_blob(digest)))
         except WithdrawnError as withdrawn:
             return withdrawn
         except RegistryError as error:
             self.result.failed(f"blob {digest}", error)
-            self.guard.breaker.failed()
+            self.preconditions.breaker.failed()
             return error
-        self.guard.breaker.succeeded()
+        self.preconditions.breaker.succeeded()
         self.result.deleted_blobs[digest] = self.blobs[digest].size
         return None

@@ -1,4 +1,4 @@
-"""Asked just before a deletion is sent, and before it is sent again: whether it should still be.
+"""Preconditions of deletions: what must still be true each time that a deletion is sent.
 
 A request may have to wait, for its turn or because the server asks for patience, and the cluster goes on meanwhile. So the final check is
 spoken when it has its turn. A deletion that should not be any more is withdrawn: by `NeededError` where something needs what would go, by
@@ -26,8 +26,8 @@ class StaleViewError(WithdrawnError):
     """What is known of the cluster is not fresh enough to delete by it, or the run is to stop."""
 
 
-class Guard:
-    """The final check before deletions."""
+class Preconditions:
+    """Checks that a deletion is still right when it is sent, and each time that it is sent again."""
 
     def __init__(self, watcher: Watcher, breaker: CircuitBreaker) -> None:
         self.watcher = watcher
