@@ -20,7 +20,7 @@ from policies.facts import Facts, streams
 from policies.windows import parse_window
 from policies.wording import NAMED, name, names, number, rest
 from pruner.errors import PrunerError
-from pruner.plan import StreamChange
+from pruner.plan import DeletedStream, StreamChange
 from pruner.planning import UNVERIFIED
 from pruner.report.jsonl import read_report
 from pruner.report.model import ReportedImage
@@ -58,6 +58,9 @@ def protected_namespaces(facts: Facts, options: Options) -> Iterator[str]:
         yield from _protected(
             pattern, images, [change for change in facts.plan.streams if fnmatchcase(change.namespace, pattern)]
         )
+        yield from _deleted(
+            pattern, [each for each in facts.plan.empty_streams if fnmatchcase(each.namespace, pattern)]
+        )
 
 
 def protected_streams(facts: Facts, options: Options) -> Iterator[str]:
@@ -66,6 +69,7 @@ def protected_streams(facts: Facts, options: Options) -> Iterator[str]:
         yield from _protected(
             pattern, images, [change for change in facts.plan.streams if fnmatchcase(change.stream, pattern)]
         )
+        yield from _deleted(pattern, [each for each in facts.plan.empty_streams if fnmatchcase(each.stream, pattern)])
 
 
 def protected_tags(facts: Facts, options: Options) -> Iterator[str]:
@@ -88,6 +92,13 @@ def _protected(pattern: str, images: list[ReportedImage], changes: list[StreamCh
     elif changes:
         listed = ", ".join(change.stream for change in changes[:NAMED])
         yield f"{pattern} is protected, and links of these image streams would go: {listed}"
+
+
+def _deleted(pattern: str, streams: list[DeletedStream]) -> Iterator[str]:
+    if streams:
+        listed = ", ".join(each.stream for each in streams[:NAMED])
+        more = f" and {len(streams) - NAMED} more" if len(streams) > NAMED else ""
+        yield f"{pattern} is protected, and these image streams would be deleted: {listed}{more}"
 
 
 def least_age(facts: Facts, options: Options) -> Iterator[str]:

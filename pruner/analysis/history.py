@@ -171,6 +171,8 @@ class HistoryRules:
         self.follows = rules.attached == "follow" and rules.references == "extended"
         self.kept_subjects: Set[str] = frozenset()
         self.protected = snapshot.protected
+        self._expired: dict[str, _Fate] = {}
+        self._declared_in: tuple[ImageStream, frozenset[str]] | None = None
         self._decided: tuple[ImageStream, Mapping[str, TagDecision]] | None = None
         # A dictionary of these rules' own: what comes up later is added, and the usage stays as it is.
         self.used_tags: dict[tuple[str, str], Users] = dict(usage.tags)
@@ -231,7 +233,7 @@ class HistoryRules:
                 reasons = [for_all] * len(items)
             elif items and ((follows and tag[:7] == PREFIX) or tag in decisions):
                 fate = self._fate(stream, tag, decisions.get(tag))
-                whole |= (fate is not None and fate.prune is not None) or (follows and subject_of(tag) is not None)
+                whole |= (fate is not None and fate.prune is not None) or (follows and tag[:7] == PREFIX)
                 reasons = self._by_fate(stream, history, fate, used)
             else:
                 users = self.used_tags.get((name, tag), ())
@@ -252,11 +254,13 @@ class HistoryRules:
             self._decided = (stream, self.retention.decide(stream))
         return self._decided[1]
 
-    def _fate(
+    def _fate(  # noqa: C901 - one case for each rule
         self, stream: ImageStream, tag: str, decision: TagDecision | None, also_kept: Set[str] = frozenset()
     ) -> _Fate | None:
         """`also_kept` are subjects that are kept in addition to those that are known to be. None for a tag like any other."""
-        subject = subject_of(tag) if self.follows else None
+        subject = subject_of(tag) if self.follows and tag[:7] == PREFIX else None
+        if subject is None and decision is not None and decision.expired:
+            return self._of_expired(decision)
         keep: KeepReason | None = None
         current: KeepReason | None = None
         prune: PruneReason | None = None
@@ -271,7 +275,7 @@ class HistoryRules:
         if subject is not None:
             if subject in self.kept_subjects or subject in also_kept:
                 keep = AttachedToKept(subject)
-            elif tag not in stream.spec_tags:
+            elif tag not in self._declared(stream):
                 # One with an entry in spec.tags was put there by somebody, and goes only as other tags do.
                 if subject in self.graph.images:
                     prune = AttachedToPruned(subject)
@@ -280,6 +284,13 @@ class HistoryRules:
         if keep is None and current is None and prune is None:
             return None
         return _Fate(keep, current, prune, count, expired=isinstance(prune, Expired))
+
+    def _of_expired(self, decision: TagDecision) -> _Fate:
+        """One for each rule, since a few rules decide about most tags of a large cluster."""
+        fate = self._expired.get(decision.rule.name)
+        if fate is None:
+            fate = self._expired[decision.rule.name] = _Fate(prune=cast(Expired, decision.reason), expired=True)
+        return fate
 
     def _by_fate(
         self, stream: ImageStream, history: NamedTagEventList, fate: _Fate | None, used: Mapping[str, Users]
@@ -304,16 +315,21 @@ class HistoryRules:
                 _never_back(reasons)
         return reasons
 
-    @staticmethod
+    def _declared(self, stream: ImageStream) -> frozenset[str]:
+        """The tags in `spec.tags` of a stream; asked again for the same one, the same."""
+        if self._declared_in is None or self._declared_in[0] is not stream:
+            self._declared_in = (stream, stream.spec_tags)
+        return self._declared_in[1]
+
     def _spec_tag_not_approved(
-        stream: ImageStream, tag: str, fate: _Fate, reasons: list[Reason], approval: Approval
+        self, stream: ImageStream, tag: str, fate: _Fate, reasons: list[Reason], approval: Approval
     ) -> bool:
         """Whether the tag would lose its last item, and its entry in `spec.tags`, which the approved plan does not name."""
         return (
             fate.expired
             and not any(reason.kept for reason in reasons)
             and (stream.name, tag) not in approval.spec_tags
-            and tag in stream.spec_tags
+            and tag in self._declared(stream)
         )
 
     def _keep_attached(self, stream: ImageStream, tags: list[TagHistory], used: Mapping[str, Users]) -> None:

@@ -58,14 +58,14 @@ class TagRetention:
         if tag_matcher is None:
             rules = [(place, self.rules[place].tags) for place in applicable]
             tag_matcher = self._by_rules[applicable] = _TagMatcher(rules)
-        declared = stream.spec.tags if stream.spec else None
+        declared = stream.spec_tags
         by_rule: defaultdict[int, list[tuple[str, datetime]]] = defaultdict(list)
         for history in stream.histories:
             if history.items:
                 tag = history.tag
                 if may_be_attached(tag) and subject_of(tag) is not None:
                     # One with an entry in spec.tags was put there by somebody, and is decided as its subject is (R35).
-                    place = None if _declared(tag, declared) else tag_matcher.rule_of_attached(tag)
+                    place = None if tag in declared else tag_matcher.rule_of_attached(tag)
                 else:
                     place = tag_matcher.rule_of(tag)
                 if place is not None:
@@ -148,10 +148,6 @@ def version_of(tag: str, variants: tuple[str, ...] = ()) -> tuple[Version | None
         return None, variant
 
 
-def _declared(tag: str, declared: Sequence[object] | None) -> bool:
-    return any(getattr(each, "name", None) == tag for each in declared or ())
-
-
 def _imports(stream: ImageStream) -> frozenset[str]:
     """Tags that are declared to be imported from another registry (R32)."""
     tags = stream.spec.tags if stream.spec else None
@@ -191,7 +187,7 @@ class _TagMatcher:
         self._exact: dict[str, int] = {}
         self._prefixes: dict[int, dict[str, int]] = {}
         self._others: list[tuple[int, tuple[str, ...]]] = []
-        self._by_beginning: dict[str, list[tuple[int, Matches]]] = {}
+        self._by_beginning: dict[str, re.Pattern[str] | None] = {}
         self._attached: list[tuple[int, Matches]] = []
         for place, patterns in rules:
             self._add(place, patterns or ("*",))
@@ -216,26 +212,28 @@ class _TagMatcher:
         """The rule's position, None where none matches."""
         first = self._exact.get(tag, _NONE)
         for length, by_prefix in self._prefixes.items():
-            first = min(first, by_prefix.get(tag[:length], _NONE))
+            place = by_prefix.get(tag[:length])
+            if place is not None and place < first:
+                first = place
         if self._others:
             beginning = tag[:1]
-            others = self._by_beginning.get(beginning)
-            if others is None:
-                others = self._by_beginning[beginning] = self._beginning_with(beginning)
-            for place, matches in others:
-                if place >= first:
-                    break
-                if matches(tag):
-                    return place
+            if beginning not in self._by_beginning:
+                self._by_beginning[beginning] = self._beginning_with(beginning)
+            others = self._by_beginning[beginning]
+            match = others.fullmatch(tag) if others is not None else None
+            if match is not None and match.lastgroup is not None:
+                first = min(first, int(match.lastgroup[1:]))
         return None if first == _NONE else first
 
     def rule_of_attached(self, tag: str) -> int | None:
         """As `rule_of`, by the patterns that begin with `sha256-` (R35)."""
         return next((place for place, matches in self._attached if matches(tag)), None)
 
-    def _beginning_with(self, beginning: str) -> list[tuple[int, Matches]]:
-        return [
-            (place, re.compile(_expression(patterns)).fullmatch)
-            for place, patterns in self._others
-            if any(pattern[:1] in ("*", "?", beginning) for pattern in patterns if pattern[:1] != "!")
-        ]
+    def _beginning_with(self, beginning: str) -> re.Pattern[str] | None:
+        """The patterns that can match such tags, each as a group named after its rule; the first that matches wins."""
+        by_place: dict[int, list[str]] = {}
+        for place, patterns in self._others:
+            if any(pattern[:1] in ("*", "?", beginning) for pattern in patterns if pattern[:1] != "!"):
+                by_place.setdefault(place, []).append(_expression(patterns))
+        fitting = [f"(?P<r{place}>{'|'.join(expressions)})" for place, expressions in by_place.items()]
+        return re.compile("|".join(fitting)) if fitting else None

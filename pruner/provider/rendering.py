@@ -44,7 +44,7 @@ def rendered(plan: PrunePlan) -> dict[str, Any]:
         shown["registry"] = plan.registry.url
     if plan.notes:
         shown["notes"] = list(plan.notes)
-    listed = _listed(plan) if summary.revisions + summary.images <= LISTED else {"listed": False}
+    listed = _listed(plan) if plan.deletions <= LISTED else {"listed": False}
     safe: dict[str, Any] = value_of({**shown, **listed})
     return safe
 
@@ -73,6 +73,7 @@ def _cells(name: str, *sums: StreamSum) -> tuple[str, str, str, str]:
 
 def _listed(plan: PrunePlan) -> dict[str, Any]:
     blobs = {blob.digest: blob for blob in plan.blobs}
+    in_spec = {(change.stream, tag) for change in plan.streams for tag in change.removed_spec_tags}
     listed = {
         "revisions": {
             f"{change.stream}:{item.tag}@{item.image}": _revision(item)
@@ -80,6 +81,11 @@ def _listed(plan: PrunePlan) -> dict[str, Any]:
             for item in change.revisions
         },
         "images": {image.name: _image(image, blobs) for image in plan.images},
+        "expired_tags": {
+            f"{stream}:{tag}": "status and spec" if (stream, tag) in in_spec else "status"
+            for stream, tag in plan.expired_tags
+        },
+        "empty_streams": {each.stream: str(each.reason) for each in plan.empty_streams},
     }
     return {name: entries for name, entries in listed.items() if entries}
 

@@ -67,7 +67,16 @@ def _of_plan(report: Report) -> Iterator[tuple[str, dict[str, str], int]]:
     plan, summary = report.plan, report.plan.summary
     yield "pruner_plan_timestamp_seconds", {}, int(plan.as_of.timestamp())
     yield "pruner_plan_empty", {}, int(plan.empty)
-    for kind in ("image_streams", "revisions", "images", "blobs", "layer_links", "manifest_links"):
+    for kind in (
+        "image_streams",
+        "revisions",
+        "images",
+        "blobs",
+        "layer_links",
+        "manifest_links",
+        "expired_tags",
+        "empty_streams",
+    ):
         yield "pruner_planned_objects", {"kind": kind}, getattr(summary, kind)
     yield "pruner_planned_bytes", {}, summary.bytes
     yield "pruner_planned_unmeasured_blobs", {}, summary.unmeasured

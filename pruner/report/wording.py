@@ -50,6 +50,8 @@ def headline(plan: PrunePlan) -> str:
         f"{count(summary.revisions, 'revision')} of {count(summary.image_streams, 'image stream')}",
         count(summary.images, "image"),
         count(summary.blobs, "blob"),
+        *([count(summary.expired_tags, "expired tag")] if summary.expired_tags else []),
+        *([count(summary.empty_streams, "empty image stream")] if summary.empty_streams else []),
     ]
     unknown = f" and {count(summary.unmeasured, 'blob')} of unknown size" if summary.unmeasured else ""
     return f"{', '.join(parts)}: {size(summary.bytes)}{unknown}"
@@ -78,5 +80,8 @@ def _value(name: str, value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, list | tuple):
-        return ", ".join(map(str, value)) or "none"
-    return f"{value} minutes" if name == "keep_younger_than" else str(value)
+        # Of a retention rule its name stands for it.
+        return ", ".join(str(each["name"] if isinstance(each, dict) else each) for each in value) or "none"
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_value(key, each)}" for key, each in value.items())
+    return f"{value} minutes" if name in ("keep_younger_than", "older_than") else str(value)

@@ -17,10 +17,11 @@ from policies.table import DOCUMENT, rewritten
 from policies.windows import parse_window
 from pruner.cluster.objects import Registry
 from pruner.errors import PrunerError
-from pruner.plan import PrunePlan, encode
+from pruner.plan import DeletedStream, PrunePlan, encode
 from pruner.planning import UNVERIFIED
 from pruner.provider.rendering import rendered
 from pruner.provider.store import KeptPlans
+from pruner.reasons import EmptyStream
 from pruner.report import Report
 from pruner.report.jsonl import encode_report
 from pruner.report.wording import short
@@ -319,6 +320,14 @@ def test_links_alone_are_protected_too() -> None:
         "links of these image streams would go: blog/site"
         in says("protected-namespaces", {"patterns": ["blog"]}, facts(report=report))[0]
     )
+
+
+def test_image_streams_that_would_be_deleted_are_protected_too() -> None:
+    deleted = DeletedStream("blog", "old", "uid", "1", NOW, EmptyStream(60))
+    found = facts(report=Report.made_of(PrunePlan(cluster="c", as_of=NOW, rules={}, empty_streams=(deleted,))))
+    for name, pattern in (("protected-namespaces", "blog"), ("protected-streams", "blog/*")):
+        said = says(name, {"patterns": [pattern]}, found)
+        assert said == [f"{pattern} is protected, and these image streams would be deleted: blog/old"]
 
 
 def revision_alone() -> Facts:

@@ -14,6 +14,7 @@ from pruner.analysis.usage import Usage
 from pruner.cluster.objects import TagReference
 from pruner.errors import SettingsError
 from pruner.plan import Approval
+from pruner.provider.rendering import rendered
 from pruner.reasons import (
     AmongNewest,
     AmongNewestTags,
@@ -36,6 +37,10 @@ from pruner.reasons import (
     RevisionTooYoung,
     StreamTooYoung,
 )
+from pruner.report import Report
+from pruner.report.openmetrics import openmetrics
+from pruner.report.wording import headline
+from pruner.report.wording import rules as rules_shown
 from pruner.settings import EmptyStreams, RetentionRule, UnfitError
 from pruner.settings.retention import empty_streams, retention_rules, rules_of, written
 from tests.builders.objects import (
@@ -662,3 +667,20 @@ def test_the_plan_records_the_rules_R29() -> None:
     found = analysed(retention=PREVIEWS, empty_streams=EMPTY).plan.rules
     assert found["retention"] == [{"name": "previews", "keep_newest": 0}]
     assert found["empty_streams"] == {"older_than": 1440}
+
+
+# --- how plans with them are shown -------------------------------------------------------------------------------------
+
+
+def test_expired_tags_and_empty_image_streams_are_shown_R32_R34() -> None:
+    stream = image_stream("shop/web", {"pr-1": [A], "pr-2": [B]}, sources={"pr-1": None})
+    plan = analysed(*IMAGES[:2], stream, image_stream("shop/old"), retention=PREVIEWS, empty_streams=EMPTY).plan
+    assert "2 expired tags, 2 empty image streams" in headline(plan)
+    shown = rendered(plan)
+    assert shown["expired_tags"] == {"shop/web:pr-1": "status and spec", "shop/web:pr-2": "status"}
+    assert set(shown["empty_streams"]) == {"shop/old", "shop/web"}
+    report = Report.made_of(plan)
+    values = dict(rules_shown(report))
+    assert (values["retention"], values["empty_streams"]) == ("previews", "older_than 1440 minutes")
+    assert 'pruner_planned_objects{cluster="test",kind="expired_tags"} 2' in openmetrics(report)
+    assert 'pruner_planned_objects{cluster="test",kind="empty_streams"} 2' in openmetrics(report)
