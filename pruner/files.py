@@ -31,7 +31,8 @@ _LINKS: Final = 40
 def write_file(path: Path, chunks: Iterable[bytes]) -> None:
     """Write a file: replace a regular one and keep its mode, make a missing one with its folders, write through to anything else.
 
-    Symbolic links are followed. Raises PrunerError, which names the file, when it cannot be written.
+    A symbolic link to a device or a pipe is followed, one to a file is refused.
+    Raises PrunerError, which names the file, when it cannot be written.
     """
     with _named(path):
         descriptor = _own_descriptor(path)
@@ -46,9 +47,13 @@ def write_file(path: Path, chunks: Iterable[bytes]) -> None:
             with os.fdopen(os.open(path, os.O_WRONLY | os.O_NOCTTY), "wb") as file:
                 file.writelines(chunks)
             return
-        target = Path(os.path.realpath(path))
-        target.parent.mkdir(parents=True, exist_ok=True)
-        _replace(target, chunks, existing)
+        if path.is_symlink():
+            # Whoever may create links in a shared folder would otherwise choose the file that is overwritten.
+            raise PrunerError(
+                f"{path}: cannot be written: it is a symbolic link to {os.path.realpath(path)}; name that file itself"
+            )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _replace(path, chunks, existing)
 
 
 def replace_file(path: Path, chunks: Iterable[bytes]) -> None:

@@ -84,14 +84,24 @@ def test_a_regular_file_is_replaced_and_keeps_its_mode(tmp_path: Path, mode: int
     assert path.stat().st_ino != before
 
 
-def test_a_symbolic_link_is_followed_and_stays_a_link(tmp_path: Path) -> None:
-    target = tmp_path / "folder" / "target"
-    (tmp_path / "link").symlink_to(target)
-    for content in (b"made\n", b"replaced\n"):
-        write_file(tmp_path / "link", [content])
-        assert target.read_bytes() == content
-    assert (tmp_path / "link").is_symlink()
-    assert [path.name for path in target.parent.iterdir()] == ["target"]
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_symbolic_link_to_a_file_is_refused_and_nothing_is_changed(tmp_path: Path, exists: bool) -> None:
+    target, link = tmp_path / "target", tmp_path / "link"
+    if exists:
+        target.write_bytes(b"precious\n")
+    link.symlink_to(target)
+    with pytest.raises(PrunerError, match="it is a symbolic link to"):
+        write_file(link, [b"replaced\n"])
+    assert link.is_symlink()
+    assert target.exists() == exists
+    assert not exists or target.read_bytes() == b"precious\n"
+
+
+def test_a_file_in_a_folder_that_is_a_symbolic_link_is_written(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "folder")
+    write_file(tmp_path / "link" / "file", [b"text\n"])
+    assert (tmp_path / "folder" / "file").read_bytes() == b"text\n"
 
 
 def test_a_pipe_is_written_to_and_stays_a_pipe(tmp_path: Path) -> None:
