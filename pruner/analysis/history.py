@@ -612,6 +612,13 @@ def attached_and_pruned(tags: Iterable[TagHistory]) -> Iterator[tuple[str, list[
             yield subject, [item.image for _, item, reason in tag.pruned() if not isinstance(reason, ImageAbsent)]
 
 
+def attached_to_kept(tags: Iterable[TagHistory]) -> Iterator[str]:
+    """The subjects of the tags that are kept with them."""
+    for tag in tags:
+        if tag.tag[:7] == PREFIX:
+            yield from (reason.subject for reason in tag.reasons if isinstance(reason, AttachedToKept))
+
+
 def _never_back(reasons: list[Reason]) -> None:
     """Keep the current revision where an older one is kept: a tag must never move back to an older image (R31)."""
     older = next((revision for revision, reason in enumerate(reasons) if reason.kept), None)

@@ -7,6 +7,7 @@ has decided, so that keeping a revision, for whatever reason, keeps its image, i
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable, Mapping
 from operator import attrgetter
 from typing import cast
 
@@ -15,7 +16,7 @@ import msgspec
 from pruner.analysis.attached import by_subject, kept_subjects
 from pruner.analysis.blobs import Links, approved_links, blobs_of, doomed_blobs
 from pruner.analysis.empty_streams import empty_streams
-from pruner.analysis.history import HistoryRules, StreamHistory, attached_and_pruned
+from pruner.analysis.history import HistoryRules, StreamHistory, attached_and_pruned, attached_to_kept
 from pruner.analysis.images import ImageRules, names
 from pruner.analysis.index_graph import IndexGraph
 from pruner.analysis.promotion import Sources, settle
@@ -91,17 +92,7 @@ def analyse(
         blobs = doomed_blobs(graph, images, snapshot.blob_sizes) if deletes_blobs else {}
         if approval is not None and not approval.blobs.issuperset(blobs):
             blobs = _keep_unapproved(approval, images, blobs, graph, snapshot)
-        waiting = by_subject(
-            each
-            for history in histories
-            if history.whole and history_rules.follows
-            for each in attached_and_pruned(history.tags)
-        )
-        kept = (
-            kept_subjects(waiting, {name for name, reason in images.items() if reason.kept}, graph)
-            if waiting
-            else subjects
-        )
+        kept = _kept_subjects(histories, images, graph) if history_rules.follows else subjects
         if kept <= subjects:
             break
         subjects |= kept
@@ -147,6 +138,18 @@ def _decided_revisions(
             history_rules = HistoryRules(snapshot, rules, usage, graph, protection, approval, used)
             histories = tuple(history_rules.decide(history.stream) for history in histories)
     return usage, used, history_rules, histories
+
+
+def _kept_subjects(
+    histories: Iterable[StreamHistory], images: Mapping[str, Reason], graph: IndexGraph
+) -> frozenset[str]:
+    """The kept images that tags are attached to which lose revisions, or which are kept for this reason already (R35)."""
+    attached = [history for history in histories if history.whole]
+    waiting = by_subject(each for history in attached for each in attached_and_pruned(history.tags))
+    found = {subject for history in attached for subject in attached_to_kept(history.tags)}
+    if waiting:
+        found |= kept_subjects(waiting, {name for name, reason in images.items() if reason.kept}, graph)
+    return frozenset(found)
 
 
 def _idle(snapshot: Snapshot, graph: IndexGraph, protection: Protection, history_rules: HistoryRules) -> list[Problem]:

@@ -468,6 +468,13 @@ def test_an_attached_tag_is_kept_with_its_subject_and_goes_with_it_R35() -> None
     assert {each.name for each in found.plan.images} == {B, D}
 
 
+def test_the_reason_of_an_attached_tag_is_explained_wherever_its_subject_is_kept_R35() -> None:
+    """Found in the same image stream, before it is known which images are kept."""
+    stream = image_stream("shop/web", {tag_of(A): [SIG], "latest": [A]})
+    found = analysed(image(A), image(SIG), stream, revisions=1)
+    assert next(found.history_rules.reasons(stream, tag_of(A), 0, item(SIG))) == AttachedToKept(A)
+
+
 def test_an_attached_tag_whose_subject_is_absent_goes_by_its_age_R35() -> None:
     stream = image_stream("shop/web", {tag_of(B): [A], tag_of(C): [item(A, 5)]})
     found = analysed(image(A), stream, revisions=9)
