@@ -57,7 +57,11 @@ def test_nobody_can_do_neither_and_is_told_the_smallest_role(sandbox: RunningSan
     assert result.exit_code == 1
     assert "neither preview nor up would work: no permission to list images.image.openshift.io" in result.stdout
     wide, near = yaml.safe_load_all(result.stdout.partition("the lease that keeps runs apart:\n")[2])
-    assert (wide["kind"], wide["rules"]) == ("ClusterRole", cluster_rules({"prune_registry": True}))
+    # The sandbox has no machine configuration, and a role for this cluster leaves out what it does not serve.
+    whole = cluster_rules({"prune_registry": True})
+    served = [rule for rule in whole if rule["apiGroups"] != ["machineconfiguration.openshift.io"]]
+    assert len(served) < len(whole)
+    assert (wide["kind"], wide["rules"]) == ("ClusterRole", served)
     assert (near["kind"], near["metadata"]["namespace"]) == ("Role", "openshift-image-registry")
 
 

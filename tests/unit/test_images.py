@@ -411,6 +411,10 @@ def test_rules_are_recorded_in_the_plan() -> None:
         "references": "extended",
         "protect": ["a/b"],
         "strict": False,
+        "retention": [],
+        "empty_streams": None,
+        "attached": "follow",
+        "protect_selector": None,
     }
     assert analysed(minutes=None).plan.rules["keep_younger_than"] is None
     assert analysed(minutes=timedelta(days=3) / timedelta(minutes=1)).plan.rules["keep_younger_than"] == 4320
