@@ -2,7 +2,7 @@
 #
 #   make demo        a populated sandbox: preview, up, preview again
 #   make test        everything, as CI runs it
-#   make test-unit   the fast tests alone
+#   make test-unit   the fast tests alone, without the properties over generated clusters
 #   make check       format, lint, types, layers, generated parts, writing, and whether every test can be collected
 #   make docs        the API reference, from docstrings, in artefacts/api
 #   make bench       measurements (see bench/)
@@ -48,7 +48,7 @@ demo: setup setup-pulumi
 	@PATH="$(pulumi_path):$$PATH" $(BIN)/python -m tools.demo
 
 test-unit: setup
-	$(BIN)/python -m pytest tests/unit
+	$(BIN)/python -m pytest --numprocesses 2 -m "not properties" tests/unit
 
 check: setup
 	$(BIN)/ruff format --check .

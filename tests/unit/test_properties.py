@@ -6,6 +6,7 @@ import dataclasses
 from datetime import timedelta
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -28,6 +29,8 @@ from tests.builders.clusters import (
     settings,
     uses,
 )
+
+pytestmark = pytest.mark.properties
 
 
 def counts(use: Use, rules: Rules) -> bool:

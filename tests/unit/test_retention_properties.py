@@ -6,6 +6,7 @@ import dataclasses
 from datetime import timedelta
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -29,6 +30,8 @@ from tests.builders.clusters import (
     tagged_clusters,
     uses,
 )
+
+pytestmark = pytest.mark.properties
 
 
 def remaining(cluster: Snapshot, plan: PrunePlan) -> dict[tuple[str, str], list[str]]:
