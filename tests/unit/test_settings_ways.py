@@ -12,7 +12,18 @@ import pulumi.runtime
 import pytest
 
 from pruner.provider.pruned_images import _given
-from pruner.settings import ALIASES, BY_NAME, PARAMETERS, PROXY_HEADERS, Percent, PodSource, Settings, read
+from pruner.settings import (
+    ALIASES,
+    BY_NAME,
+    PARAMETERS,
+    PROXY_HEADERS,
+    EmptyStreams,
+    Percent,
+    PodSource,
+    RetentionRule,
+    Settings,
+    read,
+)
 
 PEM = "-----BEGIN CERTIFICATE-----\nMA==\n-----END CERTIFICATE-----\n"
 FILE = "{file}"
@@ -64,6 +75,15 @@ ROWS = [
     ),
     Row("protect", ["shop/app:live"], '["shop/app:live"]', ("shop/app:live",)),
     Row("strict", True, "true", True),
+    Row(
+        "retention",
+        [{"name": "previews", "tags": ["pr-*"], "keep_younger_than": "14d"}],
+        '[{"name": "previews", "tags": ["pr-*"], "keep_younger_than": "14d"}]',
+        (RetentionRule(name="previews", tags=("pr-*",), keep_younger_than=timedelta(days=14)),),
+    ),
+    Row("empty_streams", {"older_than": "30d"}, '{"older_than": "30d"}', EmptyStreams(older_than=timedelta(days=30))),
+    Row("attached", "keep", "keep", "keep"),
+    Row("protect_selector", "keep=true", "keep=true", "keep=true"),
     Row("approved_plan", FILE, FILE, FILE),
     Row("as_of", "2026-01-31T13:00:00+01:00", "2026-01-31T13:00:00+01:00", datetime(2026, 1, 31, 12, tzinfo=UTC)),
     Row("max_deletions", "10%", "10%", Percent(10)),
