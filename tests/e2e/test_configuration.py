@@ -51,6 +51,9 @@ VALUES: dict[str, Any] = {
     "extra_referrers": ["tekton", REFERRER],
     "protect": ["shop/app:live", "base/*"],
     "strict": True,
+    "retention": [{"name": "previews", "tags": ["pr-*"], "keep_younger_than": "14d"}],
+    "attached": "keep",
+    "protect_selector": "keep=true",
     "approved_plan": "{pem}",
     "as_of": "2026-01-31T12:00:00Z",
     "max_deletions": "10%",
@@ -58,8 +61,8 @@ VALUES: dict[str, Any] = {
     "workers": 7,
     "report": "report.jsonl",
 }
-PASSWORD = {"username": "jane", "password": "secret"}
-"""What cannot be given beside api_key."""
+OTHERS = {"username": "jane", "password": "secret", "empty_streams": {"older_than": "30d"}}
+"""What cannot be given beside api_key, and beside `references: oc`."""
 
 
 @pytest.fixture
@@ -95,12 +98,16 @@ def leaves(name: str, value: Any) -> list[tuple[str, str]]:
 
 
 def test_every_parameter_is_here() -> None:
-    assert {*VALUES, *PASSWORD} == {parameter.name for parameter in PARAMETERS}
+    assert {*VALUES, *OTHERS} == {parameter.name for parameter in PARAMETERS}
 
 
 @pytest.mark.parametrize(
     ("flag", "prefix", "more"),
-    [("--plaintext", "", {}), ("--secret", "pruner:", {}), ("--secret", "", {"api_key": None, **PASSWORD})],
+    [
+        ("--plaintext", "", {}),
+        ("--secret", "pruner:", {}),
+        ("--secret", "", {"api_key": None, "references": None, **OTHERS}),
+    ],
     ids=["plain", "secret", "password"],
 )
 def test_set_with_the_cli(reading: Project, flag: str, prefix: str, more: dict[str, Any]) -> None:
