@@ -25,10 +25,17 @@ VERSION = "1.36.3"
 ADMIN_TOKEN = "integration-admin-token"
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
 READ = ("get", "list")
+MACHINES = "machineconfiguration.openshift.io"
 CUSTOM_KINDS = (
-    ("apps.openshift.io", "deploymentconfigs", "DeploymentConfig"),
-    ("build.openshift.io", "buildconfigs", "BuildConfig"),
-    ("build.openshift.io", "builds", "Build"),
+    ("apps.openshift.io", "deploymentconfigs", "DeploymentConfig", "Namespaced"),
+    ("build.openshift.io", "buildconfigs", "BuildConfig", "Namespaced"),
+    ("build.openshift.io", "builds", "Build", "Namespaced"),
+    ("config.openshift.io", "clusterversions", "ClusterVersion", "Cluster"),
+    (MACHINES, "machineconfigs", "MachineConfig", "Cluster"),
+    (MACHINES, "machineosconfigs", "MachineOSConfig", "Cluster"),
+    (MACHINES, "machineosbuilds", "MachineOSBuild", "Cluster"),
+    (MACHINES, "machineconfignodes", "MachineConfigNode", "Cluster"),
+    (MACHINES, "pinnedimagesets", "PinnedImageSet", "Cluster"),
 )
 TOKENS = {
     "admin": (ADMIN_TOKEN, "system:masters"),
@@ -51,6 +58,11 @@ READ_RULES: list[Json] = [
     {"apiGroups": ["apps.openshift.io"], "resources": ["deploymentconfigs"], "verbs": ["list"]},
     {"apiGroups": ["build.openshift.io"], "resources": ["buildconfigs", "builds"], "verbs": ["list"]},
     {"apiGroups": ["image.openshift.io"], "resources": ["images", "imagestreams"], "verbs": ["get", "list"]},
+    {
+        "apiGroups": [MACHINES],
+        "resources": [plural for group, plural, *_ in CUSTOM_KINDS if group == MACHINES],
+        "verbs": ["list"],
+    },
 ]
 
 
@@ -239,13 +251,13 @@ def _apiserver(
 
 
 def _serve_custom_kinds(cluster: Kubernetes) -> None:
-    for group, plural, kind in CUSTOM_KINDS:
+    for group, plural, kind, scope in CUSTOM_KINDS:
         schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
         definition = {
             "metadata": {"name": f"{plural}.{group}"},
             "spec": {
                 "group": group,
-                "scope": "Namespaced",
+                "scope": scope,
                 "names": {"plural": plural, "singular": kind.lower(), "kind": kind, "listKind": f"{kind}List"},
                 "versions": [{"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}],
             },
@@ -277,7 +289,7 @@ def _serve_images(cluster: Kubernetes) -> None:
 
 def _wait_for_kinds(cluster: Kubernetes) -> None:
     """Until every kind can be listed: definitions and services take a moment to be served."""
-    wanted = [f"/apis/{group}/v1/{plural}" for group, plural, _ in CUSTOM_KINDS]
+    wanted = [f"/apis/{group}/v1/{plural}" for group, plural, *_ in CUSTOM_KINDS]
     wanted += ["/apis/image.openshift.io/v1/images", "/apis/image.openshift.io/v1/imagestreams"]
     for _ in range(300):
         wanted = [path for path in wanted if cluster.call("GET", path)[0] != 200]
