@@ -414,7 +414,7 @@ def test_a_folder_that_cannot_be_written_fails_its_cluster_alone(fleet: Fleet) -
     found = fleet.outcomes("up", "--unreviewed")
     assert [each["state"] for each in found.values()] == ["failed", "done", "done"]
     assert "File exists" in found["bonn"]["message"]
-    assert "cannot be noted" in found["bonn"]["notes"][0]
+    assert "cannot be recorded" in found["bonn"]["notes"][0]
 
 
 def test_an_engine_that_says_nonsense_fails_its_cluster_alone(fleet: Fleet) -> None:
