@@ -174,7 +174,8 @@ def test_of_a_layer_whose_size_images_contradict_the_registry_has_the_word(empty
     }
     assert empty_sandbox.call("PUT", path, other).status == 200
     assert size() == len(layer(content).blob)
-    empty_sandbox.add_fault({"status": 500}, method="HEAD", path="/blobs/")
+    own = {"Docker-Distribution-Api-Version": "registry/2.0", "Content-Type": "application/json"}
+    empty_sandbox.add_fault({"status": 404, "headers": own}, method="HEAD", path="/blobs/")
     assert size() == 10**12
 
 
