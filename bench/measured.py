@@ -53,8 +53,9 @@ def floor(url: str, decode: str = "") -> None:
     import aiohttp
 
     from pruner.cluster.lists import decoder_of_pages
-    from pruner.cluster.objects import ApiImage, ImageStream, Workload
+    from pruner.cluster.objects import ApiImage, ImageStream
     from pruner.cluster.resources import CONTROLLER_REVISIONS, IMAGE_STREAMS, IMAGES, LIMIT_RANGES, WORKLOADS
+    from pruner.cluster.workloads import Workload
 
     token = re.compile(rb'"continue":"([^"]*)"')
     decoders: dict[str, Any] = {

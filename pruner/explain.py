@@ -16,7 +16,8 @@ import msgspec
 
 from pruner.analysis import Analysis, InvalidPullSpecError, PullSpec, parse_pull_spec
 from pruner.analysis.history import StreamHistory
-from pruner.cluster.objects import BEGINNING, Image, moment
+from pruner.cluster.metadata import BEGINNING, moment
+from pruner.cluster.objects import Image
 from pruner.errors import PrunerError
 from pruner.reasons import ImageTooYoung, MemberOf, Reason, RevisionTooYoung, StreamTooYoung, sentence, to_change
 from pruner.report.wording import count

@@ -1,4 +1,4 @@
-"""Mutation run over pruner/analysis and pruner/reasons.py: how many small defects, planted one at a time, the unit tests find.
+"""Mutation run over pruner/analysis and pruner/reasons: how many small defects, planted one at a time, the unit tests find.
 
     python tools/mutants.py [FOLDER]          FOLDER keeps the virtual environment and the results; .tools/mutants
     python tools/mutants.py --survivors       run those again that survived the last run, with the tests of now
@@ -28,7 +28,7 @@ TESTS = ("usage", "history", "images", "blobs", "on_the_wire", "pull_specs", "pl
 CONFIGURATION = f"""
 [tool.mutmut]
 source_paths = ["pruner"]
-only_mutate = ["pruner/analysis/*", "pruner/reasons.py"]
+only_mutate = ["pruner/analysis/*", "pruner/reasons/*"]
 also_copy = ["tests", "pyproject.toml"]
 pytest_add_cli_args = ["-x", "-q", "-p", "no:cacheprovider"]
 pytest_add_cli_args_test_selection = {json.dumps([f"tests/unit/test_{name}.py" for name in TESTS])}

@@ -11,7 +11,8 @@ from pruner.analysis.history import StreamHistory
 from pruner.analysis.protection import Protection
 from pruner.analysis.retention import matcher
 from pruner.analysis.usage import Usage, age_limit
-from pruner.cluster.objects import Image, Snapshot, moment
+from pruner.cluster.metadata import moment
+from pruner.cluster.objects import Image, Snapshot
 from pruner.plan import Approval, DeletedStream
 from pruner.reasons import EmptyStream, Reason
 from pruner.settings import Rules

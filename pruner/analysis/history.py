@@ -20,7 +20,8 @@ from pruner.analysis.protection import Protection
 from pruner.analysis.pullspec import can_name_image
 from pruner.analysis.retention import TagDecision, TagRetention
 from pruner.analysis.usage import Usage, Users, age_limit, current_uses
-from pruner.cluster.objects import ImageLimit, ImageStream, NamedTagEventList, Snapshot, TagEvent, moment
+from pruner.cluster.metadata import moment
+from pruner.cluster.objects import ImageLimit, ImageStream, NamedTagEventList, Snapshot, TagEvent
 from pruner.plan import Approval
 from pruner.reasons import (
     AmongNewest,

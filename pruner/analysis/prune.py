@@ -24,7 +24,8 @@ from pruner.analysis.protection import Protection
 from pruner.analysis.referenced import all_references, used_anywhere
 from pruner.analysis.retention import TagRetention
 from pruner.analysis.usage import Usage, Users, find_usage
-from pruner.cluster.objects import Registry, Snapshot, moment
+from pruner.cluster.metadata import moment
+from pruner.cluster.objects import Registry, Snapshot
 from pruner.errors import Problem, SettingsError
 from pruner.plan import Approval, PrunedBlob, PrunedImage, PrunedRevision, PrunePlan, StreamChange
 from pruner.reasons import BlobNotApproved, PruneReason, Reason

@@ -11,15 +11,9 @@ from typing import Any, Literal
 
 import msgspec
 
-from pruner.cluster.objects import (
-    Container,
-    ContainerStatus,
-    ImageStream,
-    ObjectReference,
-    Referrer,
-    WorkloadSpec,
-    WorkloadStatus,
-)
+from pruner.cluster.metadata import ObjectReference
+from pruner.cluster.objects import ImageStream
+from pruner.cluster.workloads import Container, ContainerStatus, Referrer, WorkloadSpec, WorkloadStatus
 
 Form = Literal[
     "pull spec", "DockerImage", "ImageStreamTag", "ImageStreamImage", "image stream", "image id", "value", "unknown"

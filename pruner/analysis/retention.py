@@ -17,7 +17,8 @@ from semver import Version
 
 from pruner.analysis.attached import may_be_attached, subject_of
 from pruner.analysis.protection import expression
-from pruner.cluster.objects import BEGINNING, ImageStream, moment
+from pruner.cluster.metadata import BEGINNING, moment
+from pruner.cluster.objects import ImageStream
 from pruner.reasons import AmongNewestTags, Expired, ImportedTag, KeptByRule, MovedRecently
 from pruner.settings.retention import RetentionRule
 

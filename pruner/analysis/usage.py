@@ -10,25 +10,26 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Final, TypeVar
 
 import msgspec
 
-from pruner.analysis.pullspec import (
-    InvalidPullSpecError,
-    is_digest,
-    is_registered_digest,
-    parse_pull_spec,
-    split_transport,
-)
+from pruner.analysis.pullspec import InvalidPullSpecError, is_digest
 from pruner.analysis.references import Reference, output_of, references_of, references_of_stream, resolves_names
-from pruner.cluster.objects import BEGINNING, ImageStream, Referrer, Snapshot, moment
+from pruner.analysis.targets import (
+    Target,
+    UselessReferenceError,
+    target_of,
+    target_of_image_id,
+    target_of_tag,
+    targets_of_value,
+)
+from pruner.cluster.metadata import BEGINNING, moment
+from pruner.cluster.objects import ImageStream, Snapshot
+from pruner.cluster.workloads import Referrer
 from pruner.errors import InvalidReferencesError
 from pruner.settings import DEFAULT_KEEP_YOUNGER_THAN, Rules
-
-_CACHED: Final = 2048
-"""Pull specs and image IDs whose meaning is remembered. Equal ones stand close together: objects are listed by namespace."""
 
 _NOTED: Final = 100
 """References that are quoted in warnings; tenants decide how many there are."""
@@ -211,7 +212,7 @@ class _Collector:
         for target in self._understood(user, reference):
             self._add_target(user, target, reference.namespace, referrer)
 
-    def _understood(self, user: str, reference: Reference) -> list[_Target]:
+    def _understood(self, user: str, reference: Reference) -> list[Target]:
         """What the reference uses; nothing where that cannot be understood, which is noted."""
         try:
             return self._targets(reference)
@@ -220,24 +221,24 @@ class _Collector:
             known.add(f"{user}, {_cut(reference.where)}: {_quoted(reference.text)}: {error}")
             return []
 
-    def _targets(self, reference: Reference) -> list[_Target]:
+    def _targets(self, reference: Reference) -> list[Target]:
         """What a reference refers to. Raises InvalidPullSpecError."""
         match reference.form:
             case "pull spec" | "DockerImage":
-                return [_target(reference.text)]
+                return [target_of(reference.text)]
             case "image id":
-                digest = _target_of_image_id(reference.text)
+                digest = target_of_image_id(reference.text)
                 return [digest] if digest.digest else []
             case "ImageStreamTag" | "image stream":
-                return [_target_of_tag(reference)]
+                return [target_of_tag(reference)]
             case "ImageStreamImage":
                 return list(self._targets_of_image(reference))
             case "value":
-                return _targets_of_value(reference.text)
+                return targets_of_value(reference.text)
             case "unknown":
                 raise UselessReferenceError("neither DockerImage nor ImageStreamTag nor ImageStreamImage")
 
-    def _targets_of_image(self, reference: Reference) -> Iterator[_Target]:
+    def _targets_of_image(self, reference: Reference) -> Iterator[Target]:
         """The revisions that `name@digest` refers to; OpenShift takes the beginning of a digest as well."""
         name, at, digest = reference.text.partition("@")
         if not name or not at or not digest or "@" in digest:
@@ -246,13 +247,13 @@ class _Collector:
             raise UselessReferenceError("no image stream has such a name; an ImageStreamImage is written name@digest")
         stream = f"{reference.namespace}/{name}"
         if is_digest(digest) or not self.extended:
-            yield _Target(stream, None, None, digest)
+            yield Target(stream, None, None, digest)
             return
         begun = self._revisions_that_begin(stream, digest)
         if not begun:
             raise UselessReferenceError("neither a digest nor the beginning of one in that image stream")
         for whole in sorted(begun):
-            yield _Target(stream, None, None, whole)
+            yield Target(stream, None, None, whole)
 
     def _revisions_that_begin(self, name: str, text: str) -> set[str]:
         """The digests in an image stream that begin so, with or without their algorithm."""
@@ -295,7 +296,7 @@ class _Collector:
                 if stream is not None:
                     self.outputs[stream].append(user)
 
-    def _is_there(self, target: _Target) -> bool:
+    def _is_there(self, target: Target) -> bool:
         """Whether the cluster has what a tag comes from: the Image, or the tag with a revision."""
         if target.digest is not None:
             return target.digest in self._images
@@ -312,7 +313,7 @@ class _Collector:
         known = self._known_streams
         return {stream.name: stream for stream in self.snapshot.streams} if known is None else known
 
-    def _stream_of(self, target: _Target, namespace: str, referrer: Referrer | None) -> str | None:
+    def _stream_of(self, target: Target, namespace: str, referrer: Referrer | None) -> str | None:
         """The image stream that the target is in, where it is in one."""
         stream = target.stream
         if stream is None and target.bare and self.extended:
@@ -321,7 +322,7 @@ class _Collector:
                 stream = own
         return stream
 
-    def _add_target(self, user: str, target: _Target, namespace: str, referrer: Referrer) -> None:
+    def _add_target(self, user: str, target: Target, namespace: str, referrer: Referrer) -> None:
         stream = self._stream_of(target, namespace, referrer)
         if target.digest:
             self._add_digest(user, stream, target.digest)
@@ -333,10 +334,6 @@ class _Collector:
             self.digests[stream, digest].append(user)
         if self.extended:
             self.anywhere[digest].append(user)
-
-
-class UselessReferenceError(InvalidPullSpecError):
-    """The reference names nothing that OpenShift or a builder could find, whatever the cluster has."""
 
 
 def _warnings(ignored: list[str]) -> tuple[str, ...]:
@@ -354,60 +351,6 @@ def _quoted(text: str) -> str:
 
 def _cut(text: str) -> str:
     return text if len(text) <= _QUOTED else f"{text[:_QUOTED]}... ({len(text) - _QUOTED} more characters)"
-
-
-class _Target(msgspec.Struct, frozen=True):
-    """What a pull spec or an image ID refers to: an image stream's tag or digest, a bare name, or a digest in whatever repository."""
-
-    stream: str | None
-    bare: str | None
-    tag: str | None
-    digest: str | None
-
-
-@lru_cache(maxsize=_CACHED)
-def _target(text: str) -> _Target:
-    """What a pull spec refers to: its digest, or else its tag (R7). Raises InvalidPullSpecError."""
-    transport, bare = split_transport(text)
-    if is_registered_digest(bare):
-        # An image ID instead of a name, which container runtimes take as well: it reads as a pull spec `sha256` with a tag.
-        return _Target(None, None, None, bare)
-    if transport and is_digest(f"sha256:{bare}"):
-        return _Target(None, None, None, f"sha256:{bare}")
-    spec = parse_pull_spec(text)
-    return _Target(spec.stream, spec.bare, spec.tag, spec.digest)
-
-
-@lru_cache(maxsize=_CACHED)
-def _target_of_image_id(text: str) -> _Target:
-    """R11: `[scheme://]pull spec`, a digest alone, or 64 digits that are a sha256. Raises InvalidPullSpecError."""
-    _, image_id = split_transport(text.rpartition("://")[2])
-    digest = image_id if ":" in image_id else f"sha256:{image_id}"
-    if is_digest(digest):
-        return _Target(None, None, None, digest)
-    return _target(image_id)
-
-
-def _target_of_tag(reference: Reference) -> _Target:
-    """Of an ImageStreamTag. Raises InvalidPullSpecError."""
-    name, colon, tag = reference.text.strip().partition(":")
-    if not tag and (reference.form == "image stream" or (colon and not reference.pulled)):
-        # So do OpenShift's triggers read a name with a colon and no tag; its builders do not.
-        tag = "latest"
-    if not name or not tag or ":" in tag or "@" in reference.text:
-        raise InvalidPullSpecError("an ImageStreamTag is written name:tag")
-    if "/" in reference.text:
-        raise UselessReferenceError("no image stream has such a name; an ImageStreamTag is written name:tag")
-    return _Target(f"{reference.namespace}/{name}", None, tag, None)
-
-
-def _targets_of_value(text: str) -> list[_Target]:
-    """Of a value that may be anything. What names no image stream and no digest uses nothing."""
-    try:
-        target = _target(text)
-    except InvalidPullSpecError:
-        return []
-    return [target] if target.stream is not None or target.digest is not None else []
 
 
 def counts(pod: Referrer, limit: datetime) -> bool:

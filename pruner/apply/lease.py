@@ -26,7 +26,7 @@ import msgspec
 from pruner.cluster.api import Api
 from pruner.cluster.clock import AGREEMENT
 from pruner.cluster.leftovers import ANNOTATION, LEASE, lease_namespaces, unlinked_in, well_formed, written
-from pruner.cluster.objects import moment
+from pruner.cluster.metadata import moment
 from pruner.cluster.resources import LEASES
 from pruner.errors import ClusterError, ConflictError, ForbiddenError, NotFoundError, UnsafePlanError
 from pruner.printable import printable

@@ -26,11 +26,12 @@ from pruner.cluster.api import Api
 from pruner.cluster.controller_revisions import revision_referrer
 from pruner.cluster.further_kinds import decoded, extra_referrer
 from pruner.cluster.images import compact
-from pruner.cluster.objects import ApiImage, ControllerRevision, Image, ImageStream, Referrer, Snapshot, Workload
+from pruner.cluster.objects import ApiImage, Image, ImageStream, Snapshot
 from pruner.cluster.resources import CONTROLLER_REVISIONS, IMAGE_STREAMS, IMAGES, Resource
 from pruner.cluster.sizes import SizeClaims
 from pruner.cluster.snapshot import kinds_of
 from pruner.cluster.watches import WatchEvent
+from pruner.cluster.workloads import ControllerRevision, Referrer, Workload
 from pruner.errors import ClusterError, ExpiredError
 from pruner.plan import PrunedImage
 from pruner.settings import PodSource, Settings

@@ -20,8 +20,8 @@ from pruner.cluster.clock import ServerClock
 from pruner.cluster.connection import Connection
 from pruner.cluster.discovery import Discovery
 from pruner.cluster.lists import ListReader
+from pruner.cluster.metadata import Page
 from pruner.cluster.oauth import token_by_challenge
-from pruner.cluster.objects import Page
 from pruner.cluster.resources import Resource
 from pruner.cluster.responses import (
     check_deletion,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from pruner.cluster.objects import ControllerRevision, Referrer, RevisionData, Workload
 from pruner.cluster.resources import CONTROLLER_REVISIONS
+from pruner.cluster.workloads import ControllerRevision, Referrer, RevisionData, Workload
 
 
 def revision_referrer(revision: ControllerRevision) -> Referrer:

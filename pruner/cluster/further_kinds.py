@@ -11,8 +11,8 @@ from typing import Any, Final
 import msgspec
 
 from pruner.cluster.api import Api
-from pruner.cluster.objects import ExtraForm, ExtraReference, Referrer, Workload, WorkloadSpec
 from pruner.cluster.resources import Resource
+from pruner.cluster.workloads import ExtraForm, ExtraReference, Referrer, Workload, WorkloadSpec
 from pruner.errors import ClusterError
 from pruner.settings import NODE_IMAGES, PRESETS, PodSource, References
 

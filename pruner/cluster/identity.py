@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 
 from pruner.cluster.api import Api
-from pruner.cluster.objects import Stated
+from pruner.cluster.metadata import Stated
 from pruner.cluster.resources import CLUSTER_VERSIONS, NAMESPACES, Resource
 from pruner.errors import ClusterError, ForbiddenError, NotFoundError
 

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from pruner.cluster.objects import WITH_CONFIG, ApiImage, Image, ImageStream, NamedTagEventList, TagEvent, moment
+from pruner.cluster.metadata import moment
+from pruner.cluster.objects import WITH_CONFIG, ApiImage, Image, ImageStream, NamedTagEventList, TagEvent
 from pruner.cluster.sizes import SizeClaims, plausible_json
 
 

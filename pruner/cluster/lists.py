@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from pruner.cluster.objects import ListMeta, Page
+from pruner.cluster.metadata import ListMeta, Page
 from pruner.cluster.resources import Resource
 from pruner.cluster.responses import not_understood, status_in
 from pruner.errors import ClusterError, ExpiredError

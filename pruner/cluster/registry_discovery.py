@@ -8,7 +8,8 @@ import socket
 from urllib.parse import urlsplit
 
 from pruner.cluster.connection import Connection
-from pruner.cluster.objects import ImageStream, ImageStreamStatus, Registry, Snapshot, moment
+from pruner.cluster.metadata import moment
+from pruner.cluster.objects import ImageStream, ImageStreamStatus, Registry, Snapshot
 from pruner.cluster.registry import RegistryClient, UnreachableError
 from pruner.errors import RegistryError
 from pruner.http.client import Timeouts

@@ -31,22 +31,8 @@ from pruner.cluster.images import compact, with_shared
 from pruner.cluster.leftovers import find_unlinked
 from pruner.cluster.limits import image_limits
 from pruner.cluster.lists import check_item, decoder_of_pages
-from pruner.cluster.objects import (
-    BEGINNING,
-    ApiImage,
-    ControllerRevision,
-    Image,
-    ImageLimit,
-    ImageStream,
-    LimitRange,
-    Page,
-    Referrer,
-    Snapshot,
-    Stated,
-    TagEvent,
-    Workload,
-    moment,
-)
+from pruner.cluster.metadata import BEGINNING, Page, Stated, moment
+from pruner.cluster.objects import ApiImage, Image, ImageLimit, ImageStream, LimitRange, Snapshot, TagEvent
 from pruner.cluster.resources import (
     CONTROLLER_REVISIONS,
     IMAGE_STREAMS,
@@ -57,6 +43,7 @@ from pruner.cluster.resources import (
     Resource,
 )
 from pruner.cluster.sizes import SizeClaims
+from pruner.cluster.workloads import ControllerRevision, Referrer, Workload
 from pruner.errors import ClusterError, ExpiredError, UnsafePlanError
 from pruner.interpreter import keep_freed_memory, no_search_for_cycles, short_turns
 from pruner.settings import PodSource, References

@@ -16,7 +16,7 @@ import msgspec
 from pruner.analysis import Analysis
 from pruner.apply.result import Failure, Result, Skipped
 from pruner.apply.result import Summary as ResultSummary
-from pruner.cluster.objects import moment
+from pruner.cluster.metadata import moment
 from pruner.plan import PrunedBlob, PrunePlan
 from pruner.reasons import Reason, in_general
 

@@ -14,16 +14,8 @@ from datetime import timedelta
 import msgspec
 from hypothesis import strategies as st
 
-from pruner.cluster.objects import (
-    ExtraReference,
-    Image,
-    ImageStream,
-    ImageStreamStatus,
-    NamedTagEventList,
-    Referrer,
-    Snapshot,
-    TagReference,
-)
+from pruner.cluster.objects import Image, ImageStream, ImageStreamStatus, NamedTagEventList, Snapshot, TagReference
+from pruner.cluster.workloads import ExtraReference, Referrer
 from pruner.plan import PrunePlan
 from pruner.settings import EmptyStreams, RetentionRule, Rules
 from tests.builders.objects import (

@@ -18,10 +18,11 @@ from pruner.analysis import analyse
 from pruner.cluster.api import Api
 from pruner.cluster.connection import connect
 from pruner.cluster.images import compact, with_shared
-from pruner.cluster.objects import ApiImage, ImageStream, Referrer, Snapshot, TagEvent, Workload
+from pruner.cluster.objects import ApiImage, ImageStream, Snapshot, TagEvent
 from pruner.cluster.resources import WORKLOADS
 from pruner.cluster.sizes import SizeClaims
 from pruner.cluster.snapshot import take_snapshot
+from pruner.cluster.workloads import Referrer, Workload
 from pruner.settings import Rules
 from tests.pruning import plan, settings_for
 from tests.servers import RunningSandbox

@@ -14,7 +14,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from pruner.cluster.connection import connect
-from pruner.cluster.objects import Image, ImageStream, ImageStreamStatus, ObjectMeta, Registry, Snapshot
+from pruner.cluster.metadata import ObjectMeta
+from pruner.cluster.objects import Image, ImageStream, ImageStreamStatus, Registry, Snapshot
 from pruner.cluster.registry import RegistryClient
 from pruner.cluster.registry_discovery import discovered_host, find_registry
 from pruner.errors import RegistryError, SettingsError

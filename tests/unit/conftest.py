@@ -7,13 +7,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from pruner.analysis import pullspec, usage
+from pruner.analysis import pullspec, targets
 
 
 @pytest.fixture(autouse=True)
 def nothing_parsed_before() -> None:
     """What one test has had parsed must not hide a defect from the next one."""
-    for remembered in (usage._target, usage._target_of_image_id, pullspec._parse_name):
+    for remembered in (targets.target_of, targets.target_of_image_id, pullspec._parse_name):
         remembered.cache_clear()
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pruner.analysis import find_usage
 from pruner.analysis.usage import Usage
-from pruner.cluster.objects import ObjectReference
+from pruner.cluster.metadata import ObjectReference
 from pruner.errors import InvalidReferencesError
 from tests.builders.objects import (
     A,

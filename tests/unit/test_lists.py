@@ -14,8 +14,9 @@ from multidict import CIMultiDict, CIMultiDictProxy
 
 from pruner.cluster import lists
 from pruner.cluster.lists import ListReader, decoder_of_pages
-from pruner.cluster.objects import ApiImage, ImageStream, Workload
+from pruner.cluster.objects import ApiImage, ImageStream
 from pruner.cluster.resources import IMAGE_STREAMS, IMAGES, WORKLOADS, Resource
+from pruner.cluster.workloads import Workload
 from pruner.errors import ClusterError
 from pruner.http.body import OnPrefix
 from pruner.http.response import Response

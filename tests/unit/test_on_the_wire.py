@@ -12,16 +12,10 @@ import pytest
 from pruner.cluster.images import compact
 from pruner.cluster.limits import image_limits
 from pruner.cluster.lists import decoder_of_pages
-from pruner.cluster.objects import (
-    BEGINNING,
-    ApiImage,
-    Image,
-    ImageStream,
-    LimitRange,
-    Referrer,
-    Workload,
-)
+from pruner.cluster.metadata import BEGINNING
+from pruner.cluster.objects import ApiImage, Image, ImageStream, LimitRange
 from pruner.cluster.sizes import SizeClaims
+from pruner.cluster.workloads import Referrer, Workload
 from pruner.errors import ClusterError
 from tests.builders.objects import (
     L1,

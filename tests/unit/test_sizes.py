@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pruner.cluster.images import compact
-from pruner.cluster.objects import ApiImage, Page
+from pruner.cluster.metadata import Page
+from pruner.cluster.objects import ApiImage
 from pruner.cluster.sizes import LARGEST, LARGEST_CONFIG, SizeClaims
 from pruner.errors import UnsafePlanError
 from pruner.plan import decode, encode

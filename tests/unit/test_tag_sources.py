@@ -6,7 +6,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pruner.cluster.objects import ImageStream, ObjectReference
+from pruner.cluster.metadata import ObjectReference
+from pruner.cluster.objects import ImageStream
 from tests.builders.objects import HOST, A, B, C, F, analysed, deployment, from_, image, image_stream, kept_by, revision
 
 PROMOTIONS = {

@@ -11,7 +11,8 @@ import pytest
 from pruner.analysis import find_usage
 from pruner.analysis.usage import Usage, age_limit
 from pruner.cluster.further_kinds import extra_referrer
-from pruner.cluster.objects import BEGINNING, ObjectReference, Referrer, RevisionData, Workload, WorkloadMeta
+from pruner.cluster.metadata import BEGINNING, ObjectReference
+from pruner.cluster.workloads import Referrer, RevisionData, Workload, WorkloadMeta
 from pruner.errors import InvalidReferencesError
 from pruner.settings import PRESETS, PodSource
 from tests.builders.objects import (

@@ -1,339 +1,57 @@
-"""Why something is kept or pruned: one type per reason, with its facts.
+"""The words for reasons: what is said of one thing, of many things, and what would have to change.
 
-A reason knows its rule (`rule`, a section of docs/rules.md) and whether it keeps (`kept`). How it is said (`sentence`), how it is said of
-many things at once (`in_general`) and what would have to change for the opposite decision (`to_change`) are answered below, each in one
-`match` that has to name every reason. No other module puts a reason into words or reads those words.
-
-A plan's file stores reasons by their tags, which therefore never change. CONTRIBUTING.md lists the steps of adding one.
+Each question is one `match` that has to name every reason. No other module puts a reason into words or reads those words.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import ClassVar, Final, assert_never, cast
+from typing import Final, assert_never
 
-import msgspec
+from pruner.reasons.reason import (
+    AmongNewest,
+    AmongNewestTags,
+    AttachedToAbsent,
+    AttachedToKept,
+    AttachedToPruned,
+    BeyondNewest,
+    BlobNotApproved,
+    CurrentOfReferencedTag,
+    EmptyStream,
+    Expired,
+    ImageAbsent,
+    ImageAppeared,
+    ImageTooYoung,
+    Imported,
+    ImportedTag,
+    KeptByRule,
+    MemberOf,
+    MovedRecently,
+    NamedBy,
+    NoRevisionOverSize,
+    NotApproved,
+    NotPrunedInNamespace,
+    OlderRevisionKept,
+    OutsideNamespace,
+    OverSizeLimit,
+    Protected,
+    ProtectedByLabels,
+    Reason,
+    Referenced,
+    ReferencedInStream,
+    ReferenceOnly,
+    RevisionTooYoung,
+    StreamTooYoung,
+    Unreferenced,
+    WithinSizeLimit,
+)
 
 _DIGITS: Final = 30
 """Digits of a number that are shown: a quantity has at most 19 before its point and 9 after it."""
 
 NAMED: Final = 3
 """So many objects are named in a sentence; the others are counted."""
-
-
-class _Reason(msgspec.Struct, frozen=True, gc=False, tag_field="type"):
-    """What all reasons share. `rule` is the number of a rule of docs/rules.md, or `approval` for the limit of an approved plan."""
-
-    rule: ClassVar[str]
-    kept: ClassVar[bool]
-
-    def __str__(self) -> str:
-        return f"{sentence(cast('Reason', self))} ({self.rule})"
-
-
-class _Kept(_Reason, frozen=True, gc=False):
-    kept: ClassVar[bool] = True
-
-
-class _Pruned(_Reason, frozen=True, gc=False):
-    kept: ClassVar[bool] = False
-
-
-# --- revisions --------------------------------------------------------------------------------------------------------
-
-
-class OutsideNamespace(_Kept, frozen=True, gc=False, tag="outside-namespace"):
-    """The image stream is not in the namespace that the plan is limited to."""
-
-    rule: ClassVar[str] = "R21"
-    namespace: str
-
-
-class StreamTooYoung(_Kept, frozen=True, gc=False, tag="stream-too-young"):
-    """The image stream was created after the age limit. `minutes` is `keep_younger_than`."""
-
-    rule: ClassVar[str] = "R14"
-    minutes: int
-
-
-class RevisionTooYoung(_Kept, frozen=True, gc=False, tag="revision-too-young"):
-    """The revision was created after the age limit. `minutes` is `keep_younger_than`."""
-
-    rule: ClassVar[str] = "R14"
-    minutes: int
-
-
-class CurrentOfReferencedTag(_Kept, frozen=True, gc=False, tag="current-of-referenced-tag"):
-    """Revision 0 of a tag that `references`, objects as `Kind namespace/name`, refer to."""
-
-    rule: ClassVar[str] = "R15"
-    references: tuple[str, ...]
-
-
-class AmongNewest(_Kept, frozen=True, gc=False, tag="among-newest"):
-    """The revision is below `keep`, which is `keep_tag_revisions`."""
-
-    rule: ClassVar[str] = "R16"
-    revision: int
-    keep: int
-
-
-class WithinSizeLimit(_Kept, frozen=True, gc=False, tag="within-size-limit"):
-    """With `prune_over_size_limit`: the image exceeds no limit of its namespace."""
-
-    rule: ClassVar[str] = "R16"
-
-
-class ReferencedInStream(_Kept, frozen=True, gc=False, tag="referenced-in-stream"):
-    """`references` refer to the digest in this image stream."""
-
-    rule: ClassVar[str] = "R17"
-    references: tuple[str, ...]
-
-
-class Protected(_Kept, frozen=True, gc=False, tag="protected"):
-    """A pattern of `protect` matches the tag or the digest."""
-
-    rule: ClassVar[str] = "R18"
-    pattern: str
-
-
-class ProtectedByLabels(_Kept, frozen=True, gc=False, tag="protected-by-labels"):
-    """The labels of `object`, the image stream or its namespace, match `protect_selector`, which is `selector`."""
-
-    rule: ClassVar[str] = "R18"
-    object: str
-    selector: str
-
-
-class ReferenceOnly(_Kept, frozen=True, gc=False, tag="reference-only"):
-    """The revision names a pull spec and no Image, as `oc tag --reference` makes it."""
-
-    rule: ClassVar[str] = "R19"
-
-
-class ImageAppeared(_Kept, frozen=True, gc=False, tag="image-appeared"):
-    """The Image was absent from the list, and a GET of it before the update found it."""
-
-    rule: ClassVar[str] = "R19"
-
-
-# --- tags that a retention rule matches, and attached tags ------------------------------------------------------------
-
-
-class KeptByRule(_Kept, frozen=True, gc=False, tag="kept-by-rule"):
-    """The current revision of a tag that a retention rule with `keep: all` matches. `retention` is the name of the rule."""
-
-    rule: ClassVar[str] = "R30"
-    retention: str
-
-
-class MovedRecently(_Kept, frozen=True, gc=False, tag="moved-recently"):
-    """The current revision of a tag that was moved after the age limit of its retention rule, which is `minutes`."""
-
-    rule: ClassVar[str] = "R30"
-    retention: str
-    minutes: int
-
-
-class AmongNewestTags(_Kept, frozen=True, gc=False, tag="among-newest-tags"):
-    """The current revision of a tag that is number `position`, from 1, of the tags of its retention rule, which keeps `keep`."""
-
-    rule: ClassVar[str] = "R30"
-    retention: str
-    position: int
-    keep: int
-
-
-class ImportedTag(_Kept, frozen=True, gc=False, tag="imported-tag"):
-    """The current revision of an expired tag that is declared to be imported, which its retention rule leaves alone."""
-
-    rule: ClassVar[str] = "R32"
-    retention: str
-
-
-class OlderRevisionKept(_Kept, frozen=True, gc=False, tag="older-revision-kept"):
-    """The current revision of an expired tag of which an older `revision` is kept: the tag would move back to that one."""
-
-    rule: ClassVar[str] = "R31"
-    revision: int
-
-
-class Expired(_Pruned, frozen=True, gc=False, tag="expired"):
-    """No condition of the retention rule keeps the tag, and nothing refers to the revision."""
-
-    rule: ClassVar[str] = "R30"
-    retention: str
-
-
-class AttachedToKept(_Kept, frozen=True, gc=False, tag="attached-to-kept"):
-    """The tag is attached to the Image `subject`, which is kept."""
-
-    rule: ClassVar[str] = "R35"
-    subject: str
-
-
-class AttachedToPruned(_Pruned, frozen=True, gc=False, tag="attached-to-pruned"):
-    """The tag is attached to the Image `subject`, which is pruned."""
-
-    rule: ClassVar[str] = "R35"
-    subject: str
-
-
-class AttachedToAbsent(_Pruned, frozen=True, gc=False, tag="attached-to-absent"):
-    """The tag is attached to `subject`, of which there is no Image."""
-
-    rule: ClassVar[str] = "R35"
-    subject: str
-
-
-class ImageAbsent(_Pruned, frozen=True, gc=False, tag="image-absent"):
-    """The revision's Image does not exist."""
-
-    rule: ClassVar[str] = "R19"
-
-
-class BeyondNewest(_Pruned, frozen=True, gc=False, tag="beyond-newest"):
-    """The revision is not below `keep`, which is `keep_tag_revisions`, and nothing else keeps it."""
-
-    rule: ClassVar[str] = "R16"
-    revision: int
-    keep: int
-
-
-class OverSizeLimit(_Pruned, frozen=True, gc=False, tag="over-size-limit"):
-    """The image's `size` exceeds `limit`, both in bytes, of the LimitRange `limit_range` (`namespace/name`)."""
-
-    rule: ClassVar[str] = "R16"
-    size: int
-    limit: Decimal
-    limit_range: str
-
-
-# --- images -----------------------------------------------------------------------------------------------------------
-
-
-class Referenced(_Kept, frozen=True, gc=False, tag="referenced"):
-    """`references` refer to the image by digest, or to something in it or above it that needs it."""
-
-    rule: ClassVar[str] = "R12"
-    references: tuple[str, ...]
-
-
-class NamedBy(_Kept, frozen=True, gc=False, tag="named-by"):
-    """Kept revisions of `tags` (`namespace/stream:tag`) name the image."""
-
-    rule: ClassVar[str] = "R22"
-    tags: tuple[str, ...]
-
-
-class MemberOf(_Kept, frozen=True, gc=False, tag="member-of"):
-    """Kept indexes list the image as a manifest."""
-
-    rule: ClassVar[str] = "R22"
-    indexes: tuple[str, ...]
-
-
-class ImageTooYoung(_Kept, frozen=True, gc=False, tag="image-too-young"):
-    """The image was created after the age limit. `minutes` is `keep_younger_than`."""
-
-    rule: ClassVar[str] = "R22"
-    minutes: int
-
-
-class Imported(_Kept, frozen=True, gc=False, tag="imported"):
-    """The image was not pushed to the integrated registry, and `all_images` is false."""
-
-    rule: ClassVar[str] = "R22"
-
-
-class NoRevisionOverSize(_Kept, frozen=True, gc=False, tag="no-revision-over-size"):
-    """With `prune_over_size_limit` alone: no revision that is pruned named the image."""
-
-    rule: ClassVar[str] = "R22"
-
-
-class NotPrunedInNamespace(_Kept, frozen=True, gc=False, tag="not-pruned-in-namespace"):
-    """No pruned revision of the namespace that the plan is limited to named the image."""
-
-    rule: ClassVar[str] = "R23"
-    namespace: str
-
-
-class Unreferenced(_Pruned, frozen=True, gc=False, tag="unreferenced"):
-    """Nothing names the image or refers to it."""
-
-    rule: ClassVar[str] = "R22"
-
-
-# --- image streams ----------------------------------------------------------------------------------------------------
-
-
-class EmptyStream(_Pruned, frozen=True, gc=False, tag="empty-stream"):
-    """The image stream has no tag, nothing refers to it, and it is older than `minutes`, which is `empty_streams.older_than`."""
-
-    rule: ClassVar[str] = "R34"
-    minutes: int
-
-
-# --- the limit of an approved plan ------------------------------------------------------------------------------------
-
-
-class NotApproved(_Kept, frozen=True, gc=False, tag="not-approved"):
-    """The approved plan does not name the revision or the image."""
-
-    rule: ClassVar[str] = "approval"
-
-
-class BlobNotApproved(_Kept, frozen=True, gc=False, tag="blob-not-approved"):
-    """The approved plan does not name a blob that would be deleted with the image."""
-
-    rule: ClassVar[str] = "approval"
-
-
-KeepReason = (
-    OutsideNamespace
-    | StreamTooYoung
-    | RevisionTooYoung
-    | CurrentOfReferencedTag
-    | AmongNewest
-    | WithinSizeLimit
-    | ReferencedInStream
-    | Protected
-    | ProtectedByLabels
-    | ReferenceOnly
-    | ImageAppeared
-    | KeptByRule
-    | MovedRecently
-    | AmongNewestTags
-    | ImportedTag
-    | OlderRevisionKept
-    | AttachedToKept
-    | Referenced
-    | NamedBy
-    | MemberOf
-    | ImageTooYoung
-    | Imported
-    | NoRevisionOverSize
-    | NotPrunedInNamespace
-    | NotApproved
-    | BlobNotApproved
-)
-PruneReason = (
-    ImageAbsent
-    | BeyondNewest
-    | OverSizeLimit
-    | Expired
-    | AttachedToPruned
-    | AttachedToAbsent
-    | Unreferenced
-    | EmptyStream
-)
-Reason = KeepReason | PruneReason
-
-
-# --- the questions ----------------------------------------------------------------------------------------------------
 
 
 def sentence(reason: Reason, most: int = NAMED) -> str:  # noqa: C901, PLR0911, PLR0912 - one case for each reason

@@ -1,0 +1,34 @@
+"""The plan: what would be pruned, and why; the value that previews show, policies judge, people approve and apply carries out.
+
+`PrunePlan` is the value, `encode` and `decode` are its file format, and an `Approval` is a plan as a limit.
+"""
+
+from pruner.plan.approval import Approval
+from pruner.plan.file import UNREADABLE, VERSION, decode, encode, reason
+from pruner.plan.prune_plan import (
+    DeletedStream,
+    Moment,
+    PrunedBlob,
+    PrunedImage,
+    PrunedRevision,
+    PrunePlan,
+    StreamChange,
+    Summary,
+)
+
+__all__ = [
+    "UNREADABLE",
+    "VERSION",
+    "Approval",
+    "DeletedStream",
+    "Moment",
+    "PrunePlan",
+    "PrunedBlob",
+    "PrunedImage",
+    "PrunedRevision",
+    "StreamChange",
+    "Summary",
+    "decode",
+    "encode",
+    "reason",
+]
