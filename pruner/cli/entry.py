@@ -30,6 +30,7 @@ VERBS: Final[Mapping[str, tuple[str, str]]] = {
         "Print the path of the policy pack.",
     ),
     "report": ("pruner.cli.report:report", "Show a plan, or the report of preview or up, from a file."),
+    "retention": ("pruner.cli.retention:retention", "Try retention rules on tags before they are used."),
 }
 """Where each verb is, and its line in the list of verbs, which is shown without importing it."""
 

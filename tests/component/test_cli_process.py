@@ -82,7 +82,9 @@ def test_too_few_open_files_are_said(plan_file: Path) -> None:
     assert b"defect" not in done.stderr
 
 
-@pytest.mark.parametrize("verb", [[], *([name] for name in VERBS), ["fleet", "preview"], ["fleet", "up"]])
+@pytest.mark.parametrize(
+    "verb", [[], *([name] for name in VERBS), ["fleet", "preview"], ["fleet", "up"], ["retention", "try"]]
+)
 def test_help_imports_only_what_it_shows(verb: list[str]) -> None:
     """The list of verbs takes click alone; the options of a verb the declarations of parameters as well."""
     program = (

@@ -119,3 +119,33 @@ def test_a_cluster_that_cannot_be_reached_is_an_error_without_a_traceback() -> N
     assert done.returncode == 1
     assert done.stderr.startswith("error: ")
     assert "Traceback" not in done.stderr
+
+
+def test_rules_are_tried_on_an_image_stream_of_the_cluster_which_alone_is_read(
+    sandbox: RunningSandbox, tmp_path: Path
+) -> None:
+    rules = tmp_path / "rules.yaml"
+    rules.write_text("- {name: nightlies, tags: [nightly], keep_younger_than: 0}\n", encoding="utf-8")
+    sandbox.forget_requests()
+    done = pruner(
+        *("retention", "try", "--file", rules, "--stream", "data/etl", "--host", sandbox.api_url, "--json"),
+        token=sandbox.tokens["admin"],
+    )
+    assert done.returncode == 0, done.stderr
+    assert {each["tag"]: each["decision"] for each in json.loads(done.stdout)["tags"]} == {"nightly": "expired"}
+    read = {
+        entry["path"].partition("?")[0] for entry in sandbox.requests() if "/image.openshift.io/v1/" in entry["path"]
+    }
+    assert read == {"/apis/image.openshift.io/v1/namespaces/data/imagestreams/etl"}
+
+
+def test_an_image_stream_that_the_cluster_does_not_have_is_named(sandbox: RunningSandbox, tmp_path: Path) -> None:
+    rules = tmp_path / "rules.yaml"
+    rules.write_text("- {keep: all}\n", encoding="utf-8")
+    done = pruner(
+        *("retention", "try", "--file", rules, "--stream", "data/none", "--host", sandbox.api_url),
+        token=sandbox.tokens["admin"],
+    )
+    assert done.returncode == 1
+    assert "none" in done.stderr
+    assert "Traceback" not in done.stderr
