@@ -12,7 +12,8 @@ from collections.abc import Iterable
 
 import msgspec
 
-from pruner.analysis.history import HistoryRules, StreamHistory
+from pruner.analysis.history import StreamHistory
+from pruner.analysis.history_rules import HistoryRules
 from pruner.analysis.retention import TagRetention
 from pruner.analysis.usage import TagSource, Usage
 from pruner.cluster.objects import ImageStream

@@ -16,7 +16,8 @@ import msgspec
 from pruner.analysis.attached import by_subject, kept_subjects
 from pruner.analysis.blobs import Links, approved_links, blobs_of, doomed_blobs
 from pruner.analysis.empty_streams import empty_streams
-from pruner.analysis.history import HistoryRules, StreamHistory, attached_and_pruned, attached_to_kept
+from pruner.analysis.history import StreamHistory, attached_and_pruned, attached_to_kept
+from pruner.analysis.history_rules import HistoryRules
 from pruner.analysis.images import ImageRules, names
 from pruner.analysis.index_graph import IndexGraph
 from pruner.analysis.promotion import Sources, settle
@@ -93,7 +94,7 @@ def analyse(
         blobs = doomed_blobs(graph, images, snapshot.blob_sizes) if deletes_blobs else {}
         if approval is not None and not approval.blobs.issuperset(blobs):
             blobs = _keep_unapproved(approval, images, blobs, graph, snapshot)
-        kept = _kept_subjects(histories, images, graph) if history_rules.follows else subjects
+        kept = _kept_subjects(histories, images, graph) if history_rules.fates.follows else subjects
         if kept <= subjects:
             break
         subjects |= kept
@@ -156,7 +157,8 @@ def _kept_subjects(
 def _idle(snapshot: Snapshot, graph: IndexGraph, protection: Protection, history_rules: HistoryRules) -> list[Problem]:
     """The patterns of protect and the retention rules that match nothing."""
     patterns = protection.idle(snapshot.streams, graph.images)
-    rules = history_rules.retention.idle() if history_rules.retention is not None else []
+    retention = history_rules.fates.retention
+    rules = retention.idle() if retention is not None else []
     return [
         *(Problem("protect", f"{pattern!r} matches nothing in this cluster") for pattern in patterns),
         *(Problem("retention", f"rule {name!r} matches no tag in this cluster") for name in rules),

@@ -1,6 +1,6 @@
 """Which tags expire: the first retention rule that matches a tag, and whether one of its conditions keeps it (R29, R30, R32).
 
-References are not looked at here: an expired tag that something refers to is kept all the same (R31, `pruner.analysis.history`).
+References are not looked at here: an expired tag that something refers to is kept all the same (R31, `pruner.analysis.revision_rules`).
 """
 
 from __future__ import annotations

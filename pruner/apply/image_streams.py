@@ -13,7 +13,8 @@ from typing import Any, Final
 import msgspec
 
 from pruner.analysis.blobs import Links
-from pruner.analysis.history import HistoryRules, StreamHistory
+from pruner.analysis.history import StreamHistory
+from pruner.analysis.history_rules import HistoryRules
 from pruner.analysis.index_graph import IndexGraph
 from pruner.analysis.pullspec import can_name_image
 from pruner.apply.lease import RunLease
