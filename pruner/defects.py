@@ -31,6 +31,9 @@ def one_line(error: BaseException) -> str:
 
     Of an exception that nobody has foreseen only its type and place are given: what it says may hold a secret.
     """
+    if isinstance(error, BaseExceptionGroup):
+        # Of workers side by side; they end for the same reason, and the first one began it.
+        return one_line(error.exceptions[0])
     if isinstance(error, PrunerError):
         return str(error)
     if isinstance(error, MemoryError):

@@ -8,13 +8,13 @@ is what goes: first revisions and links, stream by stream; then, after another l
 from __future__ import annotations
 
 import asyncio
-import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Final, TypeVar
 
 import msgspec
 
+from pruner import defects
 from pruner.analysis import Analysis, analyse
 from pruner.apply.empty_streams import EmptyStreamPruner
 from pruner.apply.image_streams import StreamPruner
@@ -28,7 +28,7 @@ from pruner.cluster.api import Api
 from pruner.cluster.objects import Snapshot
 from pruner.cluster.registry import RegistryClient
 from pruner.cluster.snapshot import Progress, silent, take_snapshot
-from pruner.errors import ClusterError, ForbiddenError, PrunerError, RegistryError, UnsafePlanError
+from pruner.errors import ClusterError, ForbiddenError, RegistryError, UnsafePlanError
 from pruner.interpreter import no_search_for_cycles
 from pruner.plan import Approval, DeletedStream, PrunedImage, PrunePlan, StreamChange
 from pruner.planning import check_view, missing_permissions
@@ -52,22 +52,29 @@ async def apply_plan(
 ) -> Result:
     """Carry out the plan. Everything that can be done is; what could not be stands in the result's `failures`.
 
+    From the first change on nothing is raised, not even for a defect: the result says what was done, and its `failures` what ended the run.
     Raises ForbiddenError when a permission is missing, UnsafePlanError when the plan is another cluster's or another run is at work, and
     whatever reading the cluster raises; in all these cases before anything is changed.
     """
     breaker = CircuitBreaker(wish_to_stop)
     run = _Run(api, plan, settings, progress, warn, breaker)
     await run.check_permissions()
-    async with AsyncExitStack() as stack:
-        registry = None
-        if plan.registry is not None and settings.prune_registry:
-            registry = await stack.enter_async_context(
-                RegistryClient(plan.registry.url, settings, api.connection, timeouts=api.timeouts)
-            )
-            await registry.ping()
-            await registry.check_credentials()
-        lease = await stack.enter_async_context(RunLease(api, warn, breaker.stop))
-        await run.prune(registry, lease)
+    try:
+        async with AsyncExitStack() as stack:
+            registry = None
+            if plan.registry is not None and settings.prune_registry:
+                registry = await stack.enter_async_context(
+                    RegistryClient(plan.registry.url, settings, api.connection, timeouts=api.timeouts)
+                )
+                await registry.ping()
+                await registry.check_credentials()
+            lease = await stack.enter_async_context(RunLease(api, warn, breaker.stop))
+            await run.prune(registry, lease)
+    except Exception as error:
+        # What was deleted has to be reported, whatever ends the run.
+        if not run.begun:
+            raise
+        run.end_by(error)
     return run.result
 
 
@@ -91,6 +98,8 @@ class _Run:
         self.workers = WorkerPool(settings.workers, breaker)
         self.approval = Approval.of(plan)
         self.result = Result()
+        # Whether something may have been changed.
+        self.begun = False
         self.done: set[str] = set()
 
     async def check_permissions(self) -> None:
@@ -105,6 +114,7 @@ class _Run:
         async with self._looking(self.approval, lease) as first:
             self._note_skipped_revisions(first.analysis)
             self._note_skipped_images(first.analysis, self.approval)
+            self.begun, finished = True, False
             with self._stopping_at_faults():
                 finished = await self._prune_streams(first, streams, lease)
             images = bool(first.analysis.plan.images)
@@ -115,20 +125,19 @@ class _Run:
             if self.approval.streams:
                 await self._delete_empty_streams(lease)
         if self.breaker.stopping:
-            self.result.failed(
-                "the rest of the plan", UnsafePlanError(f"not done: {self.breaker.stopped}; run up again to go on")
-            )
+            self.end_by(UnsafePlanError(f"not done: {self.breaker.stopped}"))
+
+    def end_by(self, error: Exception) -> None:
+        """Note what has ended the run before its plan was done."""
+        self.result.failed("the rest of the plan", UnsafePlanError(f"{defects.said(error)}; run up again to go on"))
 
     @contextmanager
     def _stopping_at_faults(self) -> Iterator[None]:
         """Something may already have been changed, so the result is reported whatever ends the run."""
         try:
             yield
-        except PrunerError as error:
-            self.breaker.stop(str(error))
-        except ExceptionGroup as group:
-            self.warn("".join(traceback.format_exception(group)))
-            self.breaker.stop(f"a defect, {group.exceptions[0]!r}")
+        except Exception as error:  # noqa: BLE001 - what was deleted has to be reported, whatever ends the run
+            self.breaker.stop(defects.said(error))
 
     async def _prune_other_streams(self, streams: StreamPruner, lease: RunLease, *, finished: bool) -> None:
         """The rest of the streams, where the first look was not good for all of them."""

@@ -60,14 +60,24 @@ class EngineLog:
         request = engine_pb2.LogRequest(severity=severity, message=message, urn=self._urn, ephemeral=ephemeral)
         try:
             self._stub.Log(request, timeout=5)
-        except grpc.RpcError:
-            # An engine that takes no more messages is on its way out; a run must not fail by its commentary.
+        except (grpc.RpcError, ValueError):
+            # An engine that takes no more messages, or has closed the channel (ValueError), is on its way out; a run must not fail by
+            # its commentary.
             self._stub = None
 
 
 def _is_provider_process() -> bool:
     main = sys.modules.get("__main__")
     return getattr(main, "DynamicResourceProviderServicer", None) is not None
+
+
+class FailedCallError(Exception):
+    """What a failed call raises outside of an engine."""
+
+    def __init__(self, message: str, resource_id: str | None, outputs: Mapping[str, Any] | None) -> None:
+        super().__init__(message)
+        self.resource_id = resource_id
+        self.outputs = outputs
 
 
 def fail(error: PrunerError, *, resource_id: str | None = None, outputs: Mapping[str, Any] | None = None) -> NoReturn:
@@ -77,7 +87,7 @@ def fail(error: PrunerError, *, resource_id: str | None = None, outputs: Mapping
     """
     call, message = _serving(), str(error)
     if call is None:
-        raise RuntimeError(message)
+        raise FailedCallError(message, resource_id, outputs)
     # What is raised on purpose is said once, by the engine.
     logging.getLogger("grpc._server").setLevel(logging.CRITICAL)
     status = status_pb2.Status(code=grpc.StatusCode.UNKNOWN.value[0], message=message)
@@ -121,11 +131,15 @@ class _Call(NamedTuple):
     context: Any
 
 
+_CALLS: Final = frozenset({"Check", "Create", "Delete", "Diff", "Read", "Update"})
+"""Methods of the SDK's servicer from which the provider is called."""
+
+
 def _serving() -> _Call | None:
     """The call that is being served; None outside of one."""
     frame = inspect.currentframe()
     while frame is not None:
-        if frame.f_code.co_name in {"Create", "Update", "Read", "Check"} and "context" in frame.f_locals:
+        if frame.f_code.co_name in _CALLS and "context" in frame.f_locals:
             return _Call(frame.f_locals["request"], frame.f_locals["context"])
         frame = frame.f_back
     return None

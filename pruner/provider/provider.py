@@ -9,10 +9,11 @@ forgets.
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar
 
 import msgspec
 from pulumi.dynamic import (
@@ -46,6 +47,7 @@ from pruner.report.wording import count, headline, outcome_line
 from pruner.settings import BY_NAME, Settings, is_secret, may_hold_credentials, read
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 OUTPUTS: Final = ("deleted_images", "updated_image_streams", "summary", "skipped", "failures")
 """The outputs of a run."""
@@ -60,42 +62,64 @@ FAILURES: Final = 50
 """Failures that the message of a run lists."""
 
 
+class _UnfinishedError(Exception):
+    """A run of which something failed. The resource stays in the state with what was done."""
+
+    def __init__(self, lines: list[str], resource_id: str, outputs: dict[str, Any]) -> None:
+        self.error = ApplyError(*lines)
+        self.resource_id = resource_id
+        self.outputs = outputs
+
+
+def _ends_in_one_line(method: Callable[P, T]) -> Callable[P, T]:
+    """The method of the provider, where whatever it raises becomes one message to the engine, which would show a traceback."""
+
+    @functools.wraps(method)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return method(*args, **kwargs)
+        except Exception as error:  # noqa: BLE001 - the engine would show a traceback
+            raised = error
+        # Not within the block above: how a call is ended is an exception too.
+        if isinstance(raised, _UnfinishedError):
+            return engine.fail(raised.error, resource_id=raised.resource_id, outputs=raised.outputs)
+        return engine.fail(_as_own(raised))
+
+    return guarded
+
+
 class PrunedImagesProvider(ResourceProvider):
     """Provides `PrunedImages`. Stored in the state by reference, since it is imported from a module."""
 
     serialize_as_secret_always = False
 
+    @_ends_in_one_line
     def check(self, _olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
-        given: dict[str, Any] = _on_the_wire(_settings_in(news))
-        unknown = sorted(name for name, value in given.items() if _is_unknown(value))
-        if unknown:
-            # What the program does not know yet is not guessed.
-            message = f"not known before {', '.join(unknown)} {'is' if len(unknown) == 1 else 'are'} known"
-            engine.EngineLog().info(f"the plan is {message}")
-            return CheckResult({**given, "plan": {"summary": message}}, [])
+        given: dict[str, Any] = {}
         try:
-            settings = _read(given)
-            analysis = _run(_plan(settings))
-            kept = KeptPlans.of_user().keep(analysis)
-            _show(analysis.plan, Path(settings.report) if settings.report else kept)
-            return CheckResult({**given, "plan": rendered(analysis.plan)}, [])
+            given = _on_the_wire(_settings_in(news))
+            return CheckResult({**given, "plan": _planned(given)}, [])
         except SettingsError as error:
             failures = [_failure(problem, _value_of(problem.parameter, given)) for problem in error.problems]
-        except Exception as error:  # noqa: BLE001 - the engine would show a traceback
+        except Exception as error:  # noqa: BLE001 - a failure of the inputs, which names the resource
             failures = [CheckFailure("", str(_as_own(error)))]
         return CheckResult(given, failures)
 
+    @_ends_in_one_line
     def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
         changed = _settings_in(olds) != _settings_in(news)
         return DiffResult(changes=changed or bool(news.get("plan")))
 
+    @_ends_in_one_line
     def create(self, props: dict[str, Any]) -> CreateResult:
-        identity, outputs = self._apply(None, props)
+        identity, outputs = _apply(None, props)
         return CreateResult(identity, outputs)
 
+    @_ends_in_one_line
     def update(self, id_: str, _olds: dict[str, Any], news: dict[str, Any]) -> UpdateResult:
-        return UpdateResult(self._apply(id_, news)[1])
+        return UpdateResult(_apply(id_, news)[1])
 
+    @_ends_in_one_line
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
         # The state of an earlier version holds objects as the cluster gave them.
         outputs = {name: value_of(props[name], again=True) for name in OUTPUTS if name in props}
@@ -104,35 +128,51 @@ class PrunedImagesProvider(ResourceProvider):
         result.inputs = {**_settings_in(props), "plan": {}}
         return result
 
+    @_ends_in_one_line
     def delete(self, _id: str, _props: dict[str, Any]) -> None:
         """Forget: nothing in the cluster is deleted, and nothing that was pruned can come back."""
 
-    def _apply(self, id_: str | None, props: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-        """Carry out the plan that the inputs name; id and outputs.
 
-        Fails with the outputs kept where some of it failed, or its result could not be reported.
-        """
-        given = _settings_in(props)
-        fingerprint = (props.get("plan") or {}).get("fingerprint")
-        plan, result = None, Result()
-        try:
-            settings = _read(given)
-            if fingerprint is not None:
-                plan = KeptPlans.of_user().plan(fingerprint)
-                result = _carry_out(settings, plan)
-        except Exception as error:  # noqa: BLE001 - the engine would show a traceback
-            engine.fail(_as_own(error))
-        wrong = _failed(result) if result.failures else []
-        if plan is not None:
-            KeptPlans.of_user().forget(plan.fingerprint)
-            wrong += _report(settings, plan, result)
-        outputs = {**given, "plan": {}, **_outputs(result)}
-        identity = id_ or (plan.cluster if plan is not None else "pruned")
-        if wrong:
-            # The engine calls the provider by what the state says it is.
-            kept = {**outputs, "__provider": props["__provider"]}
-            engine.fail(ApplyError(*wrong), resource_id=identity, outputs=kept)
-        return identity, outputs
+def _planned(given: Mapping[str, Any]) -> dict[str, Any]:
+    """What preview shows of the plan, which is kept for up."""
+    unknown = sorted(name for name, value in given.items() if _is_unknown(value))
+    if unknown:
+        # What the program does not know yet is not guessed.
+        message = f"not known before {', '.join(unknown)} {'is' if len(unknown) == 1 else 'are'} known"
+        engine.EngineLog().info(f"the plan is {message}")
+        return {"summary": message}
+    settings = _read(given)
+    analysis = _run(_plan(settings))
+    kept = KeptPlans.of_user().keep(analysis)
+    _show(analysis.plan, Path(settings.report) if settings.report else kept)
+    return rendered(analysis.plan)
+
+
+def _apply(id_: str | None, props: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Carry out the plan that the inputs name; id and outputs.
+
+    Raises _UnfinishedError where some of it failed, or its result could not be reported.
+    """
+    given = _settings_in(props)
+    fingerprint = (props.get("plan") or {}).get("fingerprint")
+    plan, result, wrong = None, Result(), list[str]()
+    settings = _read(given)
+    if fingerprint is not None:
+        plan = KeptPlans.of_user().plan(str(fingerprint))
+        result, wrong = _carry_out(settings, plan)
+        # From here on something may have been deleted, so nothing but _UnfinishedError is raised.
+        wrong = [*_failed(result), *wrong, *_cleared_up(settings, plan, result)]
+    try:
+        done = _outputs(result)
+    except Exception as error:  # noqa: BLE001 - what was done has to reach the state, at least in sums
+        done = {**_outputs(Result()), "summary": value_of(msgspec.to_builtins(result.summary))}
+        wrong.append(f"the outputs of the resource cannot be shown: {defects.said(error)}")
+    outputs = {**given, "plan": {}, **done}
+    identity = id_ or (plan.cluster if plan is not None else "pruned")
+    if wrong:
+        # The engine calls the provider by what the state says it is.
+        raise _UnfinishedError(wrong, identity, {**outputs, "__provider": props["__provider"]})
+    return identity, outputs
 
 
 def _value_of(parameter: str, given: Mapping[str, Any]) -> Any:
@@ -202,29 +242,41 @@ def _show(plan: PrunePlan, report: Path) -> None:
         engine.EngineLog().info(f"to delete: {headline(plan)}", [*table(plan), where], prefix="| ")
 
 
-def _carry_out(settings: Settings, plan: PrunePlan) -> Result:
-    log, stop = engine.EngineLog(), engine.wish_to_stop()
+def _carry_out(settings: Settings, plan: PrunePlan) -> tuple[Result, list[str]]:
+    """The result, and what went wrong after it. Raises what `apply_plan` does, before anything is changed."""
+    log, stop, results = engine.EngineLog(), engine.wish_to_stop(), list[Result]()
 
-    async def carry_out() -> Result:
+    async def carry_out() -> None:
         async with session(settings) as api:
-            return await apply_plan(api, plan, settings, progress=log.progress, warn=log.warn, wish_to_stop=stop)
+            results.append(
+                await apply_plan(api, plan, settings, progress=log.progress, warn=log.warn, wish_to_stop=stop)
+            )
 
-    with turn(plan.cluster, progress=log.progress, wish_to_stop=stop):
-        result = _run(carry_out())
+    try:
+        with turn(plan.cluster, progress=log.progress, wish_to_stop=stop):
+            _run(carry_out())
+    except Exception as error:
+        # What was deleted has to be reported.
+        if not results:
+            raise
+        return results[0], [f"the run has ended, but not cleanly: {defects.said(error)}"]
+    (result,) = results
     log.info(outcome_line(Outcome(result.summary, frozenset(), tuple(result.skipped), tuple(result.failures))))
-    return result
+    return result, []
 
 
-def _report(settings: Settings, plan: PrunePlan, result: Result) -> list[str]:
-    """Write the report, where one is asked for; what is wrong with that. Objects are already deleted, so nothing is raised."""
+def _cleared_up(settings: Settings, plan: PrunePlan, result: Result) -> list[str]:
+    """Forget the kept plan, and write the report where one is asked for; what is wrong with that."""
+    KeptPlans.of_user().forget(plan.fingerprint)
     if not settings.report:
         return []
     path = Path(settings.report)
     try:
         write_file(path, encode_result(plan, result, path))
-    except PrunerError as error:
+    except Exception as error:  # noqa: BLE001 - objects are already deleted
         return [
-            f"the run has ended, and its result is in the outputs of this resource; its report is not there: {error}"
+            "the run has ended, and its result is in the outputs of this resource; its report is not there: "
+            f"{defects.said(error)}"
         ]
     return []
 
@@ -252,7 +304,9 @@ def _name(meta: Mapping[str, Any]) -> str:
 
 
 def _failed(result: Result) -> list[str]:
-    """What failed and why, line by line, after what was done."""
+    """What failed and why, line by line, after what was done; nothing where nothing failed."""
+    if not result.failures:
+        return []
     done = result.summary
     lines = [f"{failure.what}: {failure.why}" for failure in result.failures[:FAILURES]]
     if len(result.failures) > FAILURES:
