@@ -1,4 +1,4 @@
-"""Generate everything that is derived from the declaration of the parameters: schemas, tables, the resource's docstring.
+"""Generate everything that is derived from a declaration: schemas, tables, the resource's docstring.
 
     python tools/generate.py            rewrite the files that hold them
     python tools/generate.py --check    exit 1 and name the files that differ
@@ -15,6 +15,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from pruner.cli.ansible import OPTIONS  # noqa: E402
+from pruner.cli.oc import FLAGS, SHORT  # noqa: E402
+from pruner.cli.translation import Counterpart  # noqa: E402
 from pruner.fleet import schema as fleet_schema  # noqa: E402
 from pruner.settings import PARAMETERS, Parameter  # noqa: E402
 
@@ -97,7 +100,36 @@ def docstring() -> str:
     return "\n".join(lines) + "\n\n"
 
 
+def flags_of_oc() -> str:
+    """The table of docs/from-oc.md."""
+    lines = ["| flag | parameter | difference |", "|---|---|---|"]
+    short = {name: letter for letter, name in SHORT.items()}
+    for name, flag in FLAGS.items():
+        also = f", `-{short[name]}`" if short.get(name, name) != name else ""
+        lines.append(f"| `--{name}`{also} | {_counterpart(flag.counterpart)} |")
+    return "\n".join(lines) + "\n"
+
+
+def options_of_ansible() -> str:
+    """The table of docs/from-ansible.md."""
+    lines = ["| option | parameter | difference |", "|---|---|---|"]
+    lines += [f"| `{name}` | {_counterpart(counterpart)} |" for name, counterpart in OPTIONS.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _counterpart(found: Counterpart) -> str:
+    """The cells for the parameter and what is different."""
+    parameter = f"`{found.parameter}`" if found.parameter else "refused" if found.refused else "none"
+    return f"{parameter} | {found.note}".rstrip()
+
+
 MADE = {
+    "docs/from-oc.md": ("<!-- generated from pruner/cli/oc.py -->\n", f"<!-- {END} -->\n", flags_of_oc),
+    "docs/from-ansible.md": (
+        "<!-- generated from pruner/cli/ansible.py -->\n",
+        f"<!-- {END} -->\n",
+        options_of_ansible,
+    ),
     "Pulumi.yaml": (f"# {BEGIN}\n", f"# {END}\n", schema),
     "README.md": (f"<!-- {BEGIN} -->\n", f"<!-- {END} -->\n", essential),
     "docs/parameters.md": (f"<!-- {BEGIN} -->\n", f"<!-- {END} -->\n", table),
@@ -127,7 +159,7 @@ def main() -> int:
             if "--check" not in sys.argv:
                 path.write_text(new, encoding="utf-8")
     if differing and "--check" in sys.argv:
-        print(f"{', '.join(differing)}: not what pruner/settings/declaration.py says; run python tools/generate.py")
+        print(f"{', '.join(differing)}: not what the declarations say; run python tools/generate.py")
         return 1
     return 0
 

@@ -6,11 +6,12 @@ import math
 from collections.abc import Mapping
 from typing import Any, Final
 
-import durationpy
 import msgspec
 
 from pruner.errors import Problem, SettingsError
 from pruner.schedule.manifests import Json, Schedule
+from pruner.settings import UnfitError
+from pruner.settings.durations import minutes_of_go
 
 IMAGE_PRUNER: Final = ("imageregistry.operator.openshift.io/v1", "ImagePruner", "cluster")
 """API version, kind and name: https://docs.openshift.com/container-platform/latest/applications/pruning-objects.html"""
@@ -82,14 +83,10 @@ _MAPPED: Final = frozenset(
 
 
 def _minutes(duration: str) -> int:
-    """A Go duration such as `1h30m`, in minutes, rounded up so that nothing is pruned too early."""
     try:
-        parsed = durationpy.from_str(duration)
-    except durationpy.DurationError:
-        raise SettingsError(
-            [Problem("keepYoungerThanDuration", f"{duration!r} is not a duration such as 60m or 1h30m")]
-        ) from None
-    return math.ceil(round(parsed.total_seconds() / 60, 6))
+        return minutes_of_go(duration)
+    except UnfitError as unfit:
+        raise SettingsError([Problem("keepYoungerThanDuration", str(unfit))]) from None
 
 
 def original_spec(spec: Json | None, metadata: Json | None) -> Json:

@@ -6,6 +6,7 @@ error never shows any of the content: kubeconfigs hold credentials.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
@@ -49,12 +50,12 @@ class _BoundedLoader(yaml.SafeLoader):
         return node
 
 
-def from_yaml(text: str) -> Any:
-    """The value of a YAML document. Raises DocumentError."""
+def from_yaml(text: str, *, texts: Sequence[str] = ()) -> Any:
+    """The value of a YAML document. A scalar with one of the tags of `texts` is a text. Raises DocumentError."""
     _check_size(text)
     loader = None
     try:
-        loader = _BoundedLoader(text)
+        loader = _loader(texts)(text)
         return loader.get_single_data()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
@@ -65,6 +66,24 @@ def from_yaml(text: str) -> Any:
     finally:
         if loader is not None:
             loader.dispose()
+
+
+def _loader(texts: Sequence[str]) -> type[_BoundedLoader]:
+    if not texts:
+        return _BoundedLoader
+
+    class WithTexts(_BoundedLoader):
+        """Its constructors are its own: PyYAML copies those of the class above when the first one is added."""
+
+    for tag in texts:
+        WithTexts.add_constructor(tag, _as_text)
+    return WithTexts
+
+
+def _as_text(loader: yaml.SafeLoader, node: yaml.Node) -> str:
+    if not isinstance(node, yaml.ScalarNode):
+        raise DocumentError(f"has a list or a map with the tag {node.tag}")
+    return str(loader.construct_scalar(node))
 
 
 def from_json(text: str) -> Any:
