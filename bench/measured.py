@@ -163,8 +163,8 @@ def bare(url: str, token: str) -> None:
         updates: list[Request] = []
         links: list[Request] = []
         for change in made.streams:
-            going = {(item.tag, item.revision) for item in change.revisions}
-            body = msgspec.json.encode(without_items(found[change.namespace, change.name], going))
+            pruned = {(item.tag, item.revision) for item in change.revisions}
+            body = msgspec.json.encode(without_items(found[change.namespace, change.name], pruned))
             path = f"{url}/apis/image.openshift.io/v1/namespaces/{change.namespace}/imagestreams/{change.name}/status"
             updates.append(("PUT", path, body))
             for kind, digests in (("blobs", change.layer_links), ("manifests", change.manifest_links)):

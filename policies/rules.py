@@ -162,10 +162,10 @@ def recently_running(facts: Facts, options: Options) -> Iterator[str]:
         seen.update((digest, (as_of, pod)) for digest, pod in pods.items())
     ran = [image for image in facts.touched if image.digest in seen]
     if ran:
-        told = ", ".join(
+        still_named = ", ".join(
             f"{name(each)} (by {seen[each.digest][1]}, {time(seen[each.digest][0])})" for each in ran[:NAMED]
         )
-        yield f"these were seen running in the last {number(days)} days: {told}{rest(ran)}"
+        yield f"these were seen running in the last {number(days)} days: {still_named}{rest(ran)}"
 
 
 def _seen(path: Path, cluster: str, since: datetime) -> tuple[datetime, dict[str, str]] | None:

@@ -22,13 +22,13 @@ from pruner.cluster.api import Api
 from pruner.cluster.further_kinds import in_served_versions, sources_of
 from pruner.cluster.identity import Identity, whoami
 from pruner.cluster.images import compact
-from pruner.cluster.leftovers import REGISTRY_NAMESPACE
 from pruner.cluster.lists import decoder_of_pages
 from pruner.cluster.objects import ApiImage, Image, ImageStream, Registry, Snapshot
+from pruner.cluster.permissions import Permission, Purpose, permissions_for, role_rules
 from pruner.cluster.registry_discovery import find_registry
 from pruner.cluster.resources import CLUSTER_VERSIONS, IMAGE_STREAMS, IMAGES
-from pruner.cluster.rights import Purpose, Right, rights, rules
 from pruner.cluster.sizes import SizeClaims
+from pruner.cluster.unlink_journal import REGISTRY_NAMESPACE
 from pruner.console import Margin, data
 from pruner.errors import ForbiddenError, NotFoundError, PrunerError
 from pruner.printable import printable
@@ -39,8 +39,8 @@ NOTABLE_SKEW: Final = 5.0
 """Seconds; `Date` headers are whole ones, and on their way for a while."""
 
 
-class Permission(msgspec.Struct, frozen=True):
-    """A right (`resource` is `imagestreams/status` with its subresource), and whether one has it."""
+class CheckedPermission(msgspec.Struct, frozen=True):
+    """A permission (`resource` is `imagestreams/status` with its subresource), and whether one has it."""
 
     verb: str
     group: str
@@ -63,7 +63,7 @@ class Examination(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     openshift: str
     clock_skew: float | None
-    permissions: tuple[Permission, ...]
+    permissions: tuple[CheckedPermission, ...]
     not_served: tuple[str, ...]
     registry: Registry | None
     registry_problem: str | None
@@ -71,7 +71,7 @@ class Examination(msgspec.Struct, frozen=True, kw_only=True):
     role: dict[str, Any]
     """Of the namespace of the lease."""
 
-    def lacks(self, *purposes: Purpose) -> list[Permission]:
+    def lacks(self, *purposes: Purpose) -> list[CheckedPermission]:
         """The permissions for these purposes that are missing."""
         return [it for it in self.permissions if it.purpose in purposes and not it.allowed]
 
@@ -110,7 +110,7 @@ async def examine(api: Api, settings: Settings) -> Examination:
     version = (await api.read_path("/version", _Version)).git_version
     skew = (datetime.now(UTC) - api.clock.latest).total_seconds() if api.clock.latest else None
     sources = await in_served_versions(api, sources_of(settings.references, settings.extra_referrers))
-    asked = rights(
+    asked = permissions_for(
         references=settings.references,
         prune_registry=settings.prune_registry,
         sources=sources,
@@ -118,10 +118,10 @@ async def examine(api: Api, settings: Settings) -> Examination:
         removes_tags=any(rule.can_expire for rule in settings.retention),
         deletes_streams=settings.empty_streams is not None,
     )
-    served = {kind: await api.serves(kind) for kind in dict.fromkeys(right.resource for right in asked)}
-    needed = [right for right in asked if served[right.resource]]
+    served = {kind: await api.serves(kind) for kind in dict.fromkeys(permission.resource for permission in asked)}
+    needed = [permission for permission in asked if served[permission.resource]]
     bound = asyncio.Semaphore(settings.workers)
-    permissions = await asyncio.gather(*(_permission(api, right, bound) for right in needed))
+    permissions = await asyncio.gather(*(_checked(api, permission, bound) for permission in needed))
     registry, problem = await _registry(api, settings)
     return Examination(
         server=api.server,
@@ -133,8 +133,8 @@ async def examine(api: Api, settings: Settings) -> Examination:
         not_served=tuple(kind.name for kind, is_served in served.items() if not is_served),
         registry=registry,
         registry_problem=problem,
-        cluster_role=_role("ClusterRole", {}, rules(needed)),
-        role=_role("Role", {"namespace": REGISTRY_NAMESPACE}, rules(needed, REGISTRY_NAMESPACE)),
+        cluster_role=_role("ClusterRole", {}, role_rules(needed)),
+        role=_role("Role", {"namespace": REGISTRY_NAMESPACE}, role_rules(needed, REGISTRY_NAMESPACE)),
     )
 
 
@@ -147,13 +147,25 @@ async def _openshift(api: Api) -> str:
     return found.status.desired.version if found.status and found.status.desired else ""
 
 
-async def _permission(api: Api, right: Right, bound: asyncio.Semaphore) -> Permission:
-    kind = right.resource
+async def _checked(api: Api, permission: Permission, bound: asyncio.Semaphore) -> CheckedPermission:
+    kind = permission.resource
     async with bound:
         allowed = await api.allowed(
-            right.verb, kind, subresource=right.subresource, namespace=right.namespace, name=right.name
+            permission.verb,
+            kind,
+            subresource=permission.subresource,
+            namespace=permission.namespace,
+            name=permission.name,
         )
-    return Permission(right.verb, kind.group, right.plural, right.namespace, right.name, right.purpose, allowed)
+    return CheckedPermission(
+        permission.verb,
+        kind.group,
+        permission.plural,
+        permission.namespace,
+        permission.name,
+        permission.purpose,
+        allowed,
+    )
 
 
 async def _registry(api: Api, settings: Settings) -> tuple[Registry | None, str | None]:
@@ -233,7 +245,7 @@ def _reached(found: Examination) -> str:
     return f"{found.registry.url}, named by {found.registry.found}{blobs}"
 
 
-def _table(permissions: Iterable[Permission]) -> Table:
+def _table(permissions: Iterable[CheckedPermission]) -> Table:
     table = Table("permission", "needed for", "")
     for it in permissions:
         style = "green" if it.allowed else "red" if it.purpose != "advised" else "yellow"

@@ -17,10 +17,10 @@ from pruner.analysis.blobs import pushed_to
 from pruner.cluster.api import Api
 from pruner.cluster.connection import Connection
 from pruner.cluster.objects import Registry, Snapshot
+from pruner.cluster.permissions import Permission
 from pruner.cluster.registry import RegistryClient
 from pruner.cluster.registry_discovery import find_registry
 from pruner.cluster.resources import IMAGE_STREAMS, IMAGES
-from pruner.cluster.rights import Right
 from pruner.cluster.snapshot import Progress, silent, take_snapshot
 from pruner.errors import UnsafePlanError
 from pruner.files import read_lines
@@ -223,16 +223,15 @@ def _repositories(plan: PrunePlan, analysis: Analysis, digests: set[str]) -> dic
 async def missing_permissions(api: Api, plan: PrunePlan) -> list[str]:
     """What of the plan the API server would refuse, by access reviews, which write nothing."""
     missing = []
-    for wanted, right in (
-        (any(change.revisions for change in plan.streams), Right("up", "update", IMAGE_STREAMS, "status")),
-        (bool(plan.images), Right("up", "delete", IMAGES)),
-        (any(change.removed_spec_tags for change in plan.streams), Right("up", "update", IMAGE_STREAMS)),
-        (bool(plan.empty_streams), Right("up", "delete", IMAGE_STREAMS)),
+    for wanted, permission in (
+        (any(change.revisions for change in plan.streams), Permission("up", "update", IMAGE_STREAMS, "status")),
+        (bool(plan.images), Permission("up", "delete", IMAGES)),
+        (any(change.removed_spec_tags for change in plan.streams), Permission("up", "update", IMAGE_STREAMS)),
+        (bool(plan.empty_streams), Permission("up", "delete", IMAGE_STREAMS)),
     ):
-        if wanted and not await api.allowed(right.verb, right.resource, subresource=right.subresource):
-            group = right.resource.group
+        if wanted and not await api.allowed(permission.verb, permission.resource, subresource=permission.subresource):
+            group, plural, verb = permission.resource.group, permission.plural, permission.verb
             missing.append(
-                f"no permission to {right.verb} {right.plural}.{group} (grant verb {right.verb!r} on resource {right.plural!r} of "
-                f"API group {group!r})"
+                f"no permission to {verb} {plural}.{group} (grant verb {verb!r} on resource {plural!r} of API group {group!r})"
             )
     return missing

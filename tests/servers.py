@@ -215,7 +215,7 @@ class RunningSandbox:
         return self._control("POST", "age", age).json()
 
     def put_user(self, name: str, rules: list[Json], *, groups: list[str] | None = None) -> str:
-        """Adds a user, or changes the rights of one, and returns the token."""
+        """Adds a user, or changes the permissions of one, and returns the token."""
         token = self.tokens.setdefault(name, f"sandbox-{name}-token")
         self._control("POST", "users", {"name": name, "token": token, "groups": groups or [], "rules": rules})
         return token

@@ -30,8 +30,8 @@ def doomed_blobs(graph: IndexGraph, decisions: Mapping[str, Reason], sizes: Mapp
     Values that are not digests are ignored: whoever creates an Image can write anything there, and it would become
     a path of the registry's API.
     """
-    going = [graph.images[name] for name, decision in decisions.items() if not decision.kept]
-    doomed = set(only_digests({image.name for image in going}.union(layers_and_configs(going))))
+    pruned = [graph.images[name] for name, decision in decisions.items() if not decision.kept]
+    doomed = set(only_digests({image.name for image in pruned}.union(layers_and_configs(pruned))))
     if not doomed:
         return {}
     for name, decision in decisions.items():
@@ -41,9 +41,9 @@ def doomed_blobs(graph: IndexGraph, decisions: Mapping[str, Reason], sizes: Mapp
             doomed.difference_update(image.layers, image.members, (name, image.config))
     # What is more than one of these, in different images, is the last of them, in whatever order the images are listed.
     kinds: tuple[tuple[Literal["layer", "config", "manifest"], Iterable[str]], ...] = (
-        ("layer", (layer for image in going for layer in image.layers)),
-        ("config", (image.config for image in going if image.config is not None)),
-        ("manifest", (image.name for image in going)),
+        ("layer", (layer for image in pruned for layer in image.layers)),
+        ("config", (image.config for image in pruned if image.config is not None)),
+        ("manifest", (image.name for image in pruned)),
     )
     return {
         digest: PrunedBlob(digest, kind, sizes.get(digest))
@@ -71,12 +71,12 @@ def layers_and_configs(images: Iterable[Image]) -> set[str]:
 class _Needs(msgspec.Struct, frozen=True):
     """What is known of repositories, by `namespace/name`: digests of images.
 
-    `left_behind` are those whose links an interrupted run may have left there, `told` those of them of which the images themselves tell;
+    `left_behind` are those whose links an interrupted run may have left there, `reachable` those of them that an Image leads to;
     `also_needed` are needed there though the stream does not name them.
     """
 
     left_behind: dict[str, set[str]]
-    told: dict[str, frozenset[str]]
+    reachable: dict[str, frozenset[str]]
     also_needed: dict[str, set[str]]
 
 
@@ -110,28 +110,28 @@ class Links:
         # Without their digests the references of a repository's images are one text, which is parsed once.
         repository_of = cache(pushed_to)
         images = self.graph.images
-        staying: list[tuple[str, Image]] = []
+        kept: list[tuple[str, Image]] = []
         for name, decision in self._decisions.items():
             image = images[name]
             repository = repository_of(image.location) if image.managed else None
             if repository is None:
                 continue
             if decision.kept:
-                staying.append((repository, image))
+                kept.append((repository, image))
             else:
                 # An interrupted run may have left links there.
                 left_behind[repository].add(name)
-        told = {repository: frozenset(names) for repository, names in left_behind.items()}
+        reachable = {repository: frozenset(names) for repository, names in left_behind.items()}
         for stream, noted in self._unlinked.items():
             left_behind[stream].update(noted)
         changing = left_behind.keys() | {history.stream.name for history in self._histories if history.changes}
         named = self.graph.with_members(self._named)
-        for repository, image in staying:
+        for repository, image in kept:
             if repository in changing and (image.name not in named or self._stays_unnamed(image)):
                 also_needed[repository].add(image.name)
         for stream, digest in self._usage.digests:
             also_needed[stream].add(digest)
-        return _Needs(left_behind, told, also_needed)
+        return _Needs(left_behind, reachable, also_needed)
 
     def _stays_unnamed(self, image: Image) -> bool:
         """Whether an image, or an index above it, would stay if no stream named it.
@@ -152,7 +152,7 @@ class Links:
         links.graph = graph
         return links
 
-    def going(self, history: StreamHistory, removed: Iterable[str] = ()) -> set[str]:
+    def candidates(self, history: StreamHistory, removed: Iterable[str] = ()) -> set[str]:
         """The images whose links in this stream's repository may go, members included.
 
         `removed` are digests of items that have been removed from the stream already.
@@ -163,19 +163,19 @@ class Links:
         """Images whose links an interrupted run may have left here: those that go and were pushed here, and those it has noted."""
         return self._needs.left_behind.get(stream, set())
 
-    def untold(self, stream: str, removed: Iterable[str]) -> set[str]:
+    def unreachable(self, stream: str, removed: Iterable[str]) -> set[str]:
         """Those of the digests that are `removed` whose links nothing would reveal, once no item names them."""
-        return set(removed) - self._needs.told.get(stream, frozenset())
+        return set(removed) - self._needs.reachable.get(stream, frozenset())
 
     def of(self, history: StreamHistory, removed: Iterable[str] = ()) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Layer links and manifest links that go, each sorted (R25)."""
-        going = self.going(history, removed)
-        if not going:
+        pruned = self.candidates(history, removed)
+        if not pruned:
             return (), ()
         also_needed = self._needs.also_needed.get(history.stream.name, set())
-        staying = self.graph.with_members(history.remaining() | also_needed)
-        layers = self._blobs(going) - self._blobs(staying)
-        return tuple(sorted(only_digests(layers))), tuple(sorted(only_digests(going - staying)))
+        kept = self.graph.with_members(history.remaining() | also_needed)
+        layers = self._blobs(pruned) - self._blobs(kept)
+        return tuple(sorted(only_digests(layers))), tuple(sorted(only_digests(pruned - kept)))
 
     def _blobs(self, digests: Iterable[str]) -> set[str]:
         return layers_and_configs(filter(None, map(self.graph.images.get, digests)))

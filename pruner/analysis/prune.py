@@ -170,12 +170,12 @@ def _keep_unapproved(
 ) -> dict[str, PrunedBlob]:
     """Keep the images that would take a blob with them which was not approved: something shared it when the plan was made."""
     unapproved = blobs.keys() - approval.blobs
-    spared = {
+    kept = {
         name
         for name, decision in images.items()
         if not decision.kept and (name in unapproved or not unapproved.isdisjoint(blobs_of(graph.images[name])))
     }
-    for name in graph.with_members(spared):
+    for name in graph.with_members(kept):
         if name in images and not images[name].kept:
             images[name] = BlobNotApproved()
     return doomed_blobs(graph, images, snapshot.blob_sizes)

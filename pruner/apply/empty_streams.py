@@ -29,7 +29,7 @@ class EmptyStreamPruner:
             stream = await self.api.get(IMAGE_STREAMS, dict, namespace=planned.namespace, name=planned.name)
             kept = _needed(stream, planned)
             if kept is not None:
-                self.result.left_alone(what, kept)
+                self.result.skip(what, kept)
                 return
             await self.api.delete(
                 IMAGE_STREAMS,
@@ -40,11 +40,11 @@ class EmptyStreamPruner:
                 before=preconditions.unless(lambda: preconditions.watcher.refers_to_stream(planned.stream)),
             )
         except NotFoundError:
-            self.result.left_alone(what, "it is gone")
+            self.result.skip(what, "it is gone")
         except ConflictError:
-            self.result.left_alone(what, "it has changed since it was read")
+            self.result.skip(what, "it has changed since it was read")
         except NeededError as needed:
-            self.result.left_alone(what, str(needed))
+            self.result.skip(what, str(needed))
         except PrunerError as error:
             self.result.failed(what, error)
             preconditions.breaker.failed()

@@ -153,7 +153,7 @@ class _Run:
             # No revision may go any more: a stream whose update failed counts with the items that the server has (R28). What was left
             # alone, for whatever reason, stays with all of its blobs.
             images = frozenset(
-                it for it in self.approval.images if it[0] not in streams.held and it[0] not in self.done
+                it for it in self.approval.images if it[0] not in streams.still_linked and it[0] not in self.done
             )
             approval = msgspec.structs.replace(
                 self.approval, revisions=frozenset(), images=images, dropped=frozenset(streams.dropped)
@@ -175,7 +175,7 @@ class _Run:
                 for name, _ in sorted(self.approval.streams):
                     if name not in planned and _deletion(name) not in self.done:
                         self.done.add(_deletion(name))
-                        self.result.left_alone(f"image stream {name}", "it is gone, or it is needed or not empty now")
+                        self.result.skip(f"image stream {name}", "it is gone, or it is needed or not empty now")
                 finished = await self._delete_streams(look, empty)
 
     async def _delete_streams(self, look: _Look, empty: EmptyStreamPruner) -> bool:
@@ -183,7 +183,7 @@ class _Run:
         planned = [each for each in look.analysis.plan.empty_streams if _deletion(each.stream) not in self.done]
 
         async def delete(stream: DeletedStream) -> None:
-            if await look.preconditions.watcher.sees():
+            if await look.preconditions.watcher.is_fresh():
                 await empty.prune(stream, look.preconditions)
                 self.done.add(_deletion(stream.stream))
 
@@ -240,7 +240,7 @@ class _Run:
         self.progress(f"updating {len(changes)} image streams")
 
         async def prune(change: StreamChange) -> None:
-            if await preconditions.watcher.sees():
+            if await preconditions.watcher.is_fresh():
                 await streams.prune(change, analysis.history_rules, analysis.links, preconditions)
                 self.done.add(change.stream)
 
@@ -260,7 +260,7 @@ class _Run:
         images = ImagePruner(self.api, deletes_blobs, blobs, self.result, preconditions)
 
         async def prune(image: PrunedImage) -> None:
-            if await preconditions.watcher.sees():
+            if await preconditions.watcher.is_fresh():
                 await images.prune(image)
                 self.done.add(image.name)
                 self.progress(f"deleting images: {len(self.result.deleted_images)} of {len(self.plan.images)}")
@@ -288,12 +288,12 @@ class _Run:
 
     def _note_skipped_images(self, analysis: Analysis, approval: Approval) -> None:
         """Images that were planned and are kept now, with the reason."""
-        going = {image.name for image in analysis.plan.images}
+        pruned = {image.name for image in analysis.plan.images}
         for name, _ in sorted(approval.images):
-            if name not in going and name not in self.done:
+            if name not in pruned and name not in self.done:
                 self.done.add(name)
                 decision = analysis.images.get(name)
-                self.result.left_alone(f"image {name}", str(decision) if decision else "it is gone")
+                self.result.skip(f"image {name}", str(decision) if decision else "it is gone")
 
     def _note_skipped_revisions(self, analysis: Analysis) -> None:
         """Revisions that were planned and are kept now, with the reason."""
@@ -307,7 +307,7 @@ class _Run:
         for revision in sorted(self.approval.revisions - left):
             stream, tag, digest, _ = revision
             decision = decisions.get((stream, tag, digest))
-            self.result.left_alone(f"revision {stream}:{tag} {digest}", str(decision) if decision else "it is gone")
+            self.result.skip(f"revision {stream}:{tag} {digest}", str(decision) if decision else "it is gone")
 
 
 def _deletion(stream: str) -> str:

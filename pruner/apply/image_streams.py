@@ -38,7 +38,7 @@ CONFLICTS: Final = 10
 class StreamPruner:
     """Prunes image streams, one after the other or side by side.
 
-    `dropped` are the digests that removed items named, `held` those of images that must stay since links to them are left.
+    `dropped` are the digests that removed items named, `still_linked` those of images that are kept, since links to them are left.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class StreamPruner:
         self.result = result
         self.lease = lease
         self.dropped: set[str] = set()
-        self.held: set[str] = set()
+        self.still_linked: set[str] = set()
 
     async def prune(
         self, change: StreamChange, rules: HistoryRules, links: Links, preconditions: Preconditions
@@ -69,12 +69,12 @@ class StreamPruner:
             updated = await self._update(change, tried, rules, links, preconditions)
             if updated is None:
                 # The stream was replaced or deleted: what it needs of the repository is not known.
-                self.held |= links.graph.with_members(links.left_behind(change.stream))
+                self.still_linked |= links.graph.with_members(links.left_behind(change.stream))
             elif self.registry is not None:
                 await self._delete_links(*updated, self.registry, links, preconditions)
         except PrunerError as error:
             # Links are left, perhaps of an update whose answer was lost, and only the images know of them.
-            self.held |= links.graph.with_members(tried | links.left_behind(change.stream))
+            self.still_linked |= links.graph.with_members(tried | links.left_behind(change.stream))
             self.result.failed(f"image stream {change.stream}", error)
             preconditions.breaker.failed()
 
@@ -89,31 +89,31 @@ class StreamPruner:
             try:
                 raw = await self.api.get(IMAGE_STREAMS, dict, namespace=change.namespace, name=change.name)
             except NotFoundError:
-                self.result.left_alone(f"image stream {change.stream}", "it is gone")
+                self.result.skip(f"image stream {change.stream}", "it is gone")
                 return None
             stream = self._stream_in(raw)
             if stream.metadata.uid != change.uid:
-                self.result.left_alone(f"image stream {change.stream}", "it was deleted and made again")
+                self.result.skip(f"image stream {change.stream}", "it was deleted and made again")
                 return None
             decided = rules.decide(stream)
             history = await self._with_absences_checked(decided, rules)
-            going = {(tag.tag, revision) for tag in history.tags for revision, _, _ in tag.pruned()}
-            if not going:
+            pruned = {(tag.tag, revision) for tag in history.tags for revision, _, _ in tag.pruned()}
+            if not pruned:
                 # An update whose answer was lost has been made all the same: the items that it was to remove are gone.
                 removed = tried - history.remaining()
                 if removed:
                     self._updated(raw, removed, len(removed), preconditions)
-                self._note_spared(change, history)
+                self._note_kept(change, history)
                 return history, removed
             tried |= history.pruned()
             if self.registry is not None:
-                await self.lease.about_to_unlink(stream.name, tried, links.untold(stream.name, tried))
+                await self.lease.about_to_unlink(stream.name, tried, links.unreachable(stream.name, tried))
             precondition = preconditions.unless(_decided_otherwise(stream, decided, rules))
             try:
                 current = await self._without_spec_tags(raw, history.removed_spec_tags, precondition)
                 answer = await self.api.update(
                     IMAGE_STREAMS,
-                    without_items(current, going),
+                    without_items(current, pruned),
                     namespace=change.namespace,
                     name=change.name,
                     subresource="status",
@@ -122,11 +122,11 @@ class StreamPruner:
             except (ConflictError, NeededError):
                 continue
             except NotFoundError:
-                self.result.left_alone(f"image stream {change.stream}", "it is gone")
+                self.result.skip(f"image stream {change.stream}", "it is gone")
                 return None
             preconditions.breaker.succeeded()
-            self._updated(answer, history.pruned(), len(going), preconditions)
-            self._note_spared(change, history)
+            self._updated(answer, history.pruned(), len(pruned), preconditions)
+            self._note_kept(change, history)
             return history, history.pruned()
         raise ConflictError(
             f"{self.api.server}: it was changed {CONFLICTS} times while it was to be updated; the next run tries again"
@@ -167,7 +167,7 @@ class StreamPruner:
         self.dropped |= digests
         preconditions.watcher.updated(self._stream_in(stream))
 
-    def _note_spared(self, change: StreamChange, history: StreamHistory) -> None:
+    def _note_kept(self, change: StreamChange, history: StreamHistory) -> None:
         """Revisions that were to go and stay by the latest decision, with its reason."""
         kept = {
             (tag.tag, item.image): decision
@@ -178,7 +178,7 @@ class StreamPruner:
         for revision in change.revisions:
             decision = kept.get((revision.tag, revision.image))
             if decision is not None:
-                self.result.left_alone(f"revision {change.stream}:{revision.tag} {revision.image}", str(decision))
+                self.result.skip(f"revision {change.stream}:{revision.tag} {revision.image}", str(decision))
 
     async def _with_absences_checked(self, history: StreamHistory, rules: HistoryRules) -> StreamHistory:
         """R19: an item whose Image was not in the list goes only when a GET of that Image answers 404."""
@@ -204,7 +204,7 @@ class StreamPruner:
         links: Links,
         preconditions: Preconditions,
     ) -> None:
-        """Delete the links that go. Where one stays that should go the images are held: only they know of it."""
+        """Delete the links that go. Where one stays that should go the images are kept: only they know of it."""
         name = history.stream.name
         links = await self._links_with_new_images(links, history)
         layers, manifests = links.of(history, removed)
@@ -217,7 +217,7 @@ class StreamPruner:
                 approved = (name, kind, digest) in self.approval.links
                 left |= not approved or not await self._delete_link(kind, name, digest, delete, preconditions)
         if left:
-            self.held |= links.going(history, removed)
+            self.still_linked |= links.candidates(history, removed)
         else:
             self.lease.unlinked_all(name)
 
@@ -233,7 +233,7 @@ class StreamPruner:
         try:
             await delete(name, digest, preconditions.unless(lambda: preconditions.watcher.needs_link(name, digest)))
         except NeededError as needed:
-            self.result.left_alone(f"{kind} link {digest} of {name}", str(needed))
+            self.result.skip(f"{kind} link {digest} of {name}", str(needed))
             return False
         except RegistryError as error:
             self.result.failed(f"{kind} link {digest} of {name}", error)
@@ -269,12 +269,12 @@ def without_spec_tags(stream: dict[str, Any], tags: frozenset[str]) -> dict[str,
     return {**stream, "spec": {**spec, "tags": [tag for tag in spec.get("tags") or () if tag["name"] not in tags]}}
 
 
-def without_items(stream: dict[str, Any], going: set[tuple[str, int]]) -> dict[str, Any]:
+def without_items(stream: dict[str, Any], pruned: set[tuple[str, int]]) -> dict[str, Any]:
     """The stream without these items, named by tag and revision. A tag that loses its last item goes with it (R20)."""
     tags = []
     for tag in stream["status"].get("tags") or ():
         items = tag.get("items") or []
-        left = [item for revision, item in enumerate(items) if (tag["tag"], revision) not in going]
+        left = [item for revision, item in enumerate(items) if (tag["tag"], revision) not in pruned]
         if left or not items:
             tags.append({**tag, "items": left} if len(left) != len(items) else tag)
     return {**stream, "status": {**stream["status"], "tags": tags}}

@@ -59,7 +59,7 @@ class ImagePruner:
         except NeededError as needed:
             self._leave(image, str(needed))
         except NotFoundError:
-            self.result.left_alone(f"image {image.name}", "it is gone")
+            self.result.skip(f"image {image.name}", "it is gone")
         except ConflictError:
             self._leave(image, CHANGED)
         except ClusterError as error:
@@ -67,8 +67,8 @@ class ImagePruner:
             self.preconditions.breaker.failed()
 
     def _leave(self, image: PrunedImage, why: str) -> None:
-        self.watcher.spare(image)
-        self.result.left_alone(f"image {image.name}", why)
+        self.watcher.keep(image)
+        self.result.skip(f"image {image.name}", why)
 
     @staticmethod
     def _has_changed(image: PrunedImage, whole: dict[str, Any]) -> bool:

@@ -7,7 +7,7 @@ Anybody who may write Leases may write any date into this one. A date that no ru
 observed for as long as one lasts, measured by this machine, as client-go's leader election does, and taken over if nobody renews it.
 
 Without permission to write Leases the run continues, and says so. The Lease also keeps what a run is about to unlink, for the one after it
-(pruner.cluster.leftovers).
+(pruner.cluster.unlink_journal).
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ import msgspec
 
 from pruner.cluster.api import Api
 from pruner.cluster.clock import AGREEMENT
-from pruner.cluster.leftovers import ANNOTATION, LEASE, lease_namespaces, unlinked_in, well_formed, written
 from pruner.cluster.metadata import moment
 from pruner.cluster.resources import LEASES
+from pruner.cluster.unlink_journal import ANNOTATION, LEASE, lease_namespaces, unlinked_in, well_formed, written
 from pruner.errors import ClusterError, ConflictError, ForbiddenError, NotFoundError, UnsafePlanError
 from pruner.printable import printable
 

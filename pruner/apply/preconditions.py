@@ -1,7 +1,7 @@
 """Preconditions of deletions: what must still be true each time that a deletion is sent.
 
 A request may have to wait, for its turn or because the server asks for patience, and the cluster goes on meanwhile. So the final check is
-spoken when it has its turn. A deletion that should not be any more is withdrawn: by `NeededError` where something needs what would go, by
+made when it has its turn. A deletion that should not be any more is withdrawn: by `NeededError` where something needs what would go, by
 `StaleViewError` where the cluster has to be looked at again first, or the run is to stop.
 """
 
@@ -37,7 +37,7 @@ class Preconditions:
         """What to await before a request that must not be sent when something is `needed`."""
 
         async def check() -> None:
-            if self.breaker.stopping or not await self.watcher.sees():
+            if self.breaker.stopping or not await self.watcher.is_fresh():
                 raise StaleViewError
             why = needed()
             if why is not None:

@@ -65,5 +65,5 @@ class Result(msgspec.Struct):
     def failed(self, what: str, error: Exception) -> None:
         self.failures.append(Failure(what, str(error)))
 
-    def left_alone(self, what: str, why: str) -> None:
+    def skip(self, what: str, why: str) -> None:
         self.skipped.append(Skipped(what, why))

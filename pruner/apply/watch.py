@@ -3,7 +3,7 @@
 A `Watcher` follows images, image streams and all workloads from the resource versions of a snapshot. What comes up while the snapshot is
 still being analysed is kept, and taken in when the analysis is there: digests that are named or used, blobs that an image needs,
 links that a repository needs, tags and digests of streams for the rules of history. A run asks it just before every deletion, and first
-of all whether it `sees`: a watch is a matter of seconds and begun again and again, so that a connection that has died is noticed, and
+of all whether it `is_fresh`: a watch is a matter of seconds and begun again and again, so that a connection that has died is noticed, and
 while one is down deletions wait. Where a watch cannot be had, or has lost its place, `blind` says so, and the run reads the cluster
 again instead.
 """
@@ -95,7 +95,7 @@ class Watcher:
 
     # --- asked before deletions ---------------------------------------------------------------------------------------
 
-    async def sees(self) -> bool:
+    async def is_fresh(self) -> bool:
         """Whether what is known is fresh enough to delete by it. Waits while a watch is being begun again."""
         if self.blind is None:
             await self._seeing.wait()
@@ -132,7 +132,7 @@ class Watcher:
         user = self._referred.get(stream)
         return f"referred to since it was planned: {user}" if user else None
 
-    def spare(self, image: PrunedImage) -> None:
+    def keep(self, image: PrunedImage) -> None:
         """A skipped image keeps its blobs, also those that would be deleted with other images."""
         self._use(image.name, f"image {image.name} is skipped")
 

@@ -81,14 +81,14 @@ def _printed(plugin: ExecEntry, folder: Path, cluster: dict[str, Any]) -> bytes:
     interactive = plugin.interactive_mode != "Never" and sys.stdin is not None and sys.stdin.isatty()
     if plugin.interactive_mode == "Always" and not interactive:
         raise KubeconfigError(f"exec: {name} has to ask somebody, and there is no terminal; log in where there is one")
-    told = {"KUBERNETES_EXEC_INFO": _told(plugin, cluster, interactive=interactive)}
+    exec_info = {"KUBERNETES_EXEC_INFO": _exec_info(plugin, cluster, interactive=interactive)}
     try:
         process = subprocess.Popen(  # noqa: S603 - the kubeconfig's owner says what is run
             [plugin.command, *plugin.args],
             stdin=None if interactive else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=None if interactive else subprocess.DEVNULL,
-            env={**os.environ, **{variable.name: variable.value for variable in plugin.env}, **told},
+            env={**os.environ, **{variable.name: variable.value for variable in plugin.env}, **exec_info},
             cwd=folder,
             start_new_session=not interactive,
         )
@@ -149,15 +149,15 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
         return
 
 
-def _told(plugin: ExecEntry, cluster: dict[str, Any], *, interactive: bool) -> str:
+def _exec_info(plugin: ExecEntry, cluster: dict[str, Any], *, interactive: bool) -> str:
     spec: dict[str, Any] = {"interactive": interactive}
     if plugin.provide_cluster_info:
         extensions = {entry["name"]: entry.get("extension") for entry in cluster.get("extensions") or ()}
         config = extensions.get("client.authentication.k8s.io/exec")
         known = {key: value for key, value in cluster.items() if key != "extensions"}
         spec["cluster"] = {**known, **({"config": config} if config is not None else {})}
-    told = {"apiVersion": plugin.api_version, "kind": "ExecCredential", "spec": spec}
+    exec_info = {"apiVersion": plugin.api_version, "kind": "ExecCredential", "spec": spec}
     try:
-        return json.dumps(told, default=str)
+        return json.dumps(exec_info, default=str)
     except (TypeError, ValueError, RecursionError):
         raise KubeconfigError("the extensions of its cluster cannot be written as JSON for the exec plugin") from None

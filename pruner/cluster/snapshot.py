@@ -28,7 +28,6 @@ from pruner.cluster.further_kinds import (
 )
 from pruner.cluster.identity import identify
 from pruner.cluster.images import compact, with_shared
-from pruner.cluster.leftovers import find_unlinked
 from pruner.cluster.limits import image_limits
 from pruner.cluster.lists import check_item, decoder_of_pages
 from pruner.cluster.metadata import BEGINNING, Page, Stated, moment
@@ -43,6 +42,7 @@ from pruner.cluster.resources import (
     Resource,
 )
 from pruner.cluster.sizes import SizeClaims
+from pruner.cluster.unlink_journal import find_unlinked
 from pruner.cluster.workloads import ControllerRevision, Referrer, Workload
 from pruner.errors import ClusterError, ExpiredError, UnsafePlanError
 from pruner.interpreter import keep_freed_memory, no_search_for_cycles, short_turns

@@ -238,7 +238,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """The fingerprint of the plan that was made, or carried out."""
     approval: str | None = None
     """The digest of the approved plan's file: one that is made and approved later is another one, though it names the same."""
-    left_alone: int = 0
+    skipped: int = 0
     """Images and revisions that were approved and not deleted, since they came into use or disappeared."""
     message: str = ""
     notes: tuple[str, ...] = ()

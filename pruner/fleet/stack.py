@@ -304,7 +304,7 @@ class _Running:
             fingerprint = approved.fingerprint
             # The provider knows of what came into use while it was at work; what did so before is not in the plan that it has made.
             missing = approved.deletions - counts["revisions"] - counts["images"]
-            counts["left_alone"] = max(counts.get("left_alone", 0), missing)
+            counts["skipped"] = max(counts.get("skipped", 0), missing)
         return self._outcome("done", **counts, plan=fingerprint)
 
 
@@ -376,7 +376,7 @@ def _result(report: Path) -> dict[str, int] | None:
     if found.line != "result":
         return None
     counts = {name: int(found.summary.get(name, 0)) for name in ("revisions", "images", "blobs", "bytes")}
-    return {**counts, "left_alone": len(found.skipped)}
+    return {**counts, "skipped": len(found.skipped)}
 
 
 def refers(value: Any) -> bool:

@@ -79,8 +79,8 @@ def line(outcome: Outcome) -> str:
     parts = [f"{outcome.cluster}: {outcome.state}"]
     if _counted(outcome):
         parts.append(amounts(outcome))
-    if outcome.left_alone:
-        parts.append(_left_alone(outcome))
+    if outcome.skipped:
+        parts.append(_skipped(outcome))
     if outcome.message:
         parts.append(outcome.message)
     if outcome.seconds:
@@ -94,8 +94,8 @@ def _counted(outcome: Outcome) -> bool:
     return outcome.state == "done" or bool(outcome.deletions or outcome.blobs)
 
 
-def _left_alone(outcome: Outcome) -> str:
-    return f"{outcome.left_alone} skipped: in use now, or gone"
+def _skipped(outcome: Outcome) -> str:
+    return f"{outcome.skipped} skipped: in use now, or gone"
 
 
 def amounts(outcome: Outcome) -> str:
@@ -145,7 +145,7 @@ def _row(outcome: Outcome, running: float) -> Iterable[str | Text]:
     yield decimal(outcome.bytes) if known else ""
     yield f"{seconds:.1f}" if seconds else ""
     told = [
-        *([_left_alone(outcome)] if outcome.left_alone else []),
+        *([_skipped(outcome)] if outcome.skipped else []),
         *([outcome.message] if outcome.message else outcome.notes),
     ]
     yield Text(printable(" ".join("; ".join(told).splitlines()), again=True))

@@ -9,8 +9,8 @@ from typing import Any, Final
 import msgspec
 
 from pruner.cluster.further_kinds import sources_of
-from pruner.cluster.leftovers import REGISTRY_NAMESPACE
-from pruner.cluster.rights import Right, rights, rules
+from pruner.cluster.permissions import Permission, permissions_for, role_rules
+from pruner.cluster.unlink_journal import REGISTRY_NAMESPACE
 from pruner.errors import Problem, SettingsError
 from pruner.settings import ALIASES, BY_NAME, References, RetentionRule, may_hold_credentials
 from pruner.suggestions import did_you_mean
@@ -75,19 +75,19 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def cluster_rules(settings: Mapping[str, Any] | None = None) -> list[Json]:
-    """The smallest rules of a ClusterRole that a run needs with these settings (pruner.cluster.rights)."""
-    return rules(_needed(settings or {}))
+    """The smallest rules of a ClusterRole that a run needs with these settings (pruner.cluster.permissions)."""
+    return role_rules(_needed(settings or {}))
 
 
 def lease_rules() -> list[Json]:
     """The rules of a Role in the namespace of the run lock."""
-    return rules(_needed({}), REGISTRY_NAMESPACE)
+    return role_rules(_needed({}), REGISTRY_NAMESPACE)
 
 
-def _needed(given: Mapping[str, Any]) -> list[Right]:
+def _needed(given: Mapping[str, Any]) -> list[Permission]:
     extra = given.get("extra_referrers")
     references: References = "oc" if given.get("references") == "oc" else "extended"
-    return rights(
+    return permissions_for(
         references=references,
         prune_registry=bool(given.get("prune_registry", True)),
         sources=sources_of(references, BY_NAME["extra_referrers"].parse(extra) if extra else ()),

@@ -103,7 +103,7 @@ def test_what_was_approved_and_is_used_by_now_is_told(fleet: Fleet) -> None:
     fleet.engine.plans("kiel", plan_of("kiel", images=9))
     fleet.engine.prunes("kiel", plan_of("kiel", images=7))
     fleet.preview()
-    assert {name: each["left_alone"] for name, each in fleet.up().items()} == {"bonn": 0, "kiel": 2, "ulm": 0}
+    assert {name: each["skipped"] for name, each in fleet.up().items()} == {"bonn": 0, "kiel": 2, "ulm": 0}
 
 
 def edited(plan: Path) -> None:

@@ -15,7 +15,7 @@ import pytest
 from pruner.apply.lease import RunLease
 from pruner.cluster.api import Api
 from pruner.cluster.connection import connect
-from pruner.cluster.leftovers import ANNOTATION, REGISTRY_NAMESPACE, find_unlinked
+from pruner.cluster.unlink_journal import ANNOTATION, REGISTRY_NAMESPACE, find_unlinked
 from pruner.errors import UnsafePlanError
 from tests.component.conftest import SavedCluster
 from tests.component.test_interruptions import killed_at

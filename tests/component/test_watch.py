@@ -38,15 +38,15 @@ async def watching(sandbox: RunningSandbox, good_for: float) -> AsyncIterator[Wa
             yield watcher
 
 
-@pytest.mark.parametrize(("good_for", "sees"), [(60.0, True), (0.0, False)])
+@pytest.mark.parametrize(("good_for", "fresh"), [(60.0, True), (0.0, False)])
 def test_where_nothing_can_be_watched_a_look_is_good_for_a_while(
-    sandbox: RunningSandbox, good_for: float, sees: bool
+    sandbox: RunningSandbox, good_for: float, fresh: bool
 ) -> None:
     sandbox.add_fault({"status": 403}, path="watch=true")
 
     async def ask() -> None:
         async with watching(sandbox, good_for) as watcher:
-            assert await watcher.sees() is sees
+            assert await watcher.is_fresh() is fresh
             assert watcher.blind is not None
 
     asyncio.run(ask())
@@ -56,7 +56,7 @@ def test_deletions_wait_until_everything_is_watched(sandbox: RunningSandbox) -> 
     async def ask() -> None:
         rule = sandbox.add_fault({"hold": True}, path="/pods[?]watch=true")
         async with watching(sandbox, 0.0) as watcher:
-            asked = asyncio.create_task(watcher.sees())
+            asked = asyncio.create_task(watcher.is_fresh())
             assert await asyncio.to_thread(sandbox.has_fired, rule)
             assert not asked.done()
             await asyncio.to_thread(sandbox.remove_fault, rule)

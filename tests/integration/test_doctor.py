@@ -1,4 +1,4 @@
-"""The doctor's word on a real kube-apiserver: as cluster admin, and as somebody with read rights only."""
+"""The doctor's word on a real kube-apiserver: as cluster admin, and as somebody with read permissions only."""
 
 import json
 from typing import Any
@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from pruner.cli import main
-from pruner.cluster.leftovers import REGISTRY_NAMESPACE
+from pruner.cluster.unlink_journal import REGISTRY_NAMESPACE
 from pruner.schedule.manifests import cluster_rules, lease_rules
 from tests.integration.kubernetes_api import RBAC, Kubernetes
 

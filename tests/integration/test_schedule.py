@@ -1,4 +1,4 @@
-"""The schedule's objects on a real kube-apiserver: accepted as they are, and with rights of which none is missing and none too many.
+"""The schedule's objects on a real kube-apiserver: accepted as they are, and with permissions of which none is missing and none too many.
 
 The pruning runs as the ServiceAccount, with a token of the TokenRequest API. Whether it can do all of its work is told by the
 run itself, by what kube-apiserver counts as not authorized, and by the registry's answers.
@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from pruner.apply import apply_plan
-from pruner.cluster.leftovers import REGISTRY_NAMESPACE
+from pruner.cluster.unlink_journal import REGISTRY_NAMESPACE
 from pruner.errors import PrunerError
 from pruner.planning import make_plan
 from pruner.schedule.manifests import Schedule, cluster_rules, fleet_job_objects, lease_rules, schedule_objects
@@ -24,7 +24,7 @@ from tests.integration.kubernetes_api import RBAC, Kubernetes
 from tests.integration.processes import pause
 
 Json = dict[str, Any]
-Right = tuple[str, str, str, str]
+Permission = tuple[str, str, str, str]
 """API group, resource, verb, and the object's name or nothing."""
 
 NAMESPACE = "pruner"
@@ -44,7 +44,7 @@ def path_of(each: Json) -> str:
     return f"{root}{f'/namespaces/{namespace}' if namespace else ''}/{PLURALS[each['kind']]}"
 
 
-def rights_in(rules: list[Json]) -> list[Right]:
+def permissions_in(rules: list[Json]) -> list[Permission]:
     return [
         (group, resource, verb, name)
         for rule in rules
@@ -55,8 +55,8 @@ def rights_in(rules: list[Json]) -> list[Right]:
     ]
 
 
-def without(rules: list[Json], right: Right) -> list[Json]:
-    """The rules as single rights, without this one."""
+def without(rules: list[Json], permission: Permission) -> list[Json]:
+    """The rules as single permissions, without this one."""
     return [
         {
             "apiGroups": [group],
@@ -64,8 +64,8 @@ def without(rules: list[Json], right: Right) -> list[Json]:
             "verbs": [verb],
             **({"resourceNames": [name]} if name else {}),
         }
-        for group, resource, verb, name in rights_in(rules)
-        if (group, resource, verb, name) != right
+        for group, resource, verb, name in permissions_in(rules)
+        if (group, resource, verb, name) != permission
     ]
 
 
@@ -121,11 +121,11 @@ def test_pod_is_one_that_the_restricted_standard_lets_in(cluster: Kubernetes) ->
     assert (status, "PodSecurity" in answer["message"]) == (403, True)
 
 
-# --- the rights ------------------------------------------------------------------------------------------------------
+# --- the permissions ------------------------------------------------------------------------------------------------------
 
 
 def grant(cluster: Kubernetes, token: str, wide: list[Json], near: list[Json]) -> None:
-    """Give the account exactly these rights, in the API and in the registry, which asks the cluster on OpenShift."""
+    """Give the account exactly these permissions, in the API and in the registry, which asks the cluster on OpenShift."""
     for root, rules in ((RBAC, wide), (f"{RBAC}/namespaces/{REGISTRY_NAMESPACE}", near)):
         kind = "clusterroles" if root == RBAC else "roles"
         cluster.call("DELETE", f"{root}/{kind}/{NAME}")
@@ -133,15 +133,18 @@ def grant(cluster: Kubernetes, token: str, wide: list[Json], near: list[Json]) -
     cluster.sandbox.tokens[ACCOUNT] = token
     known = [{"verbs": it["verbs"], "resources": it["resources"], "groups": it["apiGroups"]} for it in wide]
     cluster.sandbox.put_user(ACCOUNT, known)
-    granted = [*((right, "") for right in rights_in(wide)), *((right, REGISTRY_NAMESPACE) for right in rights_in(near))]
-    whole = {*rights_in(cluster_rules()), *rights_in(lease_rules())}
-    taken = whole - {right for right, _ in granted}
-    wait_until(lambda: all(may(cluster, right, namespace) for right, namespace in granted))
-    wait_until(lambda: not any(may(cluster, right, REGISTRY_NAMESPACE) for right in taken))
+    granted = [
+        *((permission, "") for permission in permissions_in(wide)),
+        *((permission, REGISTRY_NAMESPACE) for permission in permissions_in(near)),
+    ]
+    whole = {*permissions_in(cluster_rules()), *permissions_in(lease_rules())}
+    taken = whole - {permission for permission, _ in granted}
+    wait_until(lambda: all(may(cluster, permission, namespace) for permission, namespace in granted))
+    wait_until(lambda: not any(may(cluster, permission, REGISTRY_NAMESPACE) for permission in taken))
 
 
-def may(cluster: Kubernetes, right: Right, namespace: str) -> bool:
-    group, resource, verb, name = right
+def may(cluster: Kubernetes, permission: Permission, namespace: str) -> bool:
+    group, resource, verb, name = permission
     plural, _, subresource = resource.partition("/")
     wanted = {
         "group": group, "resource": plural, "subresource": subresource, "verb": verb, "name": name, "namespace": namespace,
@@ -171,7 +174,7 @@ async def shortcomings(cluster: Kubernetes, token: str) -> list[str]:
     """Run the pruning as the account, on something to prune; what it could not do."""
     sandbox = cluster.sandbox
     cluster.empty("shop")
-    # Whoever finds a Lease needs no right to make one.
+    # Whoever finds a Lease needs no permission to make one.
     cluster.call("DELETE", f"/apis/coordination.k8s.io/v1/namespaces/{REGISTRY_NAMESPACE}/leases/pruner")
     async with sandbox.builder() as builder:
         await builder.push("shop/app:live", layers=[b"first"], age_days=20)
@@ -213,13 +216,17 @@ async def test_the_account_can_do_all_of_its_work(cluster: Kubernetes, token: st
     assert await shortcomings(cluster, token) == []
 
 
-@pytest.mark.parametrize("right", rights_in(cluster_rules()), ids="-".join)
-async def test_no_right_in_the_cluster_is_too_many(cluster: Kubernetes, token: str, slowed: None, right: Right) -> None:
-    grant(cluster, token, without(cluster_rules(), right), lease_rules())
+@pytest.mark.parametrize("permission", permissions_in(cluster_rules()), ids="-".join)
+async def test_no_permission_in_the_cluster_is_too_many(
+    cluster: Kubernetes, token: str, slowed: None, permission: Permission
+) -> None:
+    grant(cluster, token, without(cluster_rules(), permission), lease_rules())
     assert await shortcomings(cluster, token) != []
 
 
-@pytest.mark.parametrize("right", rights_in(lease_rules()), ids="-".join)
-async def test_no_right_on_leases_is_too_many(cluster: Kubernetes, token: str, slowed: None, right: Right) -> None:
-    grant(cluster, token, cluster_rules(), without(lease_rules(), right))
+@pytest.mark.parametrize("permission", permissions_in(lease_rules()), ids="-".join)
+async def test_no_permission_on_leases_is_too_many(
+    cluster: Kubernetes, token: str, slowed: None, permission: Permission
+) -> None:
+    grant(cluster, token, cluster_rules(), without(lease_rules(), permission))
     assert await shortcomings(cluster, token) != []

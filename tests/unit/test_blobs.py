@@ -235,8 +235,8 @@ def test_a_manifest_link_alone_may_be_left_behind_R28() -> None:
 def test_links_are_untold_of_that_no_image_would_tell_of_R28() -> None:
     """That A was pushed here, A itself tells; of an image from elsewhere, and of one that is gone, nothing does."""
     found = analysed(image(A, repository="shop/web"), image(B, repository="shop/other"), image_stream("shop/web"))
-    assert found.links.untold("shop/web", [A, B, C]) == {B, C}
-    assert found.links.untold("shop/nowhere", [A]) == {A}
+    assert found.links.unreachable("shop/web", [A, B, C]) == {B, C}
+    assert found.links.unreachable("shop/nowhere", [A]) == {A}
 
 
 def test_links_are_looked_for_past_images_that_stay_R28() -> None:

@@ -1,7 +1,7 @@
-"""The rights that pruning needs, each with what it is for, and the rules of a role that has them.
+"""The permissions that pruning needs, each with what it is for, and the rules of a role that has them.
 
-One list for all that speak of rights: the doctor asks for each by an access review and prints the roles that are missing, and a schedule's
-ServiceAccount gets these and no others. A test on a real kube-apiserver takes away one after the other and sees a run fail without it.
+One list for everything: the doctor asks for each by an access review and prints the roles that are missing, and a schedule's ServiceAccount
+gets these and no others. A test on a real kube-apiserver takes away one after the other and expects a run to fail without it.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from typing import Any, Literal
 
 import msgspec
 
-from pruner.cluster.leftovers import LEASE, REGISTRY_NAMESPACE
 from pruner.cluster.resources import CLUSTER_VERSIONS, IMAGE_STREAMS, IMAGES, LEASES, LIMIT_RANGES, NAMESPACES, Resource
 from pruner.cluster.snapshot import kinds_of
+from pruner.cluster.unlink_journal import LEASE, REGISTRY_NAMESPACE
 from pruner.settings import PodSource, References
 
 Purpose = Literal["preview", "up", "advised"]
-"""What fails without a right; `advised` is what a run goes on without, and says so."""
+"""What fails without a permission; `advised` is what a run goes on without, and says so."""
 
 
-class Right(msgspec.Struct, frozen=True):
+class Permission(msgspec.Struct, frozen=True):
     """A verb on a resource, of all namespaces where none is named, and of all objects where none is."""
 
     purpose: Purpose
@@ -36,7 +36,7 @@ class Right(msgspec.Struct, frozen=True):
         return f"{self.resource.plural}/{self.subresource}" if self.subresource else self.resource.plural
 
 
-def rights(
+def permissions_for(
     *,
     references: References,
     prune_registry: bool,
@@ -44,42 +44,44 @@ def rights(
     selects: bool = False,
     removes_tags: bool = False,
     deletes_streams: bool = False,
-) -> list[Right]:
-    """All rights for a preview and an up of these settings (R1, R3, R28). `sources` are the further kinds that are read.
+) -> list[Permission]:
+    """All permissions for a preview and an up of these settings (R1, R3, R28). `sources` are the further kinds that are read.
 
     `selects` says that `protect_selector` is set (R18), `removes_tags` that a retention rule can remove an entry of `spec.tags` (R32),
     `deletes_streams` that empty image streams are deleted (R34).
     """
     extra = (Resource(source.group, source.version, source.resource) for source in sources)
     users = tuple(dict.fromkeys((*kinds_of(references), *extra)))
-    layers = [Right("advised", "get", IMAGE_STREAMS, "layers")] if prune_registry else []
+    layers = [Permission("advised", "get", IMAGE_STREAMS, "layers")] if prune_registry else []
     return [
-        *(Right("preview", "list", kind) for kind in (IMAGES, IMAGE_STREAMS, LIMIT_RANGES, *users)),
-        *([Right("preview", "list", NAMESPACES)] if selects else []),
-        *(Right("up", verb, IMAGES) for verb in ("get", "delete")),
-        Right("up", "get", IMAGE_STREAMS),
-        Right("up", "update", IMAGE_STREAMS, "status"),
-        *([Right("up", "update", IMAGE_STREAMS)] if removes_tags else []),
-        *([Right("up", "delete", IMAGE_STREAMS)] if deletes_streams else []),
-        *(Right("advised", "watch", kind) for kind in (IMAGES, IMAGE_STREAMS, *users)),
+        *(Permission("preview", "list", kind) for kind in (IMAGES, IMAGE_STREAMS, LIMIT_RANGES, *users)),
+        *([Permission("preview", "list", NAMESPACES)] if selects else []),
+        *(Permission("up", verb, IMAGES) for verb in ("get", "delete")),
+        Permission("up", "get", IMAGE_STREAMS),
+        Permission("up", "update", IMAGE_STREAMS, "status"),
+        *([Permission("up", "update", IMAGE_STREAMS)] if removes_tags else []),
+        *([Permission("up", "delete", IMAGE_STREAMS)] if deletes_streams else []),
+        *(Permission("advised", "watch", kind) for kind in (IMAGES, IMAGE_STREAMS, *users)),
         *layers,
-        Right("advised", "get", CLUSTER_VERSIONS, name="version"),
-        *(Right("advised", "get", NAMESPACES, name=name) for name in ("kube-system", REGISTRY_NAMESPACE)),
+        Permission("advised", "get", CLUSTER_VERSIONS, name="version"),
+        *(Permission("advised", "get", NAMESPACES, name=name) for name in ("kube-system", REGISTRY_NAMESPACE)),
         # A name cannot limit `create`, which is refused for one that is there.
-        Right("advised", "create", LEASES, namespace=REGISTRY_NAMESPACE),
-        *(Right("advised", verb, LEASES, namespace=REGISTRY_NAMESPACE, name=LEASE) for verb in ("get", "update")),
+        Permission("advised", "create", LEASES, namespace=REGISTRY_NAMESPACE),
+        *(Permission("advised", verb, LEASES, namespace=REGISTRY_NAMESPACE, name=LEASE) for verb in ("get", "update")),
     ]
 
 
-def rules(wanted: Iterable[Right], namespace: str = "") -> list[dict[str, Any]]:
-    """The rules of a ClusterRole with the rights in all namespaces, or of a Role with those in this one.
+def role_rules(permissions: Iterable[Permission], namespace: str = "") -> list[dict[str, Any]]:
+    """The rules of a ClusterRole with the permissions in all namespaces, or of a Role with those in this one.
 
     Resources of a group that have the same verbs share a rule.
     """
     verbs: dict[tuple[str, str, str], list[str]] = {}
-    for right in wanted:
-        if right.namespace == namespace:
-            verbs.setdefault((right.resource.group, right.plural, right.name), []).append(right.verb)
+    for permission in permissions:
+        if permission.namespace == namespace:
+            verbs.setdefault((permission.resource.group, permission.plural, permission.name), []).append(
+                permission.verb
+            )
     names: dict[tuple[str, str, tuple[str, ...]], list[str]] = {}
     for (group, plural, name), of_it in verbs.items():
         names.setdefault((group, plural, tuple(dict.fromkeys(of_it))), []).append(name)
