@@ -55,6 +55,14 @@ class ExplainedRevision(msgspec.Struct, frozen=True):
     used_by: tuple[str, ...] = ()
 
 
+class MatchedRule(msgspec.Struct, frozen=True):
+    """The first retention rule that matches a tag, whether the tag expires by it, and the reason in words."""
+
+    name: str
+    expired: bool
+    said: str
+
+
 class ExplainedBlob(msgspec.Struct, frozen=True):
     """A blob, and the images that need it; it is pruned when all of them are."""
 
@@ -66,7 +74,8 @@ class ExplainedBlob(msgspec.Struct, frozen=True):
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that is known about a name.
 
-    `decision` is that on the Image, where the name stands for one; `blobs` is the number of its blobs, `pruned_blobs` are those that
+    `decision` is that on the Image, where the name stands for one, or on an image stream that is deleted as a whole (R34). `retention` is
+    what the retention rule decides that a tag belongs to (R29). `blobs` is the number of its blobs, `pruned_blobs` are those that
     are pruned; `indexes` name the image, `members` it names.
     """
 
@@ -74,6 +83,7 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     what: str
     digest: str | None = None
     decision: Decision | None = None
+    retention: MatchedRule | None = None
     revisions: tuple[ExplainedRevision, ...] = ()
     used_by: tuple[str, ...] = ()
     indexes: tuple[str, ...] = ()
@@ -212,8 +222,18 @@ def _of_tag(analysis: Analysis, text: str, history: StreamHistory, tag: str) -> 
         reference=text,
         what=f"a tag with {count(len(revisions), 'revision')}" if revisions else "a tag without revisions, which stays",
         revisions=revisions,
+        retention=_matched(analysis, history, tag),
         used_by=analysis.usage.tags.get((history.stream.name, tag), ()),
     )
+
+
+def _matched(analysis: Analysis, history: StreamHistory, tag: str) -> MatchedRule | None:
+    decision = analysis.history_rules.fates.decisions(history.stream).get(tag)
+    if decision is None:
+        return None
+    if decision.expired:
+        return MatchedRule(decision.rule.name, True, "none of its conditions keeps the tag (R30)")
+    return MatchedRule(decision.rule.name, False, str(decision.reason))
 
 
 def _of_stream(analysis: Analysis, text: str, history: StreamHistory) -> Explanation:
@@ -222,10 +242,13 @@ def _of_stream(analysis: Analysis, text: str, history: StreamHistory) -> Explana
         user for (stream, _), found in analysis.usage.tags.items() if stream == history.stream.name for user in found
     }
     users |= {user for revision in revisions for user in revision.used_by}
-    tags, created = count(len(history.tags), "tag"), _time(moment(history.stream.metadata.creation_timestamp))
+    meta = history.stream.metadata
+    tags, created = count(len(history.tags), "tag"), moment(meta.creation_timestamp)
+    deleted = next((each for each in analysis.plan.empty_streams if each.stream == history.stream.name), None)
     return Explanation(
         reference=text,
-        what=f"an image stream with {tags} and {count(len(revisions), 'revision')}, created at {created}",
+        decision=_decision(deleted.reason, [], created) if deleted is not None else None,
+        what=f"an image stream with {tags} and {count(len(revisions), 'revision')}, created at {_time(created)}",
         revisions=revisions,
         used_by=tuple(sorted(users)),
     )
@@ -342,6 +365,9 @@ def lines(explanation: Explanation) -> Iterator[str]:
     if explanation.decision is not None:
         yield f"  {explanation.decision}"
         yield f"  {explanation.decision.to_change}"
+    if explanation.retention is not None:
+        matched = explanation.retention
+        yield f"  retention rule {matched.name} {'lets it expire' if matched.expired else 'keeps it'}: {matched.said}"
     if explanation.used_by:
         yield f"  referenced by {', '.join(explanation.used_by)}"
     elif explanation.blob is None:

@@ -26,14 +26,20 @@ LISTED: Final = 40
 
 
 class Difference(msgspec.Struct, frozen=True):
-    """What one plan prunes that the other does not; `bytes` are known to be freed."""
+    """What one plan prunes that the other does not; `bytes` are known to be freed, `image_streams` are deleted as a whole."""
 
     revisions: int = 0
     images: int = 0
     bytes: int = 0
+    image_streams: int = 0
 
     def plus(self, other: Difference) -> Difference:
-        return Difference(self.revisions + other.revisions, self.images + other.images, self.bytes + other.bytes)
+        return Difference(
+            self.revisions + other.revisions,
+            self.images + other.images,
+            self.bytes + other.bytes,
+            self.image_streams + other.image_streams,
+        )
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -115,6 +121,11 @@ def _only_in(plan: PrunePlan, other: PrunePlan) -> dict[tuple[str, str], Differe
         place = min(tags.get(image.name, [(pushed_to(image.reference) or "", NO_TAG)]))
         found = Difference(images=int(image.name not in both), bytes=blobs)
         differences[place] = differences.get(place, Difference()).plus(found)
+    deleted = {each.stream for each in other.empty_streams}
+    for each in plan.empty_streams:
+        if each.stream not in deleted:
+            place = (each.stream, NO_TAG)
+            differences[place] = differences.get(place, Difference()).plus(Difference(image_streams=1))
     return differences
 
 
@@ -220,10 +231,14 @@ def _said(difference: Difference) -> str:
     if difference == Difference():
         return "nothing"
     counts = (wording.count(difference.revisions, "revision"), wording.count(difference.images, "image"))
-    return f"{' and '.join(counts)}, {wording.size(difference.bytes)}"
+    return f"{' and '.join(counts)}, {wording.size(difference.bytes)}{_deleted(difference)}"
 
 
 def _cell(difference: Difference) -> str:
     if difference == Difference():
         return ""
-    return f"{difference.revisions} / {difference.images} / {wording.size(difference.bytes)}"
+    return f"{difference.revisions} / {difference.images} / {wording.size(difference.bytes)}{_deleted(difference)}"
+
+
+def _deleted(difference: Difference) -> str:
+    return f", {wording.count(difference.image_streams, 'image stream')} deleted" if difference.image_streams else ""

@@ -22,6 +22,7 @@ from markupsafe import Markup
 from pruner.printable import printable
 from pruner.reasons import Reason, sentence
 from pruner.report import wording
+from pruner.report.expired import expired_tags, retention_sums
 from pruner.report.model import NO_STREAM, Report, ReportedImage, StreamSum
 
 _FOLDER: Final = Path(__file__).parent / "page"
@@ -29,6 +30,8 @@ _TILES: Final = 400
 """Image streams that the treemap has tiles for; the rest of a namespace is one tile."""
 _SUMS: Final = 200
 """Rows of the table of image streams."""
+_EXPIRED: Final = 1000
+"""Rows of the tables of expired tags and of deleted image streams. The list of images names the revisions of every tag."""
 _NAMED: Final = 20
 """Objects that a reason names; the others are counted."""
 _ABSENT: Final = 2
@@ -45,8 +48,10 @@ def page(report: Report) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(size=wording.size, clean=printable, time=wording.time, number=_number)
-    ages, kept_by = report.ages, report.kept_by
+    environment.filters.update(
+        size=wording.size, clean=printable, time=wording.time, number=_number, removed_from=wording.removed_from
+    )
+    ages, kept_by, expired = report.ages, report.kept_by, expired_tags(report.plan)
     return environment.get_template("page.html.j2").render(
         report=report,
         plan=report.plan,
@@ -59,6 +64,11 @@ def page(report: Report) -> str:
         most=max([1, *(each.images + each.revisions for each in kept_by)]),
         sums=report.streams[:_SUMS],
         more_sums=len(report.streams) - _SUMS,
+        expired=expired[:_EXPIRED],
+        more_expired=len(expired) - _EXPIRED,
+        retention=retention_sums(report, expired),
+        deleted_streams=report.plan.empty_streams[:_EXPIRED],
+        more_deleted_streams=len(report.plan.empty_streams) - _EXPIRED,
         script=Markup(script),  # noqa: S704 - a file of this package
         style=Markup(style),  # noqa: S704 - a file of this package
         script_digest=_source(script),

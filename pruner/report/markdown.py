@@ -12,6 +12,7 @@ from typing import Final
 
 from pruner.printable import printable
 from pruner.report import wording
+from pruner.report.expired import expired_tags, retention_sums
 from pruner.report.model import Report, ReportedImage
 from pruner.report.text import why
 
@@ -28,7 +29,25 @@ def markdown(report: Report, *, limit: int = LIMIT) -> str:
     text = "\n".join(_open_part(report)) + "\n"
     if len(text) > limit - _ROOM:
         return text[: max(limit - _ROOM, 0)].rsplit("\n", 1)[0] + "\n\n*Cut here; the full report has the rest.*\n"
-    going, kept = report.touched, report.kept_by
+    going, kept, streams = report.touched, report.kept_by, report.plan.empty_streams
+    expired = expired_tags(report.plan)
+    if expired:
+        head = "| tag | age | removed from | retention rule |\n|---|---:|---|---|\n"
+        rows = (
+            f"| {code(f'{each.stream}:{each.tag}')} | {wording.age(report, each.moved)} "
+            f"| {wording.removed_from(each.declared)} | {code(each.retention)} |"
+            for each in expired
+        )
+        title = f"Tags that expire ({wording.count(len(expired), 'tag')})"
+        text += _folded(title, head, rows, len(expired), (limit - len(text)) // 3)
+    if streams:
+        head = "| image stream | age | why |\n|---|---:|---|\n"
+        rows = (
+            f"| {code(each.stream)} | {wording.age(report, each.created)} | {code(str(each.reason))} |"
+            for each in streams
+        )
+        title = f"Image streams that are deleted ({wording.count(len(streams), 'image stream')})"
+        text += _folded(title, head, rows, len(streams), (limit - len(text)) // 3)
     if going:
         head = "| image | named by | age | frees | why |\n|---|---|---:|---:|---|\n"
         rows = (_row(report, image) for image in going)
@@ -59,6 +78,16 @@ def _open_part(report: Report) -> Iterator[str]:
         yield from _lines([f"- :warning: {code(note)}" for note in plan.notes], "notes")
     if report.outcome is not None:
         yield from _outcome(report)
+    sums = retention_sums(report, expired_tags(plan))
+    if sums:
+        yield "| retention rule | expired tags | kept tags |"
+        yield "|---|---:|---:|"
+        for rule in sums[:_STREAMS]:
+            kept = "unknown" if rule.kept is None else str(rule.kept)
+            yield f"| {code(rule.retention)} | {rule.expired} | {kept} |"
+        if len(sums) > _STREAMS:
+            yield f"| and {len(sums) - _STREAMS} more | {sum(rule.expired for rule in sums[_STREAMS:])} | |"
+        yield ""
     if report.streams:
         yield "| image stream | revisions | images | frees |"
         yield "|---|---:|---:|---:|"
@@ -66,8 +95,8 @@ def _open_part(report: Report) -> Iterator[str]:
             yield f"| {code(each.stream)} | {each.revisions} | {each.images} | {wording.size(each.bytes)} |"
         if len(report.streams) > _STREAMS:
             rest = report.streams[_STREAMS:]
-            sums = [sum(getattr(each, name) for each in rest) for name in ("revisions", "images", "bytes")]
-            yield f"| and {len(rest)} more | {sums[0]} | {sums[1]} | {wording.size(sums[2])} |"
+            totals = [sum(getattr(each, name) for each in rest) for name in ("revisions", "images", "bytes")]
+            yield f"| and {len(rest)} more | {totals[0]} | {totals[1]} | {wording.size(totals[2])} |"
         yield ""
 
 

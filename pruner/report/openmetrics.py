@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 
 from pruner.printable import printable
+from pruner.report.expired import expired_tags, retention_sums
 from pruner.report.model import Report
 
 Sample = tuple[dict[str, str], int]
@@ -28,6 +29,7 @@ METRICS: Final[dict[str, tuple[str, str]]] = {
     "pruner_planned_unmeasured_blobs": ("", "Blobs to be deleted whose size is unknown."),
     "pruner_planned_namespace_images": ("", "Images to be pruned, by namespace."),
     "pruner_planned_namespace_bytes": ("bytes", "Bytes to be freed, by namespace; shared blobs count once."),
+    "pruner_planned_expired_tags": ("", "Tags that expire, by retention rule."),
     "pruner_kept_objects": ("", "Objects that are kept, by kind and the rule that keeps them."),
     "pruner_run_success": ("", "1 if a plan was carried out without failures, 0 otherwise."),
     "pruner_deleted_objects": ("", "Deleted objects, by kind."),
@@ -89,6 +91,8 @@ def _of_plan(report: Report) -> Iterator[tuple[str, dict[str, str], int]]:
         images, freed = sums[namespace]
         yield "pruner_planned_namespace_images", {"namespace": namespace}, images
         yield "pruner_planned_namespace_bytes", {"namespace": namespace}, freed
+    for rule in retention_sums(report, expired_tags(plan)):
+        yield "pruner_planned_expired_tags", {"retention": rule.retention}, rule.expired
 
 
 def _of_kept(report: Report) -> Iterator[tuple[str, dict[str, str], int]]:

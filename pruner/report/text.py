@@ -10,6 +10,7 @@ from rich.text import Text
 
 from pruner.console import Margin, data
 from pruner.report import wording
+from pruner.report.expired import ExpiredTag, expired_tags, retention_sums
 from pruner.report.model import Outcome, Report, ReportedImage
 
 LISTED = 40
@@ -32,6 +33,16 @@ def _parts(report: Report, listed: int) -> Iterator[RenderableType]:
         yield from _outcome(report.outcome, listed)
     if report.streams:
         yield _streams(report, listed)
+    expired = expired_tags(plan)
+    if sums := retention_sums(report, expired):
+        table = _table("By retention rule", "Rule", "Expired tags", "Kept tags", numbers=("Expired tags", "Kept tags"))
+        for each in sums:
+            table.add_row(data(each.retention), str(each.expired), "unknown" if each.kept is None else str(each.kept))
+        yield table
+    if expired:
+        yield _expired(report, expired, listed)
+    if plan.empty_streams:
+        yield _deleted_streams(report, listed)
     if report.touched:
         yield _images(report, listed)
     if report.kept_by:
@@ -75,6 +86,27 @@ def _streams(report: Report, listed: int) -> Table:
     for each in report.streams[: listed or None]:
         table.add_row(data(each.stream), str(each.revisions), str(each.images), wording.size(each.bytes))
     return _cut(table, len(report.streams), listed)
+
+
+def _expired(report: Report, expired: list[ExpiredTag], listed: int) -> Table:
+    table = _table("Tags that expire", "Tag", "Age", "Revisions", "Removed from", "Rule", numbers=("Age", "Revisions"))
+    for each in expired[: listed or None]:
+        table.add_row(
+            data(f"{each.stream}:{each.tag}"),
+            wording.age(report, each.moved),
+            str(each.revisions),
+            wording.removed_from(each.declared),
+            data(each.retention),
+        )
+    return _cut(table, len(expired), listed)
+
+
+def _deleted_streams(report: Report, listed: int) -> Table:
+    table = _table("Image streams that are deleted", "Image stream", "Age", "Why", numbers=("Age",))
+    streams = report.plan.empty_streams
+    for each in streams[: listed or None]:
+        table.add_row(data(each.stream), wording.age(report, each.created), data(str(each.reason)))
+    return _cut(table, len(streams), listed)
 
 
 def _images(report: Report, listed: int) -> Table:

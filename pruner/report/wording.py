@@ -41,6 +41,11 @@ def age(report: Report, moment: datetime | None) -> str:
     return f"{hours} h" if hours < 48 else f"{hours // 24} d"
 
 
+def removed_from(declared: bool) -> str:
+    """Which parts of an image stream a tag that expires is removed from."""
+    return "spec and status" if declared else "status"
+
+
 def headline(plan: PrunePlan) -> str:
     """One line: how much of what the plan deletes."""
     if plan.empty:
@@ -60,8 +65,9 @@ def headline(plan: PrunePlan) -> str:
 def outcome_line(outcome: Outcome) -> str:
     """One line: how much of what was deleted."""
     done = outcome.summary
+    streams = f", {count(done.empty_streams, 'empty image stream')}" if done.empty_streams else ""
     line = (
-        f"{count(done.revisions, 'revision')}, {count(done.images, 'image')} and {count(done.blobs, 'blob')} deleted: "
+        f"{count(done.revisions, 'revision')}{streams}, {count(done.images, 'image')} and {count(done.blobs, 'blob')} deleted: "
         f"{size(done.bytes)} freed"
     )
     if outcome.skipped:

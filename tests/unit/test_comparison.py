@@ -85,6 +85,7 @@ def test_every_form_shows_the_same_counts() -> None:
         "revisions": ours.revisions,
         "images": ours.images,
         "bytes": ours.bytes,
+        "image_streams": 0,
     }
 
 

@@ -22,9 +22,9 @@ from rich.console import Console
 from pruner.apply.result import Failure, Skipped
 from pruner.fleet import review
 from pruner.fleet.model import Outcome
-from pruner.plan import PrunePlan
+from pruner.plan import DeletedStream, PrunePlan
 from pruner.printable import printable
-from pruner.reasons import OverSizeLimit
+from pruner.reasons import EmptyStream, Expired, OverSizeLimit
 from pruner.report import Report
 from pruner.report.html import page
 from pruner.report.markdown import code, markdown
@@ -62,9 +62,14 @@ def hostile(text: str = HOSTILE) -> Report:
         image=text,
         reason=OverSizeLimit(2, Decimal(1), text),
     )
-    change = msgspec.structs.replace(first, name=text, namespace=text, revisions=(revision,))
+    expired = msgspec.structs.replace(revision, tag=f"{text}2", reason=Expired(text))
+    change = msgspec.structs.replace(
+        first, name=text, namespace=text, revisions=(revision, expired), removed_tags=(expired.tag,)
+    )
+    deleted = DeletedStream(text, text, text, "1", NOW, EmptyStream(1))
     gone = msgspec.structs.replace(plan.images[0], name=text, reference=text)
-    bad = msgspec.structs.replace(plan, cluster=text, streams=(change,), images=(gone, *plan.images[1:]), notes=(text,))
+    bad = msgspec.structs.replace(plan, cluster=text, streams=(change,), images=(gone, *plan.images[1:]), notes=(text,),
+        empty_streams=(deleted,), rules={**plan.rules, "retention": [{"name": text}]})  # fmt: skip
     assert whole.outcome is not None
     outcome = msgspec.structs.replace(whole.outcome, skipped=(Skipped(text, text),), failures=(Failure(text, text),))
     return Report.made_of(bad, outcome=outcome)
@@ -254,7 +259,9 @@ def test_metrics_of_nothing_are_metrics() -> None:
 
 
 def test_all_metrics_are_gauges_with_their_units() -> None:
-    families = list(text_string_to_metric_families(openmetrics(Report.of(analysis(), result()))))
+    whole = Report.of(analysis(), result())
+    plan = msgspec.structs.replace(whole.plan, rules={**whole.plan.rules, "retention": [{"name": "previews"}]})
+    families = list(text_string_to_metric_families(openmetrics(msgspec.structs.replace(whole, plan=plan))))
     assert [(each.name, each.type, each.unit, each.documentation) for each in families] == [
         (name, "gauge", unit, about) for name, (unit, about) in METRICS.items()
     ]
