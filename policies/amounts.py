@@ -97,11 +97,11 @@ def approval(facts: Facts, options: Options) -> Iterator[str]:
     unknown = None if limit is None else _unknown_sizes(facts, options)
     if (images is not None and len(deleted) > images) or (limit is not None and freed > limit):
         yield (
-            f"{count(len(deleted), 'image')} and {size(freed)}{_together(shares)} need an approved plan (approved_plan): "
-            f"{names(deleted)}"
+            f"{count(len(deleted), 'image')} and {size(freed)}{_together(shares)} need an approved plan "
+            f"(approved_plan and approved_digest): {names(deleted)}"
         )
     elif unknown is not None:
-        yield f"{count(unknown[0], 'blob')} of unknown size need an approved plan (approved_plan): {names(unknown[1])}"
+        yield f"{count(unknown[0], 'blob')} of unknown size need an approved plan (approved_plan and approved_digest): {names(unknown[1])}"
 
 
 def _shares(facts: Facts) -> tuple[Share, ...]:

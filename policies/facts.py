@@ -31,6 +31,7 @@ JUDGED: Final = (
     "host",
     "registry_url",
     "approved_plan",
+    "approved_digest",
     "as_of",
     "references",
     "ignore_invalid_refs",
@@ -76,6 +77,8 @@ class Share(msgspec.Struct, frozen=True):
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """All that a rule may look at. `preview` is False where up is about to carry the plan out.
 
+    `approved` is the approved plan that approved_digest binds; without that it is None, and `unbound` is True, since whoever can write the
+    file can write another date and another content into it.
     `others` are the shares of the resources that this run has judged before: what a run may take is a matter of all of them.
     `notes` are those of this resource's plan.
     """
@@ -85,6 +88,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     settings: Settings
     approved: PrunePlan | None
     now: datetime
+    unbound: bool = False
     preview: bool
     notes: tuple[str, ...] = ()
     others: tuple[Share, ...] = ()
@@ -143,12 +147,15 @@ def gather(
     environment = {name: os.environ.get(name, "") for name in ("K8S_AUTH_VERIFY_SSL", "K8S_AUTH_HOST")}
     settings = read(given, environ=environment)
     report, share = _kept(fingerprint(inputs))
-    approved = _approved(settings.approved_plan) if settings.approved_plan else None
+    approved = _approved(settings.approved_plan, settings.approved_digest) if settings.approved_plan else None
+    unbound = approved is not None and settings.approved_digest is None
+    approved = None if unbound else approved
     return Facts(
         report=report,
         share=msgspec.structs.replace(share, approved=approved is not None),
         settings=settings,
         approved=approved,
+        unbound=unbound,
         now=now or datetime.now(UTC),
         preview=preview,
         notes=tuple(map(str, inputs["plan"].get("notes") or ())),
@@ -163,15 +170,15 @@ def _kept(fingerprint: str) -> tuple[Report, Share]:
     return report, Share.of(report)
 
 
-def _approved(path: str) -> PrunePlan:
+def _approved(path: str, digest: str | None) -> PrunePlan:
     """The approved plan, read once for all rules, and again when the file has changed."""
     try:
         found = Path(path).stat()
     except OSError as error:
         raise PrunerError(f"approved_plan: {path!r} cannot be read: {error.strerror}") from None
-    return _read_once(path, found.st_mtime_ns, found.st_size)
+    return _read_once(path, digest, found.st_mtime_ns, found.st_size)
 
 
 @functools.lru_cache(maxsize=1)
-def _read_once(path: str, _changed: int, _size: int) -> PrunePlan:
-    return read_plan(path)
+def _read_once(path: str, digest: str | None, _changed: int, _size: int) -> PrunePlan:
+    return read_plan(path, digest)

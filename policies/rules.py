@@ -216,6 +216,11 @@ def plan_age(facts: Facts, options: Options) -> Iterator[str]:
     if hours is None:
         return
     limit = timedelta(hours=hours)
+    if facts.unbound:
+        yield (
+            "approved_plan is given without approved_digest, so the date in it is anybody's word; give the digest of the file that was "
+            f"reviewed. It would delete {names(facts.touched)}"
+        )
     if facts.approved is not None and facts.now - facts.approved.as_of > limit:
         yield (
             f"the approved plan is of {time(facts.approved.as_of)}, and may be {number(hours)} hours old: have it reviewed again. "

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import hashlib
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 import msgspec
@@ -43,7 +45,7 @@ async def make_plan(api: Api, settings: Settings, *, progress: Progress = silent
 
     Raises ClusterError, RegistryError, InvalidReferencesError, UnsafePlanError, SettingsError; nothing is changed in any case.
     """
-    approved = read_plan(settings.approved_plan) if settings.approved_plan else None
+    approved = read_plan(settings.approved_plan, settings.approved_digest) if settings.approved_plan else None
     snapshot = await take_snapshot(
         api,
         references=settings.references,
@@ -81,12 +83,32 @@ async def make_plan(api: Api, settings: Settings, *, progress: Progress = silent
     return msgspec.structs.replace(analysis, plan=plan)
 
 
-def read_plan(path: str) -> PrunePlan:
-    """The plan in a file. Raises UnsafePlanError for what is not a whole, unedited one of this version."""
+def read_plan(path: str, digest: str | None = None) -> PrunePlan:
+    """The plan in a file whose bytes have this digest; None stands for any.
+
+    Raises UnsafePlanError for another digest, and for what is not a whole, unedited plan of this version.
+    """
+    found = hashlib.sha256()
     try:
-        return decode(read_lines(path), path)
+        lines = _hashed(read_lines(path), found)
+        plan = decode(lines, path)
+        for _ in lines:
+            # What follows the plan in a report was reviewed with it.
+            pass
     except OSError as error:
         raise UnsafePlanError(f"approved_plan: {path!r} cannot be read: {error.strerror}") from None
+    if digest not in (None, f"sha256:{found.hexdigest()}"):
+        raise UnsafePlanError(
+            f"approved_plan: the digest of {path!r} is sha256:{found.hexdigest()}, and approved_digest is {digest}, "
+            "so it is not the file that was reviewed; give the reviewed file, or have this one reviewed"
+        )
+    return plan
+
+
+def _hashed(lines: Iterable[bytes], digest: hashlib._Hash) -> Iterator[bytes]:
+    for line in lines:
+        digest.update(line)
+        yield line
 
 
 def check_approved(approved: PrunePlan, snapshot: Snapshot) -> None:

@@ -15,6 +15,7 @@ from pruner.settings import PARAMETERS, Parameter
 
 OURS: Final = {
     "approved_plan": "the fleet sets it for each cluster, from the folder of up --plans",
+    "approved_digest": "the fleet sets it for each cluster, from approval.json",
     "report": "the fleet sets it for each cluster; `fleet report` shows them",
 }
 """Parameters that a fleet sets itself."""

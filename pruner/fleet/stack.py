@@ -243,6 +243,7 @@ class _Running:
         values = {**self.work.values, "report": str(self.report)}
         if self.verb == "up" and self.work.plan is not None:
             values["approved_plan"] = str(self._approved(self.work.plan))
+            values["approved_digest"] = self.work.approval
         given = self.work.cluster.settings
         secret = {
             name for name in values if _is_secret(name, values[name]) or (name in given and refers(given[name].value))

@@ -182,7 +182,7 @@ _BY_INDEX: Final[Json] = {
 }
 _FILES: Final = frozenset({"ca_cert", "client_cert", "client_key", "registry_ca_cert", "kubeconfig"})
 """Parameters that name files in the container, which cannot be checked here."""
-_OURS: Final = frozenset({"approved_plan", "report"})
+_OURS: Final = frozenset({"approved_plan", "approved_digest", "report"})
 """Parameters that each run of a fleet sets itself."""
 
 

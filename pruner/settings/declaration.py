@@ -350,6 +350,15 @@ class RunSettings:
             help="Reviewed plan: prune only what it names, unless it came into use since",
         ),
     ] = None
+    approved_digest: Annotated[
+        str | None,
+        Parameter(
+            parse=values.digest,
+            metavar="DIGEST",
+            takes="64 hex digits, as sha256sum prints them, with or without sha256:",
+            help="SHA-256 digest of the file of approved_plan; a file with another digest is refused",
+        ),
+    ] = None
     as_of: Annotated[
         datetime | None,
         Parameter(

@@ -113,6 +113,8 @@ def _contradictions(settings: Settings, given: frozenset[str]) -> list[Problem]:
             "needs references: extended, which finds everything that may refer to an image stream"),
         ("api_key", settings.api_key and settings.username,
             "and username are both given; give a token or a user name, not both"),
+        ("approved_digest", settings.approved_digest and "approved_plan" not in given,
+            "is given without approved_plan, the file that it is the digest of"),
         ("username", settings.username and "password" not in given, "is given without password"),
         ("password", settings.password and "username" not in given, "is given without username"),
         ("client_key", settings.client_key and "client_cert" not in given, "is given without client_cert"),

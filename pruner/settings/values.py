@@ -32,6 +32,9 @@ class Percent(msgspec.Struct, frozen=True):
         return f"{self.value:g}%"
 
 
+_SHA256: Final = re.compile(r"(?:sha256:)?[0-9a-f]{64}", re.ASCII)
+
+
 class UnfitError(Exception):
     """A value that is not what the parameter takes; each of the `problems` says what it takes."""
 
@@ -207,6 +210,14 @@ def attached(value: object) -> Attached:
     if value not in ("follow", "keep"):
         raise UnfitError(f"takes 'follow' or 'keep', not {shown(value)}")
     return value
+
+
+def digest(value: object) -> str:
+    """`sha256:...`, also of what sha256sum prints for it."""
+    found = text_of(value).strip().lower()
+    if not _SHA256.fullmatch(found):
+        raise UnfitError(f"takes a SHA-256 digest, 64 hex digits as sha256sum prints them, not {shown(value)}")
+    return f"sha256:{found.removeprefix('sha256:')}"
 
 
 def moment(value: object) -> datetime:

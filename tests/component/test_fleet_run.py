@@ -96,6 +96,7 @@ def test_up_is_given_the_approved_plan_of_each_cluster(fleet: Fleet) -> None:
         # A copy, which the next preview does not write into while a long run is under way.
         copy = fleet.folder / ".fleet" / name / "approved.jsonl"
         assert f"pruner:approved_plan: {copy}" in config
+        assert f"pruner:approved_digest: {digest_of(copy)}" in config
         assert copy.read_bytes() == (fleet.plans / f"{name}.jsonl").read_bytes()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -288,6 +289,19 @@ def test_a_plan_file_that_is_not_what_preview_has_written_is_refused(
     with pytest.raises(UnsafePlanError, match=message):
         plan(settings_for(sandbox, approved_plan=str(approved)))
     assert sandbox.requests() == []
+
+
+def test_a_file_with_another_digest_than_the_approved_one_is_refused(sandbox: RunningSandbox, tmp_path: Path) -> None:
+    approved = write_plan(sandbox, tmp_path / "plan.jsonl", namespace="shop")
+    digest = hashlib.sha256(approved.read_bytes()).hexdigest()
+    limited = plan(settings_for(sandbox, approved_plan=str(approved), approved_digest=digest))
+    assert {change.namespace for change in limited.streams} == {"shop"}
+    # A line of a report, behind the plan: readers of plans skip it.
+    approved.write_bytes(approved.read_bytes() + b'{"line":"result"}\n')
+    other = hashlib.sha256(approved.read_bytes()).hexdigest()
+    with pytest.raises(UnsafePlanError, match=f"is sha256:{other}, and approved_digest is sha256:{digest}, so it is"):
+        plan(settings_for(sandbox, approved_plan=str(approved), approved_digest=digest))
+    assert plan(settings_for(sandbox, approved_plan=str(approved))) == limited
 
 
 def test_up_deletes_no_more_than_the_approved_plan(sandbox: RunningSandbox, tmp_path: Path) -> None:

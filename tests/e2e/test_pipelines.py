@@ -6,6 +6,7 @@ GitHub's program, which knows no other address than GitHub's, is replaced by one
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -111,18 +112,26 @@ class Runner:
         """Those that are run here, by name."""
         return {step.name: step for step in PLATFORMS[self.platform]() if step.name != "install"}
 
-    def succeed(self, step: str) -> str:
-        code, output = self.run(step)
+    @property
+    def plan(self) -> Path:
+        """The plan as the job that deletes is given it."""
+        return (self.folder / "workspace" / "plan" if self.platform == "azure-pipelines" else self.files) / "plan.jsonl"
+
+    def succeed(self, step: str, digest: str = "") -> str:
+        code, output = self.run(step, digest)
         assert code == 0, f"{self.platform}, {step}: exit code {code}\n{output}"
         return output
 
-    def fail(self, step: str) -> str:
-        code, output = self.run(step)
+    def fail(self, step: str, digest: str = "") -> str:
+        code, output = self.run(step, digest)
         assert code != 0, output
         return output
 
-    def run(self, name: str) -> tuple[int, str]:
-        """Run a step the way its platform does: the script in a file of its own, in the checkout. Exit code and output."""
+    def run(self, name: str, digest: str) -> tuple[int, str]:
+        """Run a step the way its platform does: the script in a file of its own, in the checkout. Exit code and output.
+
+        `digest` is what the platform passes on of the preview's plan.
+        """
         step = self.steps()[name]
         script = self.folder / "step"
         script.write_text(step.script, encoding="utf-8")
@@ -134,6 +143,7 @@ class Runner:
             "PULUMI_STACK": "prod",
             "RUN": RUN,
             "REVIEWED": RUN,
+            "PLAN_DIGEST": digest,
             "COMMENT_ON": "7",
             "COMMENT_URL": f"{self.comments.url}/comments",
             "COMMENT_TOKEN": "comment-token",
@@ -163,6 +173,23 @@ class Runner:
             check=False,
         )
         return done.returncode, done.stdout
+
+    def published(self, output: str) -> str:
+        """The digest of the plan that the preview, which has printed this, hands to the platform."""
+        match self.platform:
+            case "github-actions":
+                pattern, text = r"^digest=(.*)$", (self.folder / "output").read_text(encoding="utf-8")
+            case "gitlab-ci":
+                pattern, text = r"^PLAN_DIGEST=(.*)$", (self.folder / "digest.env").read_text(encoding="utf-8")
+            case "azure-pipelines":
+                pattern, text = r"^##vso\[task.setvariable variable=digest;isOutput=true\](.*)$", output
+            case _:
+                pattern, text = (
+                    r"the digest of its plan is `(.*)`",
+                    (self.files / "report.md").read_text(encoding="utf-8"),
+                )
+        (digest,) = re.findall(pattern, text, re.MULTILINE)
+        return str(digest)
 
     def comment(self) -> str:
         """The comment that the platform was asked to write."""
@@ -235,7 +262,8 @@ def runner(project: Project, sandbox: RunningSandbox, comments: Comments, reques
 def test_the_steps_preview_report_and_delete_what_was_looked_at(runner: Runner, sandbox: RunningSandbox) -> None:
     before = set(sandbox.images())
     assert list(runner.steps()) == ["preview", "comment", "up"]
-    assert "[advisory]" in runner.succeed("preview")
+    output = runner.succeed("preview")
+    assert "[advisory]" in output
     assert set(sandbox.images()) == before
     planned_then = read_report(runner.files / "plan.jsonl")
     runner.succeed("comment")
@@ -254,7 +282,13 @@ def test_the_steps_preview_report_and_delete_what_was_looked_at(runner: Runner, 
     if runner.platform == "azure-pipelines":
         shutil.copy(runner.folder / "staging" / "plan.jsonl", runner.folder / "workspace" / "plan")
         (runner.folder / "plan.jsonl").unlink()
-    runner.succeed("up")
+    # Whoever can change artefacts approves nothing.
+    reviewed = runner.plan.read_bytes()
+    runner.plan.write_bytes(reviewed + b"\n")
+    assert "so it is not the file that was reviewed" in runner.fail("up", runner.published(output))
+    assert set(sandbox.images()) == before
+    runner.plan.write_bytes(reviewed)
+    runner.succeed("up", runner.published(output))
     deleted = before - set(sandbox.images())
     assert deleted == {image.name for image in planned_then.plan.images} - {reused.name}
     result = read_report(runner.files / "result.jsonl")
@@ -286,12 +320,11 @@ def test_a_plan_that_a_policy_refuses_ends_the_pipeline_and_is_reported(
 
 
 def test_a_run_that_fails_ends_the_pipeline_and_is_reported(runner: Runner, sandbox: RunningSandbox) -> None:
-    folder = runner.folder / "workspace" / "plan" if runner.platform == "azure-pipelines" else runner.files
-    planned(sandbox, "--out", folder / "plan.jsonl")
-    (folder / "verdict").write_text("0\n", encoding="utf-8")
+    planned(sandbox, "--out", runner.plan)
+    (runner.plan.parent / "verdict").write_text("0\n", encoding="utf-8")
     path = "/apis/image.openshift.io/v1/images/"
     sandbox.add_fault({"status": 403}, method="DELETE", server="api", path=path, first=1, last=1)
-    assert "1 deletion failed" in runner.fail("up")
+    assert "1 deletion failed" in runner.fail("up", hashlib.sha256(runner.plan.read_bytes()).hexdigest())
     assert metric(runner.files / "pruned.prom", "pruner_run_success") == 0
     assert "**The run has failed." in (runner.files / "result.md").read_text(encoding="utf-8")
     assert (runner.files / "result.html").exists()

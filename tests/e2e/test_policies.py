@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -97,13 +98,13 @@ def test_a_large_change_is_previewed_freely_and_carried_out_when_approved(
     pack = judged(demo, {"approval": {"images": 5}})
     demo.succeed("preview", *pack)
     sandbox.forget_requests()
-    assert "need an approved plan (approved_plan): data/etl:nightly" in demo.fail(
+    assert "need an approved plan (approved_plan and approved_digest): data/etl:nightly" in demo.fail(
         "up", "--yes", "--skip-preview", *pack
     )
     assert writes(sandbox) == []
     plan = demo.folder / "approved.jsonl"
     planned(sandbox, "--out", plan)
-    demo.configure(approved_plan=str(plan))
+    demo.configure(approved_plan=str(plan), approved_digest=hashlib.sha256(plan.read_bytes()).hexdigest())
     demo.succeed("up", "--yes", "--skip-preview", *pack)
     assert demo.outputs()["summary"]["images"] == 17
 

@@ -17,6 +17,7 @@ from policies.table import DOCUMENT, rewritten
 from policies.windows import parse_window
 from pruner.cluster.objects import Registry
 from pruner.errors import PrunerError
+from pruner.fleet.approval import digest_of
 from pruner.plan import DeletedStream, PrunePlan, encode
 from pruner.planning import UNVERIFIED
 from pruner.provider.rendering import rendered
@@ -156,7 +157,7 @@ def test_max_bytes_passes_over_manifests_of_unknown_size_unless_configured() -> 
 def test_approval_by_bytes_is_needed_for_layers_whose_size_is_not_known() -> None:
     found = analysed(image(A, layers=[L1]), registry=Registry("https://registry"))
     (message,) = says("approval", {"bytes": 10**9}, facts(found))
-    assert message.startswith("1 blob of unknown size need an approved plan (approved_plan): ")
+    assert message.startswith("1 blob of unknown size need an approved plan (approved_plan and approved_digest): ")
     assert names(message) == {A}
     assert says("approval", {"images": 5}, facts(found)) == []
     measured = analysed(image(A, layers=[L1]), registry=Registry("https://registry"), blob_sizes={L1: 5})
@@ -667,9 +668,35 @@ def test_the_approved_plan_is_read(cache: Path, tmp_path: Path) -> None:
     found = analysis()
     file = tmp_path / "approved.jsonl"
     file.write_bytes(b"".join(encode(found.plan)))
+    inputs = {**kept(cache, encode(found.plan), found.plan), "approved_plan": str(file)}
+    bound = gather({**inputs, "approved_digest": digest_of(file)}, preview=False)
+    assert bound is not None
+    assert (bound.approved, bound.unbound, bound.share.approved) == (found.plan, False, True)
+
+
+def test_an_approved_plan_without_its_digest_is_no_approval(cache: Path, tmp_path: Path) -> None:
+    found = analysis()
+    file = tmp_path / "approved.jsonl"
+    file.write_bytes(b"".join(encode(found.plan)))
     given = gather({**kept(cache, encode(found.plan), found.plan), "approved_plan": str(file)}, preview=False)
     assert given is not None
-    assert given.approved == found.plan
+    assert (given.approved, given.unbound, given.share.approved) == (None, True, False)
+    assert "need an approved plan (approved_plan and approved_digest)" in says("approval", {"images": 3}, given)[0]
+    assert says("plan-age", given=given)[0].startswith("approved_plan is given without approved_digest, so the date")
+
+
+def test_a_plan_that_is_edited_and_sealed_again_is_refused_by_its_digest(cache: Path, tmp_path: Path) -> None:
+    """Its time: neither the fingerprint nor the checksum, which anybody can make again, show that."""
+    found = analysis()
+    file = tmp_path / "approved.jsonl"
+    file.write_bytes(b"".join(encode(found.plan)))
+    inputs = {**kept(cache, encode(found.plan), found.plan), "approved_plan": str(file)}
+    reviewed = digest_of(file)
+    younger = msgspec.structs.replace(found.plan, as_of=NOW + timedelta(hours=1))
+    assert younger.fingerprint == found.plan.fingerprint
+    file.write_bytes(b"".join(encode(younger)))
+    with pytest.raises(PrunerError, match="so it is not the file that was reviewed"):
+        gather({**inputs, "approved_digest": reviewed}, preview=False)
 
 
 def test_without_configuration_only_habits_are_judged() -> None:
