@@ -37,7 +37,7 @@ class EmptyStreamPruner:
                 name=planned.name,
                 uid=planned.uid,
                 resource_version=stream["metadata"]["resourceVersion"],
-                before=preconditions.unless(lambda: preconditions.watcher.refers_to_stream(planned.stream)),
+                before=preconditions.unless(lambda: preconditions.needs.of_stream(planned.stream)),
             )
         except NotFoundError:
             self.result.skip(what, "it is gone")

@@ -213,7 +213,7 @@ class _Run:
                     analyse, snapshot, self.settings.analysis, approval, self.plan.registry
                 )
             preconditions = Preconditions(watcher, self.breaker)
-            watcher.know(analysis.graph, analysis.history_rules.also_used)
+            watcher.begin(analysis.graph, analysis.history_rules.also_used)
             yield _Look(analysis, preconditions)
 
     async def _snapshot(self, lease: RunLease) -> Snapshot:
@@ -274,7 +274,7 @@ class _Run:
         """A deletion in flight cannot be called back. If something came to need what it deletes, that is reported."""
         links = {(repository, digest): kind for repository, kind, digest in self.result.deleted_links}
         blobs = {blob.digest: blob.kind for blob in self.plan.blobs if blob.digest in self.result.deleted_blobs}
-        for repository, digest, user in watcher.needed_links():
+        for repository, digest, user in watcher.needs.links():
             kind = links.get((repository, digest)) or blobs.get(digest)
             if kind is None:
                 continue

@@ -165,7 +165,7 @@ class StreamPruner:
         self.result.updated_image_streams.append(stream)
         self.result.removed_revisions += revisions
         self.dropped |= digests
-        preconditions.watcher.updated(self._stream_in(stream))
+        preconditions.needs.update(self._stream_in(stream))
 
     def _note_kept(self, change: StreamChange, history: StreamHistory) -> None:
         """Revisions that were to go and stay by the latest decision, with its reason."""
@@ -231,7 +231,7 @@ class StreamPruner:
     ) -> bool:
         """Whether it is gone."""
         try:
-            await delete(name, digest, preconditions.unless(lambda: preconditions.watcher.needs_link(name, digest)))
+            await delete(name, digest, preconditions.unless(lambda: preconditions.needs.of_link(name, digest)))
         except NeededError as needed:
             self.result.skip(f"{kind} link {digest} of {name}", str(needed))
             return False

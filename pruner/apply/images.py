@@ -38,7 +38,7 @@ class ImagePruner:
         self.blobs = blobs
         self.result = result
         self.preconditions = preconditions
-        self.watcher = preconditions.watcher
+        self.needs = preconditions.needs
         self._deletions: dict[str, asyncio.Task[RegistryError | WithdrawnError | None]] = {}
 
     async def prune(self, image: PrunedImage) -> None:
@@ -46,7 +46,7 @@ class ImagePruner:
 
         Raises StaleViewError where the cluster has to be looked at again before this can be finished.
         """
-        unused = self.preconditions.unless(lambda: self.watcher.new_use(image))
+        unused = self.preconditions.unless(lambda: self.needs.of_image(image))
         try:
             whole = await self.api.get(IMAGES, dict, name=image.name)
             await unused()
@@ -67,7 +67,7 @@ class ImagePruner:
             self.preconditions.breaker.failed()
 
     def _leave(self, image: PrunedImage, why: str) -> None:
-        self.watcher.keep(image)
+        self.needs.keep(image)
         self.result.skip(f"image {image.name}", why)
 
     @staticmethod
@@ -108,7 +108,7 @@ class ImagePruner:
     async def _delete_blob_once(self, digest: str) -> RegistryError | WithdrawnError | None:
         assert self.registry is not None  # noqa: S101 - asked by the caller
         try:
-            await self.registry.delete_blob(digest, self.preconditions.unless(lambda: self.watcher.needs_blob(digest)))
+            await self.registry.delete_blob(digest, self.preconditions.unless(lambda: self.needs.of_blob(digest)))
         except WithdrawnError as withdrawn:
             return withdrawn
         except RegistryError as error:

@@ -31,6 +31,7 @@ class Preconditions:
 
     def __init__(self, watcher: Watcher, breaker: CircuitBreaker) -> None:
         self.watcher = watcher
+        self.needs = watcher.needs
         self.breaker = breaker
 
     def unless(self, needed: Callable[[], str | None]) -> Precondition:

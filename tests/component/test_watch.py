@@ -34,7 +34,7 @@ async def watching(sandbox: RunningSandbox, good_for: float) -> AsyncIterator[Wa
         snapshot = await take_snapshot(api)
         async with Watcher(api, settings, snapshot, good_for) as watcher:
             analysis = analyse(snapshot, settings.analysis)
-            watcher.know(analysis.graph, lambda _: None)
+            watcher.begin(analysis.graph, lambda _: None)
             yield watcher
 
 
@@ -47,7 +47,7 @@ def test_where_nothing_can_be_watched_a_look_is_good_for_a_while(
     async def ask() -> None:
         async with watching(sandbox, good_for) as watcher:
             assert await watcher.is_fresh() is fresh
-            assert watcher.blind is not None
+            assert watcher.failure is not None
 
     asyncio.run(ask())
 
