@@ -19,9 +19,9 @@ from pruner.analysis import Analysis, analyse
 from pruner.apply.empty_streams import EmptyStreamPruner
 from pruner.apply.image_streams import StreamPruner
 from pruner.apply.images import ImagePruner
-from pruner.apply.lease import RunLease
 from pruner.apply.preconditions import Preconditions, StaleViewError
 from pruner.apply.result import Result
+from pruner.apply.run_lock import RunLock
 from pruner.apply.watch import Watcher
 from pruner.apply.workers import CircuitBreaker, WorkerPool
 from pruner.cluster.api import Api
@@ -68,7 +68,7 @@ async def apply_plan(
                 )
                 await registry.ping()
                 await registry.check_credentials()
-            lease = await stack.enter_async_context(RunLease(api, warn, breaker.stop))
+            lease = await stack.enter_async_context(RunLock(api, warn, breaker.stop))
             await run.prune(registry, lease)
     except Exception as error:
         # What was deleted has to be reported, whatever ends the run.
@@ -108,7 +108,7 @@ class _Run:
         if missing:
             raise ForbiddenError(f"{self.api.server}: {'; '.join(missing)}; nothing was changed")
 
-    async def prune(self, registry: RegistryClient | None, lease: RunLease) -> None:
+    async def prune(self, registry: RegistryClient | None, lease: RunLock) -> None:
         """Streams, then images. What goes wrong once something may have been changed is a failure of the result."""
         streams = StreamPruner(self.api, registry, self.approval, self.result, lease)
         async with self._looking(self.approval, lease) as first:
@@ -139,7 +139,7 @@ class _Run:
         except Exception as error:  # noqa: BLE001 - what was deleted has to be reported, whatever ends the run
             self.breaker.stop(defects.said(error))
 
-    async def _prune_other_streams(self, streams: StreamPruner, lease: RunLease, *, finished: bool) -> None:
+    async def _prune_other_streams(self, streams: StreamPruner, lease: RunLock, *, finished: bool) -> None:
         """The rest of the streams, where the first look was not good for all of them."""
         turns = self._while_it_gets_on()
         while not finished and next(turns):
@@ -147,7 +147,7 @@ class _Run:
             async with self._looking(approval, lease) as look:
                 finished = await self._prune_streams(look, streams, lease)
 
-    async def _prune_all_images(self, streams: StreamPruner, registry: RegistryClient | None, lease: RunLease) -> None:
+    async def _prune_all_images(self, streams: StreamPruner, registry: RegistryClient | None, lease: RunLock) -> None:
         turns, finished = self._while_it_gets_on(), False
         while not finished and next(turns):
             # No revision may go any more: a stream whose update failed counts with the items that the server has (R28). What was left
@@ -162,7 +162,7 @@ class _Run:
                 self._note_skipped_images(look.analysis, approval)
                 finished = await self._prune_images(look, registry)
 
-    async def _delete_empty_streams(self, lease: RunLease) -> None:
+    async def _delete_empty_streams(self, lease: RunLock) -> None:
         """Delete the approved image streams that are still empty and that nothing refers to (R34), after everything else."""
         turns, finished = self._while_it_gets_on(), False
         empty = EmptyStreamPruner(self.api, self.result)
@@ -202,7 +202,7 @@ class _Run:
         yield False
 
     @asynccontextmanager
-    async def _looking(self, approval: Approval, lease: RunLease) -> AsyncIterator[_Look]:
+    async def _looking(self, approval: Approval, lease: RunLock) -> AsyncIterator[_Look]:
         """Read the cluster, and keep an eye on it from then on: also while it is being analysed."""
         clock = asyncio.get_running_loop().time
         begun = clock()
@@ -216,7 +216,7 @@ class _Run:
             watcher.begin(analysis.graph, analysis.history_rules.also_used)
             yield _Look(analysis, preconditions)
 
-    async def _snapshot(self, lease: RunLease) -> Snapshot:
+    async def _snapshot(self, lease: RunLock) -> Snapshot:
         snapshot = await take_snapshot(
             self.api,
             references=self.settings.references,
@@ -230,10 +230,10 @@ class _Run:
                 f"the plan is of cluster {self.plan.cluster}, and {self.api.server} is {snapshot.cluster}"
             )
         check_view(snapshot, self.settings)
-        unlinked = {stream: frozenset(digests) for stream, digests in lease.unlinked.items()}
+        unlinked = {stream: frozenset(digests) for stream, digests in lease.journal.unlinked.items()}
         return msgspec.structs.replace(snapshot, unlinked=unlinked if lease.held else {**snapshot.unlinked, **unlinked})
 
-    async def _prune_streams(self, look: _Look, streams: StreamPruner, lease: RunLease) -> bool:
+    async def _prune_streams(self, look: _Look, streams: StreamPruner, lease: RunLock) -> bool:
         """Update the streams and delete their links, for as long as the look is good; whether all are done."""
         analysis, preconditions = look.analysis, look.preconditions
         changes = [change for change in analysis.plan.streams if change.stream not in self.done]
@@ -330,9 +330,9 @@ def _until_stale(work: Callable[[T], Awaitable[None]]) -> Callable[[T], Awaitabl
     return piece
 
 
-def _forget_what_is_needed(lease: RunLease, analysis: Analysis) -> None:
+def _forget_what_is_needed(lease: RunLock, analysis: Analysis) -> None:
     """Of what an earlier run has left: streams that are gone have no links to delete, and what is named again is not left."""
     remaining = {history.stream.name: history.remaining() for history in analysis.histories}
-    for stream, digests in list(lease.unlinked.items()):
+    for stream, digests in list(lease.journal.unlinked.items()):
         if stream not in remaining or not digests - analysis.graph.with_members(remaining[stream]):
-            lease.unlinked_all(stream)
+            lease.journal.forget(stream)

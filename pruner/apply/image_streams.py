@@ -17,9 +17,9 @@ from pruner.analysis.history import StreamHistory
 from pruner.analysis.history_rules import HistoryRules
 from pruner.analysis.index_graph import IndexGraph
 from pruner.analysis.pullspec import can_name_image
-from pruner.apply.lease import RunLease
 from pruner.apply.preconditions import NeededError, Preconditions
 from pruner.apply.result import Result
+from pruner.apply.run_lock import RunLock
 from pruner.cluster.api import Api
 from pruner.cluster.images import compact
 from pruner.cluster.objects import ApiImage, ImageStream
@@ -47,7 +47,7 @@ class StreamPruner:
         registry: RegistryClient | None,
         approval: Approval,
         result: Result,
-        lease: RunLease,
+        lease: RunLock,
     ) -> None:
         self.api = api
         self.registry = registry
@@ -219,7 +219,7 @@ class StreamPruner:
         if left:
             self.still_linked |= links.candidates(history, removed)
         else:
-            self.lease.unlinked_all(name)
+            self.lease.journal.forget(name)
 
     async def _delete_link(
         self,

@@ -1,4 +1,4 @@
-"""Following the cluster while a run goes on, so that whatever comes to need something is known before it is deleted.
+"""Follows the cluster during a run, so that everything that comes to need an object is known before the object is deleted.
 
 A `Watcher` follows images, image streams and all workloads from the resource versions of a snapshot, and adds what it observes to `Needs`.
 What comes up while the snapshot is still being analysed is kept until the analysis is there. A run asks just before every deletion whether
@@ -130,7 +130,7 @@ class Watcher:
             self._all_connected.clear()
 
     def _give_up(self, why: str) -> None:
-        """Go on with the snapshot for as long as it is fresh."""
+        """Continue with the snapshot for as long as it is fresh."""
         self.failure = self.failure or why
         self._all_connected.set()
 

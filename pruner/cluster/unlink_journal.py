@@ -1,8 +1,8 @@
-"""The Lease of runs, and what it tells of an interrupted one: items were removed from image streams, and links may be left.
+"""The unlink journal as the Lease of runs has it: digests whose items were removed from image streams, and whose links may be left.
 
-Of most links the Images tell that are to go. Of an item whose Image is absent, or whose Image stays or was pushed elsewhere, nothing tells
-any more once it is removed. So a run writes such digests into an annotation of its Lease before it removes them (pruner.apply.lease), and
-whoever reads the cluster next finds them here.
+The Images that are pruned lead to most links. When the item is removed whose Image is absent, is kept, or was pushed elsewhere, nothing
+leads to its links any more. So a run writes such digests into an annotation of its Lease first (pruner.apply.unlink_journal), and whoever
+reads the cluster next finds them here.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from pruner.apply.lease import RunLease
+from pruner.apply.run_lock import RunLock
 from pruner.cluster import discovery, exec_plugin
 from pruner.cluster.api import Api
 from pruner.cluster.connection import connect
@@ -66,7 +66,7 @@ async def read_cluster(
 
 async def begin_run(host: str | None, **given: Any) -> None:
     """What an up begins with."""
-    async with Api(connect(read({"host": host, **given}))) as api, RunLease(api, print, print):
+    async with Api(connect(read({"host": host, **given}))) as api, RunLock(api, print, print):
         pass
 
 

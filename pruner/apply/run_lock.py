@@ -1,4 +1,4 @@
-"""One run at a time: a Lease in the cluster, taken for up, renewed while it goes on, released at its end.
+"""The run lock: a Lease in the cluster, taken for up, renewed while it goes on, released at its end.
 
 Two runs against one cluster would not lose anything, since every write names what it replaces, but they would work against each other and
 report each other's deletions as failures. A Lease whose holder has died is taken over when it has expired by the API server's clock.
@@ -6,8 +6,7 @@ report each other's deletions as failures. A Lease whose holder has died is take
 Anybody who may write Leases may write any date into this one. A date that no run at work would have written is not trusted: the Lease is
 observed for as long as one lasts, measured by this machine, as client-go's leader election does, and taken over if nobody renews it.
 
-Without permission to write Leases the run continues, and says so. The Lease also keeps what a run is about to unlink, for the one after it
-(pruner.cluster.unlink_journal).
+Without permission to write Leases the run continues, and says so. The Lease also carries the unlink journal (pruner.apply.unlink_journal).
 """
 
 from __future__ import annotations
@@ -21,20 +20,16 @@ from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any, Final, Self
 
-import msgspec
-
+from pruner.apply.lease_record import Record, holder_of, spec_of
+from pruner.apply.unlink_journal import UnlinkJournal, annotated
 from pruner.cluster.api import Api
 from pruner.cluster.clock import AGREEMENT
-from pruner.cluster.metadata import moment
 from pruner.cluster.resources import LEASES
-from pruner.cluster.unlink_journal import ANNOTATION, LEASE, lease_namespaces, unlinked_in, well_formed, written
+from pruner.cluster.unlink_journal import ANNOTATION, LEASE, lease_namespaces
 from pruner.errors import ClusterError, ConflictError, ForbiddenError, NotFoundError, UnsafePlanError
-from pruner.printable import printable
 
 SECONDS: Final = 60
 """After so long without being renewed a lease has expired."""
-LONGEST: Final = 300
-"""Seconds that a Lease may say that it lasts; runs write SECONDS. Another duration counts as SECONDS."""
 RECENT: Final = timedelta(days=1)
 """A Lease that was renewed longer ago is observed before it is taken over: a date that anybody wrote may be any date."""
 _OBSERVATIONS: Final = 12
@@ -42,15 +37,12 @@ _OBSERVATIONS: Final = 12
 _TRANSITIONS: Final = 2**31 - 1
 """The largest number that the API has for leaseTransitions (int32)."""
 _CONFLICTS: Final = 3
-_ROOM: Final = 200_000
-"""Bytes for the annotation; an object may have 256 KiB of them."""
 
 
-class RunLease:
-    """The lease of a run. Use it as an asynchronous context manager; raises UnsafePlanError when another run holds it.
+class RunLock:
+    """The lock of a run. Use it as an asynchronous context manager; raises UnsafePlanError when another run holds it.
 
-    `on_lost` is called when it could not be renewed in time: then another run may begin, and this one has to stop. `unlinked` are digests
-    whose items were removed from image streams, by name of the stream, and whose links may be left.
+    `on_lost` is called when it could not be renewed in time: then another run may begin, and this one has to stop.
     """
 
     def __init__(
@@ -61,8 +53,7 @@ class RunLease:
         self.warn = warn
         self.on_lost = on_lost
         self.holder = f"{socket.gethostname()}/{os.getpid()}/{uuid.uuid4().hex[:8]}"
-        self.unlinked: dict[str, set[str]] = {}
-        self._noted: dict[str, set[str]] = {}
+        self.journal = UnlinkJournal(warn)
         self._namespace = ""
         self._lease: dict[str, Any] | None = None
         self._writing = asyncio.Lock()
@@ -77,7 +68,7 @@ class RunLease:
         except ForbiddenError as error:
             self.warn(f"runs against this cluster are not kept apart: {error}")
         if self._lease is not None:
-            self.unlinked = {stream: set(digests) for stream, digests in self._noted.items()}
+            self.journal.resume()
             self._renewal = asyncio.create_task(self._renew())
         return self
 
@@ -97,37 +88,22 @@ class RunLease:
     def held(self) -> bool:
         return self._lease is not None
 
-    # --- what is about to be unlinked ---------------------------------------------------------------------------------
+    async def about_to_unlink(self, stream: str, digests: Iterable[str], unreachable: Iterable[str]) -> None:
+        """Note in the journal that links of these may be left, and write those that are `unreachable` first.
 
-    async def about_to_unlink(self, stream: str, digests: Iterable[str], untold: Iterable[str]) -> None:
-        """Keep that links of these may be left. Of those that are `untold` nothing else tells, so they are written down first.
-
-        Raises ClusterError when they cannot be.
+        Raises ClusterError when they cannot be written.
         """
-        self.unlinked.setdefault(stream, set()).update(digests)
-        new = set(well_formed(untold)) - self._noted.get(stream, set())
-        if not new or self._lease is None:
+        if not self.journal.note(stream, digests, unreachable if self.held else ()):
             return
-        if len(written(self._noted)) + sum(map(len, new)) > _ROOM:
-            self.warn(f"{stream}: too much to be written down; should this run be killed now, links of it may be left")
-            return
-        self._noted.setdefault(stream, set()).update(new)
         async with self._writing:
             # One write takes along whatever was noted while the one before it was under way.
-            if self._lease is None or written(self._noted) == _annotation(self._lease):
+            if self._lease is None or self.journal.is_in(self._lease):
                 return
             try:
                 await self._write(self.holder)
             except (UnsafePlanError, NotFoundError):
                 self._lost(_TAKEN_OVER)
                 raise ConflictError(f"{self.api.server}: {_TAKEN_OVER}") from None
-
-    def unlinked_all(self, stream: str) -> None:
-        """No link of the stream is left. This is written with whatever is written next."""
-        self.unlinked.pop(stream, None)
-        self._noted.pop(stream, None)
-
-    # --- the lease ----------------------------------------------------------------------------------------------------
 
     async def _take(self) -> None:
         for namespace in await lease_namespaces(self.api):
@@ -190,18 +166,16 @@ class RunLease:
         return lease
 
     async def _take_over(self, lease: dict[str, Any]) -> dict[str, Any]:
-        journal = unlinked_in(lease)
-        if written(journal) != _annotation(lease):
+        if not self.journal.read(lease):
             self.warn(
                 f"Lease {self._namespace}/{LEASE}: entries of its annotation {ANNOTATION} that no run has written are ignored and removed"
             )
-        self._noted = {stream: set(digests) for stream, digests in journal.items()}
-        return await self._update({**lease, "spec": self._spec(_spec_of(lease), self.holder, taken=True)})
+        return await self._update({**lease, "spec": self._spec(spec_of(lease), self.holder, taken=True)})
 
     async def _own(self, *holders: str) -> dict[str, Any]:
         """The lease after a conflict, where only an answer was lost. Raises UnsafePlanError where it is another's."""
         found = await self._found() or {}
-        if _holder(found) not in holders:
+        if holder_of(found) not in holders:
             raise UnsafePlanError(_HELD.format("has taken the lease in this moment", self._namespace))
         self._renewed()
         return found
@@ -234,15 +208,15 @@ class RunLease:
     async def _write(self, holder: str) -> None:
         """Renew or release it, with what is noted so far. Raises UnsafePlanError when it is another's."""
         assert self._lease is not None  # noqa: S101 - asked by the callers
-        text = written(self._noted)
+        text = self.journal.text()
         for _ in range(_CONFLICTS):
-            renewed = _annotated({**self._lease, "spec": self._spec(_spec_of(self._lease), holder)}, text)
+            renewed = annotated({**self._lease, "spec": self._spec(spec_of(self._lease), holder)}, text)
             try:
                 self._lease = await self._update(renewed)
             except ConflictError:
                 # Perhaps by a write of this run whose answer was lost: by this one, or by the one before it.
                 self._lease = await self._own(self.holder, holder)
-                if _holder(self._lease):
+                if holder_of(self._lease):
                     continue
             return
         raise ConflictError(f"{self.api.server}: Lease {self._namespace}/{LEASE} changes all the time")
@@ -283,78 +257,12 @@ _HELD: Final = (
 )
 
 
-class Record(msgspec.Struct, frozen=True):
-    """What a Lease says about its holder, whoever wrote it: every value may be of any type and any size.
-
-    `renewed` is None for what is not a time; `seconds` is how long it lasts; `plausible` is False where its times contradict each other.
-    """
-
-    holder: str
-    renewed: datetime | None
-    written: str
-    seconds: int
-    plausible: bool
-
-    @classmethod
-    def of(cls, lease: dict[str, Any], usual: int) -> Self:
-        spec, metadata = _spec_of(lease), lease.get("metadata") or {}
-        duration, renewed = spec.get("leaseDurationSeconds"), _time(spec.get("renewTime"))
-        before = [_time(metadata.get("creationTimestamp")), _time(spec.get("acquireTime"))]
-        return cls(
-            holder=_holder(lease),
-            renewed=renewed,
-            written=printable(str(spec.get("renewTime")), _SHOWN),
-            seconds=duration if type(duration) is int and 0 < duration <= LONGEST else usual,
-            plausible=renewed is not None and not [it for it in before if it is not None and it - renewed > AGREEMENT],
-        )
-
-    def __str__(self) -> str:
-        """The holder, and the date of its Lease."""
-        holder = printable(self.holder, _SHOWN)
-        if self.renewed is None:
-            return f"{holder}, renewed at {self.written}, which is not a time"
-        return f"{holder}, renewed at {self.renewed:%Y-%m-%d %H:%M:%S} UTC, for {self.seconds} seconds"
-
-
-_SHOWN: Final = 100
-"""Characters of a holder's name in a message."""
-
-
-def _time(value: object) -> datetime | None:
-    """A time of the API (UTC); None for what is not one."""
-    try:
-        return moment(datetime.fromisoformat(value)).astimezone(UTC) if isinstance(value, str) else None
-    except (ValueError, OverflowError):
-        return None
-
-
-def _spec_of(lease: dict[str, Any]) -> dict[str, Any]:
-    spec = lease.get("spec")
-    return spec if isinstance(spec, dict) else {}
-
-
-def _holder(lease: dict[str, Any]) -> str:
-    holder = _spec_of(lease).get("holderIdentity")
-    return holder if isinstance(holder, str) else "" if holder is None else str(holder)
-
-
 def _version(lease: dict[str, Any]) -> tuple[Any, Any]:
     return (lease.get("metadata") or {}).get("resourceVersion"), lease.get("spec")
 
 
 def _clock() -> float:
     return asyncio.get_running_loop().time()
-
-
-def _annotation(lease: dict[str, Any]) -> str:
-    return str((lease["metadata"].get("annotations") or {}).get(ANNOTATION, ""))
-
-
-def _annotated(lease: dict[str, Any], text: str) -> dict[str, Any]:
-    """The lease with this text as its annotation; without the annotation for an empty one."""
-    metadata = lease["metadata"]
-    others = {name: value for name, value in (metadata.get("annotations") or {}).items() if name != ANNOTATION}
-    return {**lease, "metadata": {**metadata, "annotations": {**others, ANNOTATION: text} if text else others}}
 
 
 def _micro(moment: datetime) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from pruner.apply.lease import RunLease
+from pruner.apply.run_lock import RunLock
 from pruner.cluster.api import Api
 from pruner.cluster.connection import connect
 from pruner.cluster.unlink_journal import ANNOTATION, REGISTRY_NAMESPACE, find_unlinked
@@ -48,7 +48,7 @@ def test_a_lost_answer_to_the_taking_is_not_another_run(empty_sandbox: RunningSa
     empty_sandbox.add_fault({"drop": "after"}, method=method, path="/leases", last=1)
 
     async def take() -> str:
-        async with api_of(empty_sandbox) as api, RunLease(api, refuse, refuse) as lease:
+        async with api_of(empty_sandbox) as api, RunLock(api, refuse, refuse) as lease:
             assert lease.held
             return lease.holder
 
@@ -62,9 +62,9 @@ def test_who_may_not_renew_a_lease_does_not_hold_it_and_is_told_at_once(empty_sa
     said: list[str] = []
 
     async def both() -> None:
-        async with api_of(empty_sandbox, "creator") as api, RunLease(api, said.append, refuse) as lease:
+        async with api_of(empty_sandbox, "creator") as api, RunLock(api, said.append, refuse) as lease:
             assert not lease.held
-            async with api_of(empty_sandbox) as another, RunLease(another, refuse, refuse) as its:
+            async with api_of(empty_sandbox) as another, RunLock(another, refuse, refuse) as its:
                 assert its.held
 
     asyncio.run(both())
@@ -76,13 +76,13 @@ def test_who_may_not_renew_a_lease_does_not_hold_it_and_is_told_at_once(empty_sa
 @pytest.mark.parametrize("method", ["POST", "PUT"])
 def test_of_two_runs_that_begin_at_once_one_has_the_lease(empty_sandbox: RunningSandbox, method: str) -> None:
     async def take() -> None:
-        async with api_of(empty_sandbox) as api, RunLease(api, refuse, refuse):
+        async with api_of(empty_sandbox) as api, RunLock(api, refuse, refuse):
             pass
 
     async def both() -> None:
         slower = asyncio.create_task(take())
         await asyncio.to_thread(empty_sandbox.has_fired, rule)
-        async with api_of(empty_sandbox) as api, RunLease(api, refuse, refuse) as lease:
+        async with api_of(empty_sandbox) as api, RunLock(api, refuse, refuse) as lease:
             empty_sandbox.remove_fault(rule)
             with pytest.raises(UnsafePlanError, match="another run against this cluster"):
                 await slower
@@ -94,7 +94,7 @@ def test_of_two_runs_that_begin_at_once_one_has_the_lease(empty_sandbox: Running
 
 def test_a_lost_answer_to_the_release_is_no_failure(empty_sandbox: RunningSandbox) -> None:
     async def take_and_release() -> None:
-        async with api_of(empty_sandbox) as api, RunLease(api, refuse, refuse):
+        async with api_of(empty_sandbox) as api, RunLock(api, refuse, refuse):
             empty_sandbox.add_fault({"drop": "after"}, method="PUT", path="/leases", last=1)
 
     asyncio.run(take_and_release())
@@ -105,7 +105,7 @@ def test_a_run_stops_when_it_cannot_renew_its_lease_before_it_expires(empty_sand
     async def lose() -> tuple[str, float]:
         lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         clock = asyncio.get_running_loop().time
-        async with api_of(empty_sandbox) as api, RunLease(api, refuse, lost.set_result, seconds=3):
+        async with api_of(empty_sandbox) as api, RunLock(api, refuse, lost.set_result, seconds=3):
             empty_sandbox.add_fault({"hang": True}, method="PUT", path="/leases")
             begun = clock()
             return await lost, clock() - begun
@@ -118,7 +118,7 @@ def test_a_run_stops_when_it_cannot_renew_its_lease_before_it_expires(empty_sand
 def test_a_run_stops_when_another_one_has_taken_its_lease(empty_sandbox: RunningSandbox) -> None:
     async def lose() -> str:
         lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        async with api_of(empty_sandbox) as api, RunLease(api, refuse, lost.set_result, seconds=3):
+        async with api_of(empty_sandbox) as api, RunLock(api, refuse, lost.set_result, seconds=3):
             taken = empty_sandbox.get(LEASE)
             taken["spec"]["holderIdentity"] = "other"
             assert empty_sandbox.call("PUT", LEASE, taken).status == 200
@@ -147,7 +147,7 @@ def taken_from(sandbox: RunningSandbox, **spec: Any) -> tuple[dict[str, Any], li
     said: list[str] = []
 
     async def take() -> dict[str, Any]:
-        async with api_of(sandbox) as api, RunLease(api, said.append, refuse, seconds=1) as lease:
+        async with api_of(sandbox) as api, RunLock(api, said.append, refuse, seconds=1) as lease:
             found: dict[str, Any] = sandbox.get(LEASE)["spec"]
             assert found["holderIdentity"] == lease.holder
             return found
@@ -181,14 +181,14 @@ def test_transitions_of_any_type_are_counted_on(empty_sandbox: RunningSandbox, b
 
 def test_a_run_at_work_keeps_its_lease_whatever_date_anybody_writes_into_it(empty_sandbox: RunningSandbox) -> None:
     async def both() -> None:
-        async with api_of(empty_sandbox) as api, RunLease(api, refuse, refuse, seconds=3) as lease:
+        async with api_of(empty_sandbox) as api, RunLock(api, refuse, refuse, seconds=3) as lease:
             tampered = empty_sandbox.get(LEASE)
             tampered["spec"]["renewTime"] = "2001-01-01T00:00:00Z"
             assert empty_sandbox.call("PUT", LEASE, tampered).status == 200
             said: list[str] = []
             async with api_of(empty_sandbox) as another:
                 with pytest.raises(UnsafePlanError, match=r"another run against this cluster .* is at work") as caught:
-                    await RunLease(another, said.append, refuse, seconds=3).__aenter__()
+                    await RunLock(another, said.append, refuse, seconds=3).__aenter__()
             assert f"Lease default/pruner of {lease.holder}, renewed at 2001-01-01 00:00:00 UTC" in said[0]
             assert "or delete Lease default/pruner if no run is at work" in str(caught.value)
 
@@ -218,8 +218,8 @@ def test_a_journal_that_no_run_wrote_is_ignored_and_removed(empty_sandbox: Runni
     async def take() -> None:
         async with api_of(empty_sandbox) as api:
             assert await find_unlinked(api) == {}
-            async with RunLease(api, said.append, refuse) as lease:
-                assert lease.unlinked == {}
+            async with RunLock(api, said.append, refuse) as lease:
+                assert lease.journal.unlinked == {}
 
     asyncio.run(take())
     assert "entries of its annotation pruner/unlinked that no run has written are ignored and removed" in said[0]
@@ -231,7 +231,7 @@ def test_what_is_about_to_be_unlinked_is_written_before_and_found_by_the_next_ru
 ) -> None:
     async def both() -> None:
         async with api_of(empty_sandbox) as api:
-            async with RunLease(api, refuse, refuse) as lease:
+            async with RunLock(api, refuse, refuse) as lease:
                 empty_sandbox.forget_requests()
                 await asyncio.gather(
                     *(
@@ -244,10 +244,10 @@ def test_what_is_about_to_be_unlinked_is_written_before_and_found_by_the_next_ru
                 noted = await find_unlinked(api)
                 assert noted == {f"a/{number}": frozenset({"sha256:1"}) for number in range(9)}
                 for number in range(8):
-                    lease.unlinked_all(f"a/{number}")
-            async with RunLease(api, refuse, refuse) as lease:
-                assert lease.unlinked == {"a/8": {"sha256:1"}}
-                lease.unlinked_all("a/8")
+                    lease.journal.forget(f"a/{number}")
+            async with RunLock(api, refuse, refuse) as lease:
+                assert lease.journal.unlinked == {"a/8": {"sha256:1"}}
+                lease.journal.forget("a/8")
 
     asyncio.run(both())
     assert ANNOTATION not in (empty_sandbox.get(LEASE)["metadata"].get("annotations") or {})
@@ -257,7 +257,7 @@ def test_the_lease_is_with_the_registry_where_there_is_one(empty_sandbox: Runnin
     empty_sandbox.call("POST", "/api/v1/namespaces", {"metadata": {"name": REGISTRY_NAMESPACE}})
 
     async def take() -> None:
-        async with api_of(empty_sandbox) as api, RunLease(api, refuse, refuse):
+        async with api_of(empty_sandbox) as api, RunLock(api, refuse, refuse):
             pass
 
     asyncio.run(take())
