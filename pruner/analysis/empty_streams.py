@@ -15,12 +15,12 @@ from pruner.cluster.metadata import moment
 from pruner.cluster.objects import Image, Snapshot
 from pruner.plan import Approval, DeletedStream
 from pruner.reasons import EmptyStream, Reason
-from pruner.settings import Rules
+from pruner.settings import AnalysisSettings
 
 
 def empty_streams(
     snapshot: Snapshot,
-    rules: Rules,
+    rules: AnalysisSettings,
     histories: Iterable[StreamHistory],
     usage: Usage,
     images: Mapping[str, Reason],

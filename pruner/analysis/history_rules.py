@@ -30,7 +30,7 @@ from pruner.reasons import (
     OlderRevisionKept,
     Reason,
 )
-from pruner.settings import Rules
+from pruner.settings import AnalysisSettings
 
 _NOT_APPROVED = NotApproved()
 
@@ -41,7 +41,7 @@ class HistoryRules:
     def __init__(
         self,
         snapshot: Snapshot,
-        rules: Rules,
+        rules: AnalysisSettings,
         usage: Usage,
         graph: IndexGraph,
         protection: Protection,

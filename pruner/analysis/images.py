@@ -29,7 +29,7 @@ from pruner.reasons import (
     Referenced,
     Unreferenced,
 )
-from pruner.settings import Rules
+from pruner.settings import AnalysisSettings
 
 _IMPORTED = Imported()
 _NO_REVISION_OVER_SIZE = NoRevisionOverSize()
@@ -43,7 +43,7 @@ class ImageRules:
     def __init__(
         self,
         snapshot: Snapshot,
-        rules: Rules,
+        rules: AnalysisSettings,
         used: Mapping[str, Users],
         graph: IndexGraph,
         dropped: set[str],

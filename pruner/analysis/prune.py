@@ -30,7 +30,7 @@ from pruner.cluster.objects import Registry, Snapshot
 from pruner.errors import Problem, SettingsError
 from pruner.plan import Approval, PrunedBlob, PrunedImage, PrunedRevision, PrunePlan, StreamChange
 from pruner.reasons import BlobNotApproved, PruneReason, Reason
-from pruner.settings import Rules
+from pruner.settings import AnalysisSettings
 from pruner.settings.retention import written
 
 
@@ -63,7 +63,7 @@ class Analysis(msgspec.Struct, frozen=True):
 
 def analyse(
     snapshot: Snapshot,
-    rules: Rules,
+    rules: AnalysisSettings,
     approval: Approval | None = None,
     registry: Registry | None = None,
     usage: Usage | None = None,
@@ -117,7 +117,7 @@ def analyse(
 
 def _decided_revisions(
     snapshot: Snapshot,
-    rules: Rules,
+    rules: AnalysisSettings,
     usage: Usage,
     graph: IndexGraph,
     protection: Protection,
@@ -182,7 +182,7 @@ def _keep_unapproved(
 
 
 def _changes(
-    histories: tuple[StreamHistory, ...], links: Links, rules: Rules, approval: Approval | None
+    histories: tuple[StreamHistory, ...], links: Links, rules: AnalysisSettings, approval: Approval | None
 ) -> tuple[StreamChange, ...]:
     changes = []
     for history in histories:
@@ -245,7 +245,7 @@ def _pruned_images(
     return tuple(pruned)
 
 
-def _described(rules: Rules) -> dict[str, object]:
+def _described(rules: AnalysisSettings) -> dict[str, object]:
     """The rules as a plan records them: plain values as its file gives them back, minutes for ages."""
     age = rules.keep_younger_than
     replaced = {

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from pruner.analysis.index_graph import IndexGraph
 from pruner.analysis.usage import Usage, Users, current_uses
 from pruner.cluster.objects import Image, ImageStream, Snapshot
-from pruner.settings import Rules
+from pruner.settings import AnalysisSettings
 
 
 def by_digest(usage: Usage, images: Iterable[Image]) -> Iterator[tuple[str, Users]]:
@@ -21,7 +21,7 @@ def by_digest(usage: Usage, images: Iterable[Image]) -> Iterator[tuple[str, User
                 yield image.name, usage.anywhere[image.config]
 
 
-def used_anywhere(snapshot: Snapshot, rules: Rules, usage: Usage, graph: IndexGraph) -> dict[str, Users]:
+def used_anywhere(snapshot: Snapshot, rules: AnalysisSettings, usage: Usage, graph: IndexGraph) -> dict[str, Users]:
     """References by digest that keep an image wherever it is named (R12), with the indexes of what is in use."""
     direct: defaultdict[str, set[str]] = defaultdict(set)
     if rules.references == "extended":

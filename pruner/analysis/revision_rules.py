@@ -32,7 +32,7 @@ from pruner.reasons import (
     StreamTooYoung,
     WithinSizeLimit,
 )
-from pruner.settings import Rules
+from pruner.settings import AnalysisSettings
 
 _ABSENT = ImageAbsent()
 _REFERENCE_ONLY = ReferenceOnly()
@@ -49,7 +49,7 @@ class RevisionRules:
     def __init__(
         self,
         snapshot: Snapshot,
-        rules: Rules,
+        rules: AnalysisSettings,
         usage: Usage,
         graph: IndexGraph,
         protection: Protection,

@@ -13,7 +13,7 @@ from pruner.analysis.index_graph import IndexGraph
 from pruner.analysis.retention import TagDecision, TagRetention
 from pruner.cluster.objects import ImageStream, Snapshot
 from pruner.reasons import AttachedToAbsent, AttachedToKept, AttachedToPruned, Expired, KeepReason, PruneReason
-from pruner.settings import Rules
+from pruner.settings import AnalysisSettings
 
 
 class TagFate(msgspec.Struct, frozen=True, gc=False):
@@ -44,7 +44,7 @@ class TagFates:
     `follows` says whether attached tags share the fate of their subjects, `kept_subjects` are those that are known to be kept.
     """
 
-    def __init__(self, snapshot: Snapshot, rules: Rules, graph: IndexGraph) -> None:
+    def __init__(self, snapshot: Snapshot, rules: AnalysisSettings, graph: IndexGraph) -> None:
         self.retention = TagRetention(rules.retention, snapshot.as_of) if rules.retention else None
         self.follows = rules.attached == "follow" and rules.references == "extended"
         self.kept_subjects: Set[str] = frozenset()

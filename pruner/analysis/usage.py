@@ -29,7 +29,7 @@ from pruner.cluster.metadata import BEGINNING, moment
 from pruner.cluster.objects import ImageStream, Snapshot
 from pruner.cluster.workloads import Referrer
 from pruner.errors import InvalidReferencesError
-from pruner.settings import DEFAULT_KEEP_YOUNGER_THAN, Rules
+from pruner.settings import DEFAULT_KEEP_YOUNGER_THAN, AnalysisSettings
 
 _NOTED: Final = 100
 """References that are quoted in warnings; tenants decide how many there are."""
@@ -115,7 +115,7 @@ def age_limit(as_of: datetime, keep_younger_than: timedelta) -> datetime:
 
 def find_usage(
     snapshot: Snapshot,
-    rules: Rules,
+    rules: AnalysisSettings,
     local_streams: frozenset[str] | None = None,
     known_streams: Mapping[str, ImageStream] | None = None,
     *,
@@ -156,7 +156,7 @@ class _Collector:
     def __init__(
         self,
         snapshot: Snapshot,
-        rules: Rules,
+        rules: AnalysisSettings,
         local_streams: frozenset[str],
         known_streams: Mapping[str, ImageStream] | None,
     ) -> None:

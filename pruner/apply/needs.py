@@ -18,13 +18,13 @@ from pruner.analysis.usage import Usage, local_lookups
 from pruner.cluster.objects import Image, ImageStream, Snapshot
 from pruner.cluster.workloads import Referrer
 from pruner.plan import PrunedImage
-from pruner.settings import Rules
+from pruner.settings import AnalysisSettings
 
 
 class Needs:
     """What has come to need something since a snapshot was taken, made ready for the question before each deletion."""
 
-    def __init__(self, snapshot: Snapshot, settings: Rules) -> None:
+    def __init__(self, snapshot: Snapshot, settings: AnalysisSettings) -> None:
         self.graph = IndexGraph(())
         self._settings = settings
         self._snapshot = snapshot

@@ -44,6 +44,3 @@ __all__ = [
     "settled_by",
     "shown",
 ]
-
-Rules = AnalysisSettings
-"""The name that the analysis still has for its settings."""

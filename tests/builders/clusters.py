@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from pruner.cluster.objects import Image, ImageStream, ImageStreamStatus, NamedTagEventList, Snapshot, TagReference
 from pruner.cluster.workloads import ExtraReference, Referrer
 from pruner.plan import PrunePlan
-from pruner.settings import EmptyStreams, RetentionRule, Rules
+from pruner.settings import AnalysisSettings, EmptyStreams, RetentionRule
 from tests.builders.objects import (
     HOST,
     OCI_INDEX,
@@ -199,8 +199,8 @@ def clusters(draw: st.DrawFn) -> Cluster:
 
 
 @st.composite
-def settings(draw: st.DrawFn, **fixed: object) -> Rules:
-    """Rules of all kinds; ages and numbers of revisions are given, so that they can be raised."""
+def settings(draw: st.DrawFn, **fixed: object) -> AnalysisSettings:
+    """Settings of all kinds; ages and numbers of revisions are given, so that they can be raised."""
     asked: dict[str, object] = {
         "minutes": draw(st.sampled_from([0, 60, 1000])),
         "revisions": draw(st.sampled_from([0, 0, 0, 1, 2, 3])),
@@ -216,9 +216,9 @@ def settings(draw: st.DrawFn, **fixed: object) -> Rules:
 
 
 @st.composite
-def any_settings(draw: st.DrawFn) -> Rules:
-    """Rules of all kinds, prune_over_size_limit alone among them, which asks for no age and no number."""
-    asked: Rules = draw(settings())
+def any_settings(draw: st.DrawFn) -> AnalysisSettings:
+    """Settings of all kinds, prune_over_size_limit alone among them, which asks for no age and no number."""
+    asked: AnalysisSettings = draw(settings())
     if draw(st.integers(0, 3)):
         return asked
     return dataclasses.replace(asked, prune_over_size_limit=True, keep_younger_than=None, keep_tag_revisions=None)
@@ -324,9 +324,9 @@ def retention_rules(draw: st.DrawFn, number: int = 1) -> RetentionRule:
 
 
 @st.composite
-def retention_settings(draw: st.DrawFn, **fixed: object) -> Rules:
+def retention_settings(draw: st.DrawFn, **fixed: object) -> AnalysisSettings:
     """Settings with retention rules, empty streams and attached tags."""
-    asked: Rules = draw(any_settings())
+    asked: AnalysisSettings = draw(any_settings())
     found = [draw(retention_rules(number)) for number in range(draw(st.integers(0, 3)))]
     empty = draw(
         st.sampled_from(

@@ -59,7 +59,7 @@ from pruner.cluster.workloads import (
 )
 from pruner.plan import Approval
 from pruner.reasons import Reason
-from pruner.settings import RetentionRule, Rules
+from pruner.settings import AnalysisSettings, RetentionRule
 from pruner.settings.retention import rules_of
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -326,10 +326,10 @@ def rule(name: str = "rule", **asked: Any) -> RetentionRule:
     return made
 
 
-def rules(*, minutes: float | None = 60, revisions: int | None = 0, **other: Any) -> Rules:
-    """Rules that keep no revision for its number, so that a test sees the rule that it is about."""
+def rules(*, minutes: float | None = 60, revisions: int | None = 0, **other: Any) -> AnalysisSettings:
+    """Settings that keep no revision for its number, so that a test sees the rule that it is about."""
     age = None if minutes is None else timedelta(minutes=minutes)
-    return Rules(keep_younger_than=age, keep_tag_revisions=revisions, **other)
+    return AnalysisSettings(keep_younger_than=age, keep_tag_revisions=revisions, **other)
 
 
 def analysed(

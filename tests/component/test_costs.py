@@ -23,7 +23,7 @@ from pruner.cluster.resources import WORKLOADS
 from pruner.cluster.sizes import SizeClaims
 from pruner.cluster.snapshot import take_snapshot
 from pruner.cluster.workloads import Referrer, Workload
-from pruner.settings import Rules
+from pruner.settings import AnalysisSettings
 from tests.pruning import plan, settings_for
 from tests.servers import RunningSandbox
 
@@ -130,7 +130,7 @@ def test_a_snapshot_keeps_few_bytes_for_an_image_with_its_revisions_and_users() 
 @pytest.mark.parametrize("prune_registry", [False, True])
 def test_an_analysis_keeps_few_objects_for_an_image(prune_registry: bool) -> None:
     found = cluster(1000)
-    rules = Rules(prune_registry=prune_registry)
+    rules = AnalysisSettings(prune_registry=prune_registry)
     analyse(found, rules)
     before = sys.getallocatedblocks()
     analysis = analyse(found, rules)
@@ -140,7 +140,7 @@ def test_an_analysis_keeps_few_objects_for_an_image(prune_registry: bool) -> Non
 
 def steps(images: int) -> int:
     """Calls, of Python's functions and of C's, that an analysis makes."""
-    found, rules = cluster(images), Rules()
+    found, rules = cluster(images), AnalysisSettings()
     count = 0
 
     def called(_frame: FrameType, event: str, _argument: object) -> None:

@@ -19,7 +19,7 @@ from pruner.cluster.objects import Snapshot
 from pruner.cluster.resources import CONTROLLER_REVISIONS, IMAGE_STREAMS, IMAGES, LIMIT_RANGES, WORKLOADS
 from pruner.cluster.snapshot import take_snapshot
 from pruner.errors import ClusterError
-from pruner.settings import Rules, read
+from pruner.settings import AnalysisSettings, read
 from tests.component.small_servers import served
 
 Objects = dict[str, list[dict[str, Any]] | None]
@@ -78,7 +78,7 @@ def snapshot_of(objects: Objects, *extra: dict[str, Any]) -> Snapshot:
 
 
 def tags_used(found: Snapshot) -> set[tuple[str, str]]:
-    return set(find_usage(found, Rules()).tags)
+    return set(find_usage(found, AnalysisSettings()).tags)
 
 
 def named(name: str, **content: Any) -> dict[str, Any]:
@@ -154,7 +154,7 @@ def test_a_kind_without_objects_and_a_preset_may_have_nothing_at_their_paths_R13
 def test_what_nodes_boot_from_is_read_in_the_version_that_is_served_R10(version: str, field: str) -> None:
     config = {"kind": "MachineOSConfig", "metadata": {"name": "a"}, "status": {field: WEB}}
     found = snapshot_of({f"machineconfiguration.openshift.io/{version}/machineosconfigs": [config]})
-    assert find_usage(found, Rules()).tags == {("shop/web", "v1"): ("MachineOSConfig a",)}
+    assert find_usage(found, AnalysisSettings()).tags == {("shop/web", "v1"): ("MachineOSConfig a",)}
     versions = {source.resource: source.version for source in found.sources}
     assert versions["machineosconfigs"] == version
     assert not [kind for kind in found.absent if "machineconfiguration" in kind]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pruner.analysis import analyse
 from pruner.plan import Approval, decode, encode
 from pruner.reasons import MemberOf, NamedBy, Unreferenced
-from pruner.settings import Rules
+from pruner.settings import AnalysisSettings
 from tests.builders.clusters import (
     NAMESPACES,
     PLACES,
@@ -33,12 +33,12 @@ from tests.builders.clusters import (
 pytestmark = pytest.mark.properties
 
 
-def counts(use: Use, rules: Rules) -> bool:
+def counts(use: Use, rules: AnalysisSettings) -> bool:
     return rules.references == "extended" or not use.extended
 
 
 @given(clusters(), settings())
-def test_no_used_revision_is_deleted_P1(cluster: Cluster, rules: Rules) -> None:
+def test_no_used_revision_is_deleted_P1(cluster: Cluster, rules: AnalysisSettings) -> None:
     if rules.keep_younger_than != timedelta(minutes=60):
         rules = dataclasses.replace(rules, keep_younger_than=timedelta(minutes=60))  # what finished pods count by
     plan = analyse(cluster.snapshot, rules).plan
@@ -52,7 +52,7 @@ def test_no_used_revision_is_deleted_P1(cluster: Cluster, rules: Rules) -> None:
 
 
 @given(clusters(), settings(references="extended", minutes=60))
-def test_no_used_image_and_none_of_its_blobs_is_deleted_P1(cluster: Cluster, rules: Rules) -> None:
+def test_no_used_image_and_none_of_its_blobs_is_deleted_P1(cluster: Cluster, rules: AnalysisSettings) -> None:
     plan = analyse(cluster.snapshot, rules).plan
     images = {image.name: image for image in cluster.snapshot.images}
     used = {use.digest for use in cluster.uses if use.digest}
@@ -74,7 +74,7 @@ def test_no_used_image_and_none_of_its_blobs_is_deleted_P1(cluster: Cluster, rul
 
 
 @given(clusters(), any_settings())
-def test_no_surviving_image_loses_a_blob_P2(cluster: Cluster, rules: Rules) -> None:
+def test_no_surviving_image_loses_a_blob_P2(cluster: Cluster, rules: AnalysisSettings) -> None:
     plan = analyse(cluster.snapshot, rules).plan
     images = {image.name: image for image in cluster.snapshot.images}
     surviving = images.keys() - {image.name for image in plan.images}
@@ -83,7 +83,7 @@ def test_no_surviving_image_loses_a_blob_P2(cluster: Cluster, rules: Rules) -> N
 
 
 @given(clusters(), any_settings())
-def test_no_remaining_revision_loses_a_link_P2(cluster: Cluster, rules: Rules) -> None:
+def test_no_remaining_revision_loses_a_link_P2(cluster: Cluster, rules: AnalysisSettings) -> None:
     plan = analyse(cluster.snapshot, rules).plan
     after = applied(cluster.snapshot, plan)
     images = {image.name: image for image in cluster.snapshot.images}
@@ -106,7 +106,7 @@ def test_no_remaining_revision_loses_a_link_P2(cluster: Cluster, rules: Rules) -
 
 
 @given(clusters(), any_settings())
-def test_everything_that_goes_was_there_and_is_named_once_P2(cluster: Cluster, rules: Rules) -> None:
+def test_everything_that_goes_was_there_and_is_named_once_P2(cluster: Cluster, rules: AnalysisSettings) -> None:
     plan = analyse(cluster.snapshot, rules).plan
     images = {image.name: image for image in cluster.snapshot.images}
     going = [image.name for image in plan.images]
@@ -121,7 +121,7 @@ def test_everything_that_goes_was_there_and_is_named_once_P2(cluster: Cluster, r
 
 
 @given(clusters(), any_settings())
-def test_a_plan_applied_leaves_nothing_to_plan_P3(cluster: Cluster, rules: Rules) -> None:
+def test_a_plan_applied_leaves_nothing_to_plan_P3(cluster: Cluster, rules: AnalysisSettings) -> None:
     plan = analyse(cluster.snapshot, rules).plan
     again = analyse(applied(cluster.snapshot, plan), rules).plan
     assert again.empty
@@ -129,7 +129,7 @@ def test_a_plan_applied_leaves_nothing_to_plan_P3(cluster: Cluster, rules: Rules
 
 @given(clusters(), any_settings(), st.booleans())
 def test_every_decision_on_a_revision_is_the_first_of_its_reasons(
-    cluster: Cluster, rules: Rules, approved: bool
+    cluster: Cluster, rules: AnalysisSettings, approved: bool
 ) -> None:
     """`decide`, which is written for speed, does what `reasons` says."""
     found = analyse(cluster.snapshot, rules, Approval() if approved else None)
@@ -142,7 +142,7 @@ def test_every_decision_on_a_revision_is_the_first_of_its_reasons(
 
 
 @given(clusters(), any_settings())
-def test_every_decision_on_an_image_is_the_first_of_its_reasons(cluster: Cluster, rules: Rules) -> None:
+def test_every_decision_on_an_image_is_the_first_of_its_reasons(cluster: Cluster, rules: AnalysisSettings) -> None:
     found = analyse(cluster.snapshot, rules)
     for image in cluster.snapshot.images:
         decided = found.images[image.name]
@@ -153,7 +153,9 @@ def test_every_decision_on_an_image_is_the_first_of_its_reasons(cluster: Cluster
 
 
 @given(clusters(), settings(), st.integers(0, 2), st.sampled_from([0, 1, 440, 10_000]))
-def test_larger_keep_values_never_delete_more_P4(cluster: Cluster, rules: Rules, more: int, minutes: int) -> None:
+def test_larger_keep_values_never_delete_more_P4(
+    cluster: Cluster, rules: AnalysisSettings, more: int, minutes: int
+) -> None:
     assert rules.keep_younger_than is not None
     assert rules.keep_tag_revisions is not None
     larger = dataclasses.replace(
@@ -165,7 +167,7 @@ def test_larger_keep_values_never_delete_more_P4(cluster: Cluster, rules: Rules,
 
 
 @given(clusters(), settings(), uses, st.sampled_from(PLACES))
-def test_more_references_never_delete_more_P4(cluster: Cluster, rules: Rules, use: Use, place: str) -> None:
+def test_more_references_never_delete_more_P4(cluster: Cluster, rules: AnalysisSettings, use: Use, place: str) -> None:
     found = cluster.snapshot
     user, _ = rendered(use, place, 99)
     more = msgspec.structs.replace(found, referrers=(*found.referrers, user))
@@ -173,13 +175,13 @@ def test_more_references_never_delete_more_P4(cluster: Cluster, rules: Rules, us
 
 
 @given(clusters(), settings(), st.sampled_from(["shop/*", "base/web:v1", "sha256:*a"]))
-def test_more_protection_never_deletes_more_P4(cluster: Cluster, rules: Rules, pattern: str) -> None:
+def test_more_protection_never_deletes_more_P4(cluster: Cluster, rules: AnalysisSettings, pattern: str) -> None:
     protected = dataclasses.replace(rules, protect=(*rules.protect, pattern))
     assert deletions(analyse(cluster.snapshot, protected).plan) <= deletions(analyse(cluster.snapshot, rules).plan)
 
 
 @given(clusters(), settings(), st.booleans())
-def test_extended_deletes_a_subset_of_oc_P5(cluster: Cluster, rules: Rules, alone: bool) -> None:
+def test_extended_deletes_a_subset_of_oc_P5(cluster: Cluster, rules: AnalysisSettings, alone: bool) -> None:
     if alone:
         rules = dataclasses.replace(rules, keep_younger_than=None, keep_tag_revisions=None, prune_over_size_limit=True)
     extended = dataclasses.replace(rules, references="extended")
@@ -188,7 +190,7 @@ def test_extended_deletes_a_subset_of_oc_P5(cluster: Cluster, rules: Rules, alon
 
 
 @given(clusters(), any_settings())
-def test_the_plan_of_a_namespace_is_a_subset_of_the_whole_P6(cluster: Cluster, rules: Rules) -> None:
+def test_the_plan_of_a_namespace_is_a_subset_of_the_whole_P6(cluster: Cluster, rules: AnalysisSettings) -> None:
     whole = analyse(cluster.snapshot, dataclasses.replace(rules, namespace=None)).plan
     for namespace in NAMESPACES:
         part = analyse(cluster.snapshot, dataclasses.replace(rules, namespace=namespace)).plan
@@ -197,7 +199,7 @@ def test_the_plan_of_a_namespace_is_a_subset_of_the_whole_P6(cluster: Cluster, r
 
 
 @given(clusters(), settings(), st.randoms(use_true_random=False))
-def test_the_order_of_lists_changes_nothing_P7(cluster: Cluster, rules: Rules, random: object) -> None:
+def test_the_order_of_lists_changes_nothing_P7(cluster: Cluster, rules: AnalysisSettings, random: object) -> None:
     found = cluster.snapshot
     shuffled = {}
     for name in ("images", "streams", "limits", "referrers"):
@@ -210,20 +212,20 @@ def test_the_order_of_lists_changes_nothing_P7(cluster: Cluster, rules: Rules, r
 
 
 @given(clusters(), any_settings())
-def test_a_plan_is_a_function_of_its_inputs_P8(cluster: Cluster, rules: Rules) -> None:
+def test_a_plan_is_a_function_of_its_inputs_P8(cluster: Cluster, rules: AnalysisSettings) -> None:
     one, other = analyse(cluster.snapshot, rules).plan, analyse(cluster.snapshot, rules).plan
     assert list(encode(one)) == list(encode(other))
     assert one.fingerprint == other.fingerprint
 
 
 @given(clusters(), any_settings())
-def test_a_plan_comes_back_from_its_file_P8(cluster: Cluster, rules: Rules) -> None:
+def test_a_plan_comes_back_from_its_file_P8(cluster: Cluster, rules: AnalysisSettings) -> None:
     plan = analyse(cluster.snapshot, rules).plan
     assert decode(encode(plan), "plan") == plan
 
 
 @given(clusters(), clusters(), settings())
-def test_nothing_goes_that_was_not_approved(then: Cluster, now: Cluster, rules: Rules) -> None:
+def test_nothing_goes_that_was_not_approved(then: Cluster, now: Cluster, rules: AnalysisSettings) -> None:
     approved = analyse(then.snapshot, rules).plan
     found = analyse(now.snapshot, rules, Approval.of(approved)).plan
     assert deletions(found) <= deletions(analyse(now.snapshot, rules).plan)

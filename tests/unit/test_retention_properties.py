@@ -14,7 +14,7 @@ from pruner.analysis import analyse
 from pruner.analysis.attached import subject_of
 from pruner.cluster.objects import Snapshot
 from pruner.plan import Approval, PrunePlan, decode, encode
-from pruner.settings import RetentionRule, Rules
+from pruner.settings import AnalysisSettings, RetentionRule
 from tests.builders.clusters import (
     NAMESPACES,
     PLACES,
@@ -45,7 +45,7 @@ def remaining(cluster: Snapshot, plan: PrunePlan) -> dict[tuple[str, str], list[
 
 
 @given(tagged_clusters(), retention_settings(references="extended"))
-def test_use_wins_over_every_rule_P1(cluster: Cluster, rules: Rules) -> None:
+def test_use_wins_over_every_rule_P1(cluster: Cluster, rules: AnalysisSettings) -> None:
     rules = dataclasses.replace(rules, keep_younger_than=timedelta(minutes=60))
     plan = analyse(cluster.snapshot, rules).plan
     images = {image.name: image for image in cluster.snapshot.images}
@@ -67,7 +67,7 @@ def test_use_wins_over_every_rule_P1(cluster: Cluster, rules: Rules) -> None:
 
 
 @given(tagged_clusters(), retention_settings())
-def test_a_tag_of_a_rule_never_moves_back_to_an_older_image_R31(cluster: Cluster, rules: Rules) -> None:
+def test_a_tag_of_a_rule_never_moves_back_to_an_older_image_R31(cluster: Cluster, rules: AnalysisSettings) -> None:
     found = analyse(cluster.snapshot, rules)
     for history in found.histories:
         decisions = found.history_rules.fates.decisions(history.stream)
@@ -77,7 +77,7 @@ def test_a_tag_of_a_rule_never_moves_back_to_an_older_image_R31(cluster: Cluster
 
 
 @given(tagged_clusters(), retention_settings())
-def test_no_surviving_image_loses_a_blob_P2(cluster: Cluster, rules: Rules) -> None:
+def test_no_surviving_image_loses_a_blob_P2(cluster: Cluster, rules: AnalysisSettings) -> None:
     plan = analyse(cluster.snapshot, rules).plan
     images = {image.name: image for image in cluster.snapshot.images}
     surviving = images.keys() - {image.name for image in plan.images}
@@ -88,7 +88,9 @@ def test_no_surviving_image_loses_a_blob_P2(cluster: Cluster, rules: Rules) -> N
 
 
 @given(tagged_clusters(), retention_settings())
-def test_an_expired_tag_goes_from_spec_and_status_or_stays_in_both_R32(cluster: Cluster, rules: Rules) -> None:
+def test_an_expired_tag_goes_from_spec_and_status_or_stays_in_both_R32(
+    cluster: Cluster, rules: AnalysisSettings
+) -> None:
     plan = analyse(cluster.snapshot, rules).plan
     expired = set(plan.expired_tags)
     for change in plan.streams:
@@ -99,13 +101,13 @@ def test_an_expired_tag_goes_from_spec_and_status_or_stays_in_both_R32(cluster: 
 
 
 @given(tagged_clusters(), retention_settings())
-def test_a_plan_applied_leaves_nothing_to_plan_P3(cluster: Cluster, rules: Rules) -> None:
+def test_a_plan_applied_leaves_nothing_to_plan_P3(cluster: Cluster, rules: AnalysisSettings) -> None:
     plan = analyse(cluster.snapshot, rules).plan
     assert analyse(applied(cluster.snapshot, plan), rules).plan.empty
 
 
 @given(tagged_clusters(), retention_settings(), uses, st.sampled_from(PLACES))
-def test_more_references_never_delete_more_P4(cluster: Cluster, rules: Rules, use: Use, place: str) -> None:
+def test_more_references_never_delete_more_P4(cluster: Cluster, rules: AnalysisSettings, use: Use, place: str) -> None:
     found = cluster.snapshot
     user, _ = rendered(use, place, 99)
     more = msgspec.structs.replace(found, referrers=(*found.referrers, user))
@@ -114,7 +116,7 @@ def test_more_references_never_delete_more_P4(cluster: Cluster, rules: Rules, us
 
 @given(tagged_clusters(), retention_settings(), st.integers(1, 3), st.sampled_from([1, 440, 10_000]))
 def test_conditions_that_keep_more_never_delete_more_P4(
-    cluster: Cluster, rules: Rules, more: int, minutes: int
+    cluster: Cluster, rules: AnalysisSettings, more: int, minutes: int
 ) -> None:
     wider = tuple(
         msgspec.structs.replace(
@@ -129,7 +131,7 @@ def test_conditions_that_keep_more_never_delete_more_P4(
 
 
 @given(tagged_clusters(), retention_settings(), st.sampled_from(["Namespace shop", "ImageStream base/web"]))
-def test_protection_by_labels_never_deletes_more_P4(cluster: Cluster, rules: Rules, name: str) -> None:
+def test_protection_by_labels_never_deletes_more_P4(cluster: Cluster, rules: AnalysisSettings, name: str) -> None:
     protected = msgspec.structs.replace(cluster.snapshot, protected=frozenset([name]))
     rules = dataclasses.replace(rules, protect_selector="keep=true")
     assert deletions(analyse(protected, rules).plan) <= deletions(analyse(cluster.snapshot, rules).plan)
@@ -137,7 +139,7 @@ def test_protection_by_labels_never_deletes_more_P4(cluster: Cluster, rules: Rul
 
 @given(tagged_clusters(), retention_settings(references="extended"), retention_rules(9), st.booleans())
 def test_a_rule_more_never_keeps_less_of_what_is_used_P4(
-    cluster: Cluster, rules: Rules, rule: RetentionRule, first: bool
+    cluster: Cluster, rules: AnalysisSettings, rule: RetentionRule, first: bool
 ) -> None:
     rules = dataclasses.replace(rules, keep_younger_than=timedelta(minutes=60), prune_over_size_limit=False)
     more = (rule, *rules.retention) if first else (*rules.retention, rule)
@@ -152,7 +154,9 @@ def test_a_rule_more_never_keeps_less_of_what_is_used_P4(
 
 
 @given(tagged_clusters(), retention_settings(attached="keep", empty_streams=None), st.booleans())
-def test_extended_deletes_a_subset_of_oc_without_attached_tags_P5(cluster: Cluster, rules: Rules, alone: bool) -> None:
+def test_extended_deletes_a_subset_of_oc_without_attached_tags_P5(
+    cluster: Cluster, rules: AnalysisSettings, alone: bool
+) -> None:
     if alone:
         rules = dataclasses.replace(rules, keep_younger_than=None, keep_tag_revisions=None, prune_over_size_limit=True)
     extended = dataclasses.replace(rules, references="extended")
@@ -161,7 +165,7 @@ def test_extended_deletes_a_subset_of_oc_without_attached_tags_P5(cluster: Clust
 
 
 @given(tagged_clusters(), retention_settings())
-def test_the_plan_of_a_namespace_is_a_subset_of_the_whole_P6(cluster: Cluster, rules: Rules) -> None:
+def test_the_plan_of_a_namespace_is_a_subset_of_the_whole_P6(cluster: Cluster, rules: AnalysisSettings) -> None:
     whole = analyse(cluster.snapshot, dataclasses.replace(rules, namespace=None)).plan
     for namespace in NAMESPACES:
         part = analyse(cluster.snapshot, dataclasses.replace(rules, namespace=namespace)).plan
@@ -171,7 +175,7 @@ def test_the_plan_of_a_namespace_is_a_subset_of_the_whole_P6(cluster: Cluster, r
 
 
 @given(tagged_clusters(), retention_settings(), st.randoms(use_true_random=False))
-def test_the_order_of_lists_changes_nothing_P7(cluster: Cluster, rules: Rules, random: object) -> None:
+def test_the_order_of_lists_changes_nothing_P7(cluster: Cluster, rules: AnalysisSettings, random: object) -> None:
     found = cluster.snapshot
     shuffled: dict[str, object] = {}
     for name in ("images", "referrers", "streams"):
@@ -197,7 +201,9 @@ def test_the_order_of_lists_changes_nothing_P7(cluster: Cluster, rules: Rules, r
 
 
 @given(tagged_clusters(), retention_settings())
-def test_a_plan_is_a_function_of_its_inputs_and_comes_back_from_its_file_P8(cluster: Cluster, rules: Rules) -> None:
+def test_a_plan_is_a_function_of_its_inputs_and_comes_back_from_its_file_P8(
+    cluster: Cluster, rules: AnalysisSettings
+) -> None:
     one, other = analyse(cluster.snapshot, rules).plan, analyse(cluster.snapshot, rules).plan
     assert list(encode(one)) == list(encode(other))
     assert decode(encode(one), "plan") == one
@@ -205,7 +211,7 @@ def test_a_plan_is_a_function_of_its_inputs_and_comes_back_from_its_file_P8(clus
 
 @given(tagged_clusters(), retention_settings(), st.booleans())
 def test_every_decision_on_a_revision_is_the_first_of_its_reasons(
-    cluster: Cluster, rules: Rules, approved: bool
+    cluster: Cluster, rules: AnalysisSettings, approved: bool
 ) -> None:
     found = analyse(cluster.snapshot, rules, Approval() if approved else None)
     for history in found.histories:
@@ -217,7 +223,7 @@ def test_every_decision_on_a_revision_is_the_first_of_its_reasons(
 
 
 @given(tagged_clusters(), tagged_clusters(), retention_settings())
-def test_nothing_goes_that_was_not_approved(then: Cluster, now: Cluster, rules: Rules) -> None:
+def test_nothing_goes_that_was_not_approved(then: Cluster, now: Cluster, rules: AnalysisSettings) -> None:
     approved = analyse(then.snapshot, rules).plan
     found = analyse(now.snapshot, rules, Approval.of(approved)).plan
     assert deletions(found) <= deletions(analyse(now.snapshot, rules).plan)
@@ -229,7 +235,7 @@ def test_nothing_goes_that_was_not_approved(then: Cluster, now: Cluster, rules: 
 
 
 @given(tagged_clusters(), retention_settings(references="extended", attached="follow", retention=()), st.booleans())
-def test_attached_tags_follow_their_subject_R35(cluster: Cluster, rules: Rules, approved: bool) -> None:
+def test_attached_tags_follow_their_subject_R35(cluster: Cluster, rules: AnalysisSettings, approved: bool) -> None:
     approval = Approval.of(analyse(cluster.snapshot, rules).plan) if approved else None
     found = analyse(cluster.snapshot, rules, approval)
     surviving = {name for name, reason in found.images.items() if reason.kept}
