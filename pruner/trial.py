@@ -21,10 +21,10 @@ from pruner.analysis.retention import TagDecision, TagRetention, version_of
 from pruner.cluster.metadata import ObjectMeta, moment
 from pruner.cluster.objects import ImageStream, ImageStreamStatus, NamedTagEventList, TagEvent
 from pruner.console import Margin, data
+from pruner.documents.values import DocumentError, from_json
 from pruner.errors import Problem, SettingsError
 from pruner.report.model import Report
 from pruner.report.wording import count, time
-from pruner.settings.documents import DocumentError, from_json
 from pruner.settings.retention import RetentionRule
 from pruner.settings.shown import shown
 from pruner.settings.values import UnfitError, age

@@ -13,9 +13,9 @@ from typing import Any, Final
 import msgspec
 
 from pruner.cli.translation import Counterpart, Translation, translation
+from pruner.documents.values import DocumentError, from_yaml
 from pruner.errors import Problem, SettingsError
 from pruner.settings import ALIASES, BY_NAME, PARAMETERS, PROXY_HEADERS, SECRETS, shown
-from pruner.settings.documents import DocumentError, from_yaml
 from pruner.suggestions import did_you_mean
 
 MODULES: Final = tuple(

@@ -84,7 +84,7 @@ def _listed(settings: Settings, tags: Path | None, stream: str | None, plan: Pat
 
 def _text(path: Path) -> str:
     """The text of the file, which is bounded as every document is. Raises SettingsError."""
-    from pruner.settings.documents import LARGEST
+    from pruner.documents.values import LARGEST
 
     try:
         with click.open_file(str(path), "rb") as opened:

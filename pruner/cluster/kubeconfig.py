@@ -18,7 +18,7 @@ import msgspec
 import yaml
 from kubernetes.config.config_exception import ConfigException
 
-from pruner.settings.documents import LARGEST, DocumentError, from_yaml
+from pruner.documents.values import LARGEST, DocumentError, from_yaml
 from pruner.settings.shown import shown
 
 T = TypeVar("T")

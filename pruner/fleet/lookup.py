@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pruner.document import parse_document
+from pruner.documents.places import parse_document
 from pruner.errors import Problem, SettingsError
 from pruner.fleet.model import Cluster, Reference
 from pruner.settings import ALIASES, read

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
-from pruner.document import Document, Place, read_document
+from pruner.documents.places import Document, Place, read_document
 from pruner.errors import Problem, SettingsError
 from pruner.fleet.model import (
     REST,

@@ -9,7 +9,7 @@ from typing import Any, Final
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
-from pruner.document import Document
+from pruner.documents.places import Document
 from pruner.errors import Problem
 from pruner.fleet.schema import OURS, schema
 from pruner.settings import ALIASES, BY_NAME

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
-from pruner.settings.documents import DocumentError, check_bounds, from_json, from_yaml
+from pruner.documents.values import DocumentError, check_bounds, from_json, from_yaml
 from pruner.settings.shown import may_hold_credentials, shown
 from pruner.settings.values import UnfitError, text_of
 

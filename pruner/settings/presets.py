@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from pruner.settings.documents import DocumentError, check_bounds, from_json
+from pruner.documents.values import DocumentError, check_bounds, from_json
 from pruner.settings.shown import may_hold_credentials, shown
 from pruner.settings.values import UnfitError, texts
 from pruner.suggestions import did_you_mean

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, cast
 
 import msgspec
 
-from pruner.settings.documents import DocumentError, check_bounds, from_json, from_yaml
+from pruner.documents.values import DocumentError, check_bounds, from_json, from_yaml
 from pruner.settings.files import file
 from pruner.settings.shown import shown
 from pruner.settings.values import UnfitError, age, boolean, count, text_of

@@ -15,7 +15,7 @@ from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 
-from pruner.settings.documents import DocumentError, from_json
+from pruner.documents.values import DocumentError, from_json
 from pruner.settings.shown import may_hold_credentials, shown
 from pruner.suggestions import did_you_mean
 

@@ -1,7 +1,6 @@
 """Reads a YAML document within bounds, as plain values that know where they stand.
 
-YAML lets a few lines stand for more values than there is memory for (aliases of aliases), nest without end, give a key twice, and name
-classes to be made. All of these are counted or refused before anything is built.
+YAML also lets a key be given twice, and name classes to be made. Both are refused.
 """
 
 from __future__ import annotations
@@ -9,23 +8,19 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 import yaml
 
+from pruner.documents.bounds import LOADER, BoundsError, check_yaml
 from pruner.errors import Problem, SettingsError
 
 SIZE: Final = 4 * 2**20
 """Bytes of a file: a fleet of 10,000 clusters takes 2.5 MB."""
-VALUES: Final = 250_000
-"""Values of a document, with aliases counted as often as they are used."""
-DEPTH: Final = 50
-"""Levels of lists and maps in each other. A kubeconfig has six."""
 
 Place = tuple[str | int, ...]
 """Keys and positions on the way to a value: `("clusters", 0, "name")`."""
 
-_LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _TAG: Final = "tag:yaml.org,2002:"
 _SCALARS: Final = frozenset(
     _TAG + name for name in ("null", "bool", "int", "float", "str", "timestamp", "merge", "value")
@@ -83,10 +78,8 @@ def read_document(path: Path, as_written: Callable[[Place], bool] = lambda _: Fa
 def parse_document(text: str, name: str, as_written: Callable[[Place], bool] = lambda _: False) -> Document:
     """The document in a text; `name` stands for it in messages. Raises SettingsError with every problem in it."""
     with _problems_of_yaml(name):
-        bounds = _Bounds(name)
-        for event in yaml.parse(text, Loader=_LOADER):
-            bounds.take(event)
-        loader = _LOADER(text)
+        check_yaml(text)
+        loader = LOADER(text)
         try:
             node = loader.get_single_node()
             return _Build(loader, name, as_written).document(node)
@@ -98,65 +91,13 @@ def parse_document(text: str, name: str, as_written: Callable[[Place], bool] = l
 def _problems_of_yaml(name: str) -> Iterator[None]:
     try:
         yield
+    except BoundsError as error:
+        raise SettingsError([Problem(position(name, error.mark), str(error))]) from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         raise SettingsError([Problem(position(name, mark), f"is not YAML: {error.problem or error.context}")]) from None
     except yaml.YAMLError as error:
         raise SettingsError([Problem(name, f"is not YAML: {' '.join(str(error).split())}")]) from None
-
-
-class _Open:
-    """A list or map that has not ended: its anchor, and the values and levels in it so far."""
-
-    __slots__ = ("anchor", "levels", "values")
-
-    def __init__(self, anchor: str | None) -> None:
-        self.anchor = anchor
-        self.values = 1
-        self.levels = 0
-
-
-class _Bounds:
-    """Counts the values and levels of a document from its events, aliases as what they stand for, before any value is built."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.open = [_Open(None)]
-        self.anchors: dict[str, tuple[int, int]] = {}
-
-    def take(self, event: yaml.Event) -> None:
-        """Count an event. Raises SettingsError for more than is allowed."""
-        match event:
-            case yaml.AliasEvent():
-                if any(event.anchor == each.anchor for each in self.open):
-                    self._wrong(event, f"*{event.anchor} stands inside of what it refers to")
-                self._add(event, *self.anchors.get(event.anchor or "", (1, 0)))
-            case yaml.ScalarEvent():
-                if event.anchor:
-                    self.anchors[event.anchor] = (1, 0)
-                self._add(event, 1, 0)
-            case yaml.CollectionStartEvent():
-                self.open.append(_Open(event.anchor))
-                self._add(event, 0, 0)
-            case yaml.CollectionEndEvent():
-                ended = self.open.pop()
-                if ended.anchor:
-                    self.anchors[ended.anchor] = (ended.values, ended.levels + 1)
-                self._add(event, ended.values, ended.levels + 1)
-            case _:
-                pass
-
-    def _add(self, event: yaml.Event, values: int, levels: int) -> None:
-        innermost = self.open[-1]
-        innermost.values += values
-        innermost.levels = max(innermost.levels, levels)
-        if innermost.values > VALUES:
-            self._wrong(event, f"stands for more than {VALUES} values; use fewer aliases, or split the file")
-        if len(self.open) - 1 + levels > DEPTH:
-            self._wrong(event, f"is nested more than {DEPTH} levels deep")
-
-    def _wrong(self, event: yaml.Event, message: str) -> NoReturn:
-        raise SettingsError([Problem(position(self.name, event.start_mark), message)])
 
 
 class _Build:
