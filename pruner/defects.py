@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import traceback
-from pathlib import Path
 from typing import Final
 
 from pruner.errors import PrunerError
@@ -22,6 +20,8 @@ def traceback_wanted() -> bool:
 def said(error: BaseException) -> str:
     """`one_line`, after the traceback on standard error where that is asked for."""
     if traceback_wanted():
+        import traceback  # noqa: PLC0415
+
         traceback.print_exception(error)
     return one_line(error)
 
@@ -57,6 +57,10 @@ def _of_system(error: OSError) -> str:
 
 
 def _place(error: BaseException) -> str:
+    # Most runs need neither.
+    import traceback  # noqa: PLC0415
+    from pathlib import Path  # noqa: PLC0415
+
     frames = traceback.extract_tb(error.__traceback__)
     if not frames:
         return ""

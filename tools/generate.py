@@ -8,6 +8,7 @@ Each part stands between two marks in its file, and the rest of the file stays a
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 import textwrap
 from pathlib import Path
@@ -19,7 +20,8 @@ from pruner.cli.ansible import OPTIONS  # noqa: E402
 from pruner.cli.oc import FLAGS, SHORT  # noqa: E402
 from pruner.cli.translation import Counterpart  # noqa: E402
 from pruner.fleet import schema as fleet_schema  # noqa: E402
-from pruner.settings import PARAMETERS, Parameter  # noqa: E402
+from pruner.settings import BY_NAME, PARAMETERS, Parameter  # noqa: E402
+from pruner.settings.parameters import CONCERNS  # noqa: E402
 
 BEGIN, END = "generated from pruner/settings/declaration.py", "end of what is generated"
 
@@ -123,7 +125,28 @@ def _counterpart(found: Counterpart) -> str:
     return f"{parameter} | {found.note}".rstrip()
 
 
+def options() -> str:
+    """The options of the command line, one for each parameter that is not a secret."""
+    rows = []
+    for concern in CONCERNS:
+        for parameter in (BY_NAME[field.name] for field in dataclasses.fields(concern)):
+            if not parameter.secret:
+                metavar = None if parameter.choices else "BOOL" if parameter.kind == "boolean" else parameter.metavar
+                of = concern.__name__.removesuffix("Settings").lower()
+                head = ", ".join(map(_literal, (parameter.name, of, metavar, parameter.choices)))
+                rows.append(f"    Option({head},\n           {_literal(parameter.help)}),\n")
+    return f"OPTIONS: Final = (\n{''.join(rows)})\n"
+
+
+def _literal(value: object) -> str:
+    """The value as ruff writes it."""
+    if isinstance(value, tuple):
+        return f"({', '.join(map(_literal, value))}{',' if len(value) == 1 else ''})"
+    return "None" if value is None else _quoted(str(value))
+
+
 MADE = {
+    "pruner/cli/parameters.py": (f"# {BEGIN}\n", f"# {END}\n", options),
     "docs/from-oc.md": ("<!-- generated from pruner/cli/oc.py -->\n", f"<!-- {END} -->\n", flags_of_oc),
     "docs/from-ansible.md": (
         "<!-- generated from pruner/cli/ansible.py -->\n",

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
 from pruner.cli.options import SECRETS_FROM, as_json, settings_options
-from pruner.settings import Settings
+
+if TYPE_CHECKING:
+    from pruner.settings import Settings
 
 
 @click.command(epilog=SECRETS_FROM)
@@ -19,6 +21,8 @@ def doctor(settings: Settings, as_json: bool) -> None:
 
     Ends with 0 when both would work, with 3 when only a preview would, and with 1 when neither would.
     """
+    import asyncio
+
     from pruner.cli.cluster import with_api
     from pruner.cli.output import console
     from pruner.doctor import as_json_of, examine, show

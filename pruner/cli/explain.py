@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
+from typing import TYPE_CHECKING
 
 import click
 
 from pruner.cli.options import SECRETS_FROM, as_json, settings_options
-from pruner.settings import Settings
+
+if TYPE_CHECKING:
+    from pruner.settings import Settings
 
 
 @click.command(epilog=SECRETS_FROM)
@@ -19,6 +21,8 @@ def explain(settings: Settings, reference: str, as_json: bool) -> None:
 
     REF is a digest, namespace/stream, namespace/stream:tag, namespace/stream@digest, or a pull spec.
     """
+    import asyncio
+
     from pruner.cli.cluster import analysis_of
     from pruner.cli.output import echo_json
     from pruner.explain import explain as explained

@@ -17,32 +17,32 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
-import msgspec
 
 from pruner.cli.entry import Commands
-from pruner.cli.options import FILE, FOLDER, as_json
+from pruner.cli.options import FILE, FOLDER, PATH, as_json
 from pruner.errors import PrunerError
-from pruner.fleet.model import BAD, Fleet, Outcome, PolicyPack, selected, shard, waves_with_clusters
 
 if TYPE_CHECKING:
+    from pathlib import Path
+    from types import FrameType
+
+    from pruner.fleet.model import Fleet, Outcome, PolicyPack
     from pruner.fleet.run import Options
 
 APPROVAL = "approval.json"
 
 
-class Selection(msgspec.Struct, frozen=True):
+class Selection(NamedTuple):
     """What the options that all commands have in common come to."""
 
     file: Path
     fleet: Fleet
     work: Path
     as_json: bool
-    waves: list[str] = []
+    waves: tuple[str, ...] = ()
     """Of the whole fleet, where this is a share of it."""
 
 
@@ -62,6 +62,7 @@ def _common(command: Callable[..., Any]) -> Callable[..., Any]:
         file: Path, work: Path | None, labels: tuple[str, ...], wave: str | None,
         shard_: str | None, shards: int | None, as_json: bool, **options: Any,
     ) -> Any:  # fmt: skip
+        from pruner.fleet.model import selected, shard, waves_with_clusters
         from pruner.fleet.reading import read_fleet
 
         whole = read_fleet(file)
@@ -72,7 +73,7 @@ def _common(command: Callable[..., Any]) -> Callable[..., Any]:
         if not chosen.clusters and count == 1:
             raise click.UsageError(f"none of the {len(whole.clusters)} clusters in {file} is selected")
         folder = work or file.resolve().parent / ".fleet"
-        return command(Selection(file, chosen, folder, as_json, waves if count > 1 else []), **options)
+        return command(Selection(file, chosen, folder, as_json, tuple(waves) if count > 1 else ()), **options)
 
     decorated: Callable[..., Any] = with_selection
     decorated.__name__, decorated.__doc__ = command.__name__, command.__doc__
@@ -100,7 +101,7 @@ def _running(command: Callable[..., Any]) -> Callable[..., Any]:
             "--policy-pack-config",
             "policy_configs",
             multiple=True,
-            type=click.Path(path_type=Path),
+            type=PATH,
             metavar="FILE",
             help="Configuration of the policy pack of the same position (JSON).",
         ),
@@ -108,7 +109,7 @@ def _running(command: Callable[..., Any]) -> Callable[..., Any]:
             "--policy-pack",
             "policy_packs",
             multiple=True,
-            type=click.Path(path_type=Path),
+            type=PATH,
             metavar="PATH",
             help="A policy pack that judges every cluster's plan, in addition to those in the file.",
         ),
@@ -261,6 +262,8 @@ def _run(
     verb: str, run: Callable[..., list[Outcome]], chosen: Selection, options: Options,
     policy_packs: tuple[Path, ...], policy_configs: tuple[Path, ...], **limits: int | None,
 ) -> list[Outcome]:  # fmt: skip
+    import msgspec
+
     from pruner.cli.output import console
     from pruner.fleet.table import Progress
 
@@ -294,6 +297,7 @@ def _end(verb: str, chosen: Selection, outcomes: list[Outcome]) -> None:
     """Print the summary; the exit code says whether all is well."""
     from pruner.cli.output import console
     from pruner.fleet.ledger import Ledger
+    from pruner.fleet.model import BAD
     from pruner.fleet.table import table
 
     ordered = sorted(outcomes, key=lambda outcome: outcome.cluster)
@@ -362,12 +366,13 @@ def _labels(given: Iterable[str]) -> dict[str, str]:
 def _packs(packs: tuple[Path, ...], configs: tuple[Path, ...]) -> list[PolicyPack]:
     if configs and len(configs) != len(packs):
         raise click.UsageError("--policy-pack-config is given for each --policy-pack, in the same order, or for none")
+    from pruner.fleet.model import PolicyPack
+    from pruner.fleet.reading import pack_problems
+
     found = [
         PolicyPack(pack.resolve(), config.resolve() if config is not None else None)
         for pack, config in zip(packs, configs or [None] * len(packs), strict=True)
     ]
-    from pruner.fleet.reading import pack_problems
-
     for each in found:
         for problem in pack_problems(each.pack, each.config):
             raise click.BadParameter(problem, param_hint="--policy-pack")

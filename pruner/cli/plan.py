@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from pruner.cli.options import FILE, SECRETS_FROM, settings_options
 from pruner.cli.output import form_options
-from pruner.settings import Settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pruner.settings import Settings
 
 
 @click.command(epilog=SECRETS_FROM)
@@ -19,6 +21,9 @@ from pruner.settings import Settings
 @click.option("--out", type=FILE, help="Write the plan to this file, to be reviewed and given as approved_plan.")
 def plan(settings: Settings, out: Path | None, **form: Any) -> None:
     """Make the plan for what the cluster has now, and show it. Nothing is changed."""
+    import asyncio
+    from pathlib import Path
+
     from pruner.cli.cluster import analysis_of
     from pruner.cli.output import show
     from pruner.files import write_file

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from pruner.cli.options import FILE
 from pruner.cli.output import form_options
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @click.command()

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -12,10 +9,13 @@ import click
 from pruner.cli.entry import Commands
 from pruner.cli.options import FILE, SECRETS_FROM, as_json, connection_options
 from pruner.errors import Problem, SettingsError
-from pruner.settings import Settings, UnfitError
 
 if TYPE_CHECKING:
+    from datetime import datetime
+    from pathlib import Path
+
     from pruner.cluster.objects import ImageStream
+    from pruner.settings import Settings
     from pruner.settings.retention import RetentionRule
     from pruner.trial import Listed
 
@@ -56,6 +56,7 @@ def try_(
 
 
 def _rules(path: Path) -> tuple[RetentionRule, ...]:
+    from pruner.settings import UnfitError
     from pruner.settings.retention import retention_rules
 
     try:
@@ -65,6 +66,8 @@ def _rules(path: Path) -> tuple[RetentionRule, ...]:
 
 
 def _listed(settings: Settings, tags: Path | None, stream: str | None, plan: Path | None) -> Listed:
+    from datetime import UTC, datetime
+
     from pruner.trial import Listed, from_list, of_report, of_stream
 
     as_of = settings.as_of or datetime.now(UTC)
@@ -78,6 +81,8 @@ def _listed(settings: Settings, tags: Path | None, stream: str | None, plan: Pat
         namespace, _, name = stream.partition("/")
         if not (namespace and name) or "/" in name or ":" in name:
             raise click.UsageError(f"--stream takes NAMESPACE/NAME, not {stream!r}")
+        import asyncio
+
         return of_stream(*asyncio.run(_read(settings, namespace, name)))
     return Listed(streams=(), as_of=as_of)
 

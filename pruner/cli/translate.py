@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -65,7 +63,7 @@ def _text(file: str) -> str:
         if file == "-":
             text: str = sys.stdin.read(_LARGEST + 1)
         else:
-            with Path(file).open(encoding="utf-8") as opened:
+            with open(file, encoding="utf-8") as opened:
                 text = opened.read(_LARGEST + 1)
     except UnicodeDecodeError:
         raise SettingsError([Problem("", "the task is not UTF-8")]) from None
@@ -76,6 +74,8 @@ def _text(file: str) -> str:
 
 def commands(found: Translation) -> Iterator[str]:
     """The commands that set the configuration. That of a secret asks for its value."""
+    import shlex
+
     for name, value in found.settings.items():
         for path, text in _leaves(f"pruner:{name}", value):
             # Parts of lists and maps would become numbers and booleans where they look like them.

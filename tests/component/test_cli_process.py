@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -10,12 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from pruner.cli.entry import VERBS, Exit
+from pruner.cli.entry import Exit
 from pruner.plan import encode
 from tests.builders.objects import A, analysed, image
 
 ROOT = Path(__file__).parent.parent.parent
-HEAVY = ("pulumi", "kubernetes", "aiohttp", "jinja2", "rich", "grpc", "jsonschema")
 
 
 @pytest.fixture
@@ -80,27 +78,3 @@ def test_too_few_open_files_are_said(plan_file: Path) -> None:
     )
     assert done.returncode != Exit.OK
     assert b"defect" not in done.stderr
-
-
-@pytest.mark.parametrize(
-    "verb", [[], *([name] for name in VERBS), ["fleet", "preview"], ["fleet", "up"], ["retention", "try"]]
-)
-def test_help_imports_only_what_it_shows(verb: list[str]) -> None:
-    """The list of verbs takes click alone; the options of a verb the declarations of parameters as well."""
-    program = (
-        "import json, sys\n"
-        "from pruner.cli import main\n"
-        "try: main([*sys.argv[1:], '--help'], 'pruner')\n"
-        "except SystemExit as ended: code = ended.code\n"
-        "print(json.dumps([code, sorted(sys.modules)]))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program, *verb], cwd=ROOT, capture_output=True, timeout=120, check=True
-    )
-    code, modules = json.loads(done.stdout.splitlines()[-1])
-    assert code == 0
-    assert "click" in modules
-    assert not set(HEAVY) & set(modules)
-    if not verb:
-        assert "msgspec" not in modules
-        assert "pruner.settings" not in modules
