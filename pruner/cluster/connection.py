@@ -13,12 +13,8 @@ import ssl
 from collections.abc import Callable
 from typing import Any, Final
 
-import kubernetes.config
-from kubernetes.client import Configuration
-from kubernetes.config.config_exception import ConfigException
-
 from pruner.cluster import kubeconfig
-from pruner.cluster.credentials import Source
+from pruner.cluster.credentials import ClientConfiguration, Source
 from pruner.cluster.kubeconfig import KubeconfigError, UnknownContextError
 from pruner.cluster.proxy import basic, proxy_of
 from pruner.cluster.tls import CertificateError, load_certificate, tls_context
@@ -37,7 +33,9 @@ class Connection:
     where the kubeconfig gives another one than the address.
     """
 
-    def __init__(self, configuration: Any, settings: ConnectionSettings, source: Source | None = None) -> None:
+    def __init__(
+        self, configuration: ClientConfiguration, settings: ConnectionSettings, source: Source | None = None
+    ) -> None:
         self.server: str = configuration.host
         self.validates_certificates: bool = configuration.verify_ssl
         self.server_name: str | None = configuration.tls_server_name
@@ -104,7 +102,7 @@ class Connection:
         before = self._configured_authorization(), self._configuration.cert_file
         try:
             renew(self._configuration)
-        except (ConfigException, OSError, ValueError, KeyError) as error:
+        except (KubeconfigError, OSError, ValueError, KeyError) as error:
             raise ClusterError(
                 f"{self.server}: the credentials have expired and could not be renewed ({_why(error)}); log in again"
             ) from None
@@ -125,9 +123,7 @@ def connect(settings: ConnectionSettings) -> Connection:
 
     Contacts nothing but what a kubeconfig names as the source of credentials.
     """
-    # The package would take a proxy from the environment's usual variables.
-    configuration: Any = Configuration(proxy="", no_proxy="")
-    configuration.host = ""
+    configuration = ClientConfiguration()
     source = _load(settings, configuration)
     if settings.host:
         configuration.host = settings.host
@@ -157,7 +153,7 @@ def _speaks_itself(settings: ConnectionSettings) -> bool:
     return bool(settings.api_key or settings.username or settings.client_cert)
 
 
-def _speak_as_given(settings: ConnectionSettings, configuration: Any) -> None:
+def _speak_as_given(settings: ConnectionSettings, configuration: ClientConfiguration) -> None:
     """Credentials of the settings, instead of all that the kubeconfig has.
 
     An API server that is shown a certificate and a token goes by the certificate: what the kubeconfig has beside must not win.
@@ -168,7 +164,7 @@ def _speak_as_given(settings: ConnectionSettings, configuration: Any) -> None:
     configuration.cert_file, configuration.key_file = settings.client_cert, settings.client_key
 
 
-def _load(settings: ConnectionSettings, configuration: Configuration) -> Source | None:
+def _load(settings: ConnectionSettings, configuration: ClientConfiguration) -> Source | None:
     """Load the kubeconfig that the settings name, or the client's own, or what a pod is given."""
     if settings.kubeconfig is None and settings.context is None and settings.host:
         # An address that is given by itself gets no credentials that belong to another one.
@@ -183,7 +179,7 @@ def _load(settings: ConnectionSettings, configuration: Configuration) -> Source 
         found.load(configuration)
     except UnknownContextError as error:
         raise SettingsError([Problem("context", str(error))]) from None
-    except (ConfigException, OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (KubeconfigError, OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise SettingsError([Problem("kubeconfig", _why(error))]) from None
     return found
 
@@ -197,10 +193,13 @@ def _why(error: Exception) -> str:
     return f"is not a kubeconfig that can be used ({type(error).__name__})"
 
 
-def _load_in_cluster(configuration: Configuration, credentials: bool) -> None:
+def _load_in_cluster(configuration: ClientConfiguration, credentials: bool) -> None:
+    # In a pod only: the package takes longer to import than a small cluster to read.
+    from pruner.cluster.in_cluster import load  # noqa: PLC0415
+
     try:
-        kubernetes.config.load_incluster_config(client_configuration=configuration)
-    except (ConfigException, OSError, ValueError):
+        load(configuration)
+    except (KubeconfigError, OSError, ValueError):
         what = "credentials are given, and no host" if credentials else "no cluster is given"
         raise SettingsError(
             [
@@ -212,7 +211,9 @@ def _load_in_cluster(configuration: Configuration, credentials: bool) -> None:
         ) from None
 
 
-def _tls(configuration: Configuration, settings: ConnectionSettings, connection: Connection) -> ssl.SSLContext | None:
+def _tls(
+    configuration: ClientConfiguration, settings: ConnectionSettings, connection: Connection
+) -> ssl.SSLContext | None:
     """The TLS context for https; None for http. Raises SettingsError for certificates that cannot be used."""
     if not connection.server.startswith("https://"):
         return None

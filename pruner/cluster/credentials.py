@@ -1,28 +1,22 @@
 """Credentials that a kubeconfig's user has, and how they are renewed.
 
-`Source.load` fills a client's configuration; `renew` does so again. The `kubernetes` package renews the tokens of the old auth-providers;
-everything else is done here as kubectl does it: credentials that cannot be had (an exec plugin that fails, a token that is not renewed) are
-an error and not a request without any, credentials that end are renewed shortly before they do and when they are refused, a token file
-wins over a token and is read again, and `as` and `as-groups` are heeded. Keys are kept in memory.
+`Source.load` fills a client's configuration; `renew` does so again. The `kubernetes` package renews the tokens of the old auth-
+providers (pruner.cluster.auth_provider); everything else is done here as kubectl does it: credentials that cannot be had (an exec
+plugin that fails, a token that is not renewed) are an error and not a request without any, credentials that end are renewed
+shortly before they do and when they are refused, a token file wins over a token and is read again, and `as` and `as-groups` are
+heeded. Keys are kept in memory.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-import ssl
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from kubernetes.client import Configuration
-from kubernetes.client.exceptions import OpenApiException
-from kubernetes.config.config_exception import ConfigException
-from kubernetes.config.kube_config import ConfigNode, KubeConfigLoader
-from oauthlib.oauth2 import OAuth2Error  # type: ignore[import-untyped]
-from urllib3.exceptions import HTTPError
+import msgspec
 
 from pruner.cluster.exec_plugin import credential
 from pruner.cluster.kubeconfig import Entries, KubeconfigError, UserEntry
@@ -37,6 +31,25 @@ TOKEN_FILE_READ_AGAIN: Final = timedelta(minutes=1)
 
 LONGEST_TOKEN: Final = 1024 * 1024
 """Bytes of a token file; servers refuse headers of some 10 kB."""
+
+
+class ClientConfiguration(msgspec.Struct):
+    """Which server to talk to, as whom, and what to trust: the fields of the `kubernetes` package's Configuration that are used.
+
+    `api_key` has the Authorization header as `BearerToken`. `refresh_api_key_hook` renews what has ended.
+    """
+
+    host: str = ""
+    api_key: dict[str, str] = {}
+    username: str | None = None
+    password: str | None = None
+    ssl_ca_cert: str | None = None
+    cert_file: str | None = None
+    key_file: str | None = None
+    verify_ssl: bool = True
+    tls_server_name: str | None = None
+    proxy: str | None = ""
+    refresh_api_key_hook: Callable[[ClientConfiguration], None] | None = None
 
 
 class Source:
@@ -65,31 +78,31 @@ class Source:
                 raise KubeconfigError("its user's `as` fields contain a character that a header cannot carry")
         return headers
 
-    def load(self, configuration: Configuration) -> None:
+    def load(self, configuration: ClientConfiguration) -> None:
         """Fill the configuration. Raises KubeconfigError, OSError."""
-        self._loader.load_and_set(configuration)
+        self._loader.load(configuration)
 
-    def renew(self, configuration: Configuration) -> None:
+    def renew(self, configuration: ClientConfiguration) -> None:
         """Read or make the credentials again although they have not ended: they were refused. Raises KubeconfigError, OSError."""
         self._loader.renew(configuration)
 
 
-_PackageLoader: Any = KubeConfigLoader  # without types
-
-
-class _Loader(_PackageLoader):  # type: ignore[misc]
-    """The package's loader, for the tokens of auth-providers; what it is given has been checked."""
+class _Loader:
+    """Reads the credentials of one user's entry, which has been checked, and keeps what is known of them."""
 
     def __init__(self, entries: Entries, persist: Callable[[], None] | None) -> None:
         self._entries = entries
+        self._persist = persist
         self._ends_at: datetime | None = None
         self._read_at = datetime.now(UTC)
-        document = {
-            "contexts": [{"name": "used", "context": {"cluster": "used", "user": "used"}}],
-            "clusters": [{"name": "used", "cluster": {"server": entries.cluster.server} | entries.raw_cluster}],
-            "users": [{"name": "used", "user": entries.raw_user}],
-        }
-        super().__init__(ConfigNode("kubeconfig", document), "used", config_base_path="", config_persister=persist)
+        self._authorization = ""
+        self._certificate: tuple[str | None, str | None] | None = None
+        self._auth_provider: Any = None
+
+    def load(self, configuration: ClientConfiguration) -> None:
+        self._load_authentication()
+        self._set_cluster(configuration)
+        self._set_credentials(configuration)
 
     @property
     def _entry(self) -> UserEntry:
@@ -102,28 +115,16 @@ class _Loader(_PackageLoader):  # type: ignore[misc]
                 return
         self._load_user_pass_token()
 
-    def _load_auth_provider_token(self) -> Any:
-        provider = self._entry.auth_provider
-        if provider is None:
-            return None
-        if provider.name not in ("gcp", "oidc"):
-            raise KubeconfigError(
-                f"auth-provider {shown(provider.name)} is not known; create the kubeconfig again, with an exec plugin"
-            )
-        try:
-            token = super()._load_auth_provider_token()
-        except _PROVIDER_FAILS as error:
-            # The words of the provider may contain tokens.
-            raise KubeconfigError(
-                f"auth-provider {provider.name!r}: its token cannot be renewed ({type(error).__name__}); log in again"
-            ) from None
-        if not token:
-            raise KubeconfigError(f"auth-provider {provider.name!r}: has no token that can be used; log in again")
-        return token
+    def _load_auth_provider_token(self) -> bool:
+        if self._entry.auth_provider is None:
+            return False
+        if self._auth_provider is None:
+            # Few kubeconfigs have one, and the package takes longer to import than a small cluster to read.
+            from pruner.cluster.auth_provider import TokenSource  # noqa: PLC0415
 
-    def _refresh_oidc(self, provider: Any) -> None:
-        with _verified_issuer(provider["config"]):
-            super()._refresh_oidc(provider)
+            self._auth_provider = TokenSource(self._entries, self._entry.auth_provider, self._persist)
+        self._authorization = self._auth_provider.authorization()
+        return True
 
     def _load_user_token(self) -> bool:
         token = self._entry.token.strip()
@@ -131,12 +132,12 @@ class _Loader(_PackageLoader):  # type: ignore[misc]
             token = self._token_of_file() or token
         if not token:
             return False
-        self.token = f"Bearer {token}"
+        self._authorization = f"Bearer {token}"
         return True
 
     def _token_of_file(self) -> str:
         """The content of the token file; where it cannot be read, the token that is known already, as kubectl has it."""
-        known = self.__dict__.get("token", "").removeprefix("Bearer ") or self._entry.token.strip()
+        known = self._authorization.removeprefix("Bearer ") or self._entry.token.strip()
         path = self._entries.user_folder / Path(self._entry.token_file).expanduser()
         try:
             with path.open("rb") as opened:
@@ -156,11 +157,9 @@ class _Loader(_PackageLoader):  # type: ignore[misc]
             return False
         given = credential(plugin, self._entries.user_folder, self._entries.raw_cluster)
         if given.token:
-            self.token = f"Bearer {given.token}"
+            self._authorization = f"Bearer {given.token}"
         if given.certificate is not None:
-            self.cert_file: str | None
-            self.key_file: str | None
-            self.cert_file, self.key_file = given.certificate
+            self._certificate = given.certificate
         end = given.expiration_timestamp
         self._ends_at = end if end is None or end.tzinfo else end.replace(tzinfo=UTC)
         return True
@@ -169,33 +168,35 @@ class _Loader(_PackageLoader):  # type: ignore[misc]
         user, password = self._entry.username, self._entry.password
         if user and password is not None:
             try:
-                self.token = "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode("ascii")
+                self._authorization = "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode("ascii")
             except UnicodeEncodeError:
                 raise KubeconfigError("its user name or password contains a character that cannot be sent") from None
 
-    def _load_cluster_info(self) -> None:
+    def _set_cluster(self, configuration: ClientConfiguration) -> None:
         cluster, user = self._entries.cluster, self._entry
-        self.host = cluster.server.rstrip("/")
-        self.ssl_ca_cert = _pem(
+        configuration.host = cluster.server.rstrip("/")
+        configuration.ssl_ca_cert = _pem(
             "certificate-authority",
             cluster.certificate_authority_data,
             cluster.certificate_authority,
             self._entries.cluster_folder,
         )
-        if "cert_file" not in self.__dict__:
+        if self._certificate is None:
             folder = self._entries.user_folder
-            self.cert_file = _pem("client-certificate", user.client_certificate_data, user.client_certificate, folder)
-            self.key_file = _pem("client-key", user.client_key_data, user.client_key, folder)
-        self.verify_ssl = not cluster.insecure_skip_tls_verify
-        if cluster.tls_server_name:
-            self.tls_server_name = cluster.tls_server_name
-        if cluster.proxy_url:
-            self.proxy = cluster.proxy_url
+            self._certificate = (
+                _pem("client-certificate", user.client_certificate_data, user.client_certificate, folder),
+                _pem("client-key", user.client_key_data, user.client_key, folder),
+            )
+        configuration.verify_ssl = not cluster.insecure_skip_tls_verify
+        configuration.tls_server_name = cluster.tls_server_name or configuration.tls_server_name
+        configuration.proxy = cluster.proxy_url or configuration.proxy
 
-    def _set_config(self, client_configuration: Configuration) -> None:
-        super()._set_config(client_configuration)
-        hook: Any = self._renew if self._ends else None
-        client_configuration.refresh_api_key_hook = hook
+    def _set_credentials(self, configuration: ClientConfiguration) -> None:
+        if self._authorization:
+            configuration.api_key["BearerToken"] = self._authorization
+        if self._certificate is not None:
+            configuration.cert_file, configuration.key_file = self._certificate
+        configuration.refresh_api_key_hook = self._renew if self._ends else None
 
     @property
     def _ends(self) -> bool:
@@ -203,15 +204,15 @@ class _Loader(_PackageLoader):  # type: ignore[misc]
         user = self._entry
         return user.exec is not None or user.auth_provider is not None or bool(user.token_file)
 
-    def renew(self, client_configuration: Configuration) -> None:
+    def renew(self, client_configuration: ClientConfiguration) -> None:
         if self._ends:
             self._load_authentication()
-            self._set_config(client_configuration)
+            self._set_credentials(client_configuration)
 
-    def _renew(self, client_configuration: Configuration) -> None:
+    def _renew(self, client_configuration: ClientConfiguration) -> None:
         if self._is_stale(datetime.now(UTC)):
             self._load_authentication()
-        self._set_config(client_configuration)
+        self._set_credentials(client_configuration)
 
     def _is_stale(self, now: datetime) -> bool:
         if self._entry.auth_provider is not None:
@@ -223,21 +224,6 @@ class _Loader(_PackageLoader):  # type: ignore[misc]
             return False
         margin = max(timedelta(0), min(LONGEST_MARGIN, (self._ends_at - self._read_at) / 4))
         return bool(now >= self._ends_at - margin)
-
-
-_PROVIDER_FAILS: Final = (
-    HTTPError,
-    OpenApiException,
-    OAuth2Error,
-    ConfigException,
-    OSError,
-    ValueError,
-    KeyError,
-    TypeError,
-    AttributeError,
-    OverflowError,
-)
-"""What the package's own code lets through, for whatever a provider answers or a token contains."""
 
 
 def _pem(key: str, data: str, path: str, folder: Path) -> str | None:
@@ -253,18 +239,3 @@ def _pem(key: str, data: str, path: str, folder: Path) -> str | None:
         what = "its authority's certificate cannot be used: " if key == "certificate-authority" else "its "
         raise KubeconfigError(f"{what}{key}-data holds nothing in PEM form")
     return content
-
-
-@contextmanager
-def _verified_issuer(config: Any) -> Iterator[None]:
-    """The issuer of tokens with its certificate verified; the package verifies none where the kubeconfig names no CA."""
-    named = ("idp-certificate-authority", "idp-certificate-authority-data")
-    authorities = ssl.get_default_verify_paths().cafile
-    if authorities is None or any(name in config for name in named):
-        yield
-        return
-    config.value[named[0]] = authorities
-    try:
-        yield
-    finally:
-        del config.value[named[0]]

@@ -16,7 +16,6 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 import yaml
-from kubernetes.config.config_exception import ConfigException
 
 from pruner.documents.values import LARGEST, DocumentError, from_yaml
 from pruner.settings.shown import shown
@@ -25,7 +24,7 @@ T = TypeVar("T")
 _LISTS: Final = ("clusters", "contexts", "users")
 
 
-class KubeconfigError(ConfigException):
+class KubeconfigError(Exception):
     """Something is wrong with a kubeconfig, or with what it refers to. The message can be shown as it is."""
 
 

@@ -6,8 +6,6 @@ from collections.abc import Iterable
 from decimal import ROUND_UP, Decimal
 from typing import Any, Final
 
-from kubernetes.utils.quantity import parse_quantity
-
 from pruner.cluster.objects import ImageLimit, LimitRange
 from pruner.errors import ClusterError
 
@@ -39,6 +37,9 @@ def _quantity(value: Any) -> Decimal | None:
     """A Kubernetes quantity; None for what is not one. Python's Decimal also takes NaN, infinities and booleans."""
     if not isinstance(value, str | int | float) or isinstance(value, bool):
         return None
+    # Most clusters have no such limits, and the package takes longer to import than a small cluster to read.
+    from kubernetes.utils.quantity import parse_quantity  # noqa: PLC0415
+
     try:
         quantity: Decimal = parse_quantity(value)
     except (ValueError, ArithmeticError):
