@@ -18,7 +18,6 @@ import msgspec
 from pruner.analysis.blobs import pushed_to
 from pruner.errors import PrunerError
 from pruner.plan import PrunePlan
-from pruner.planning import read_plan
 from pruner.provider.store import KeptPlans
 from pruner.report import Report
 from pruner.report.model import NO_STREAM, ReportedImage
@@ -181,4 +180,7 @@ def _approved(path: str, digest: str | None) -> PrunePlan:
 
 @functools.lru_cache(maxsize=1)
 def _read_once(path: str, digest: str | None, _changed: int, _size: int) -> PrunePlan:
+    # Few stacks have one, and planning brings what it takes to reach a cluster.
+    from pruner.planning import read_plan  # noqa: PLC0415
+
     return read_plan(path, digest)

@@ -20,8 +20,7 @@ from policies.facts import Facts, streams
 from policies.windows import parse_window
 from policies.wording import NAMED, name, names, number, rest
 from pruner.errors import PrunerError
-from pruner.plan import DeletedStream, StreamChange
-from pruner.planning import UNVERIFIED
+from pruner.plan import UNVERIFIED, DeletedStream, StreamChange
 from pruner.report.jsonl import read_report
 from pruner.report.model import ReportedImage
 from pruner.report.wording import age, count, time

@@ -27,7 +27,7 @@ from pruner.cluster.snapshot import Progress, silent, take_snapshot
 from pruner.errors import UnsafePlanError
 from pruner.files import read_lines
 from pruner.interpreter import no_search_for_cycles
-from pruner.plan import Approval, PrunedBlob, PrunePlan, decode
+from pruner.plan import UNVERIFIED, Approval, PrunedBlob, PrunePlan, decode
 from pruner.settings import AnalysisSettings, Percent, Settings
 
 MEASURED: Final = 2000
@@ -35,9 +35,6 @@ MEASURED: Final = 2000
 
 REPOSITORIES: Final = 3
 """Repositories in which a layer is looked for: any of those to which its images were pushed has it, unless somebody made a name up."""
-
-UNVERIFIED: Final = "the API server's identity is not verified: "
-"""What a note begins with that says so; policies look for it."""
 
 
 async def make_plan(api: Api, settings: Settings, *, progress: Progress = silent) -> Analysis:

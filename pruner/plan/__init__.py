@@ -6,6 +6,7 @@
 from pruner.plan.approval import Approval
 from pruner.plan.file import UNREADABLE, VERSION, decode, encode, reason
 from pruner.plan.prune_plan import (
+    UNVERIFIED,
     DeletedStream,
     Moment,
     PrunedBlob,
@@ -18,6 +19,7 @@ from pruner.plan.prune_plan import (
 
 __all__ = [
     "UNREADABLE",
+    "UNVERIFIED",
     "VERSION",
     "Approval",
     "DeletedStream",

@@ -23,6 +23,9 @@ from pruner.reasons import Expired, PruneReason
 Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 """A time with its zone, which is UTC in every plan."""
 
+UNVERIFIED: Final = "the API server's identity is not verified: "
+"""What a note begins with that says so; policies look for it."""
+
 
 class PrunedRevision(msgspec.Struct, frozen=True, gc=False):
     """An item of a tag's history that goes. `revision` counts from 0, the current one, at the time of the plan."""

@@ -13,8 +13,7 @@ import pytest
 
 import pruner.cluster.lists
 from pruner.errors import ClusterError, UnsafePlanError
-from pruner.plan import encode
-from pruner.planning import UNVERIFIED
+from pruner.plan import UNVERIFIED, encode
 from pruner.settings import read
 from sandbox.builder import layer, noise
 from tests.conftest import StartSandbox

@@ -18,8 +18,7 @@ from policies.windows import parse_window
 from pruner.cluster.objects import Registry
 from pruner.errors import PrunerError
 from pruner.fleet.approval import digest_of
-from pruner.plan import DeletedStream, PrunePlan, encode
-from pruner.planning import UNVERIFIED
+from pruner.plan import UNVERIFIED, DeletedStream, PrunePlan, encode
 from pruner.provider.rendering import rendered
 from pruner.provider.store import KeptPlans
 from pruner.reasons import EmptyStream

@@ -18,7 +18,7 @@ from pruner.apply import Result
 from pruner.apply.result import Failure
 from pruner.cluster.objects import Registry
 from pruner.errors import PrunerError, UnsafePlanError
-from pruner.provider.provider import WHOLE, _outputs
+from pruner.provider.lifecycle import WHOLE, _outputs
 from pruner.provider.rendering import LISTED, rendered
 from pruner.provider.store import KeptPlans
 from pruner.provider.turns import turn

@@ -14,7 +14,8 @@ from pulumi.runtime import rpc
 
 from pruner.apply import Result
 from pruner.apply.result import Failure, Skipped
-from pruner.provider.provider import LARGEST, OUTPUTS, PrunedImagesProvider, _outputs
+from pruner.provider.lifecycle import LARGEST, _outputs
+from pruner.provider.provider import OUTPUTS, PrunedImagesProvider
 from pruner.provider.rendering import ROWS, rendered, table
 from pruner.provider.values import value_of
 from tests.hostile import assert_inert, hostile_texts
