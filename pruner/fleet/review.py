@@ -17,7 +17,7 @@ from pruner.errors import UnsafePlanError
 from pruner.fleet.model import Outcome, Wave
 from pruner.plan import PrunePlan
 from pruner.planning import read_plan
-from pruner.report.markdown import code
+from pruner.report.markdown_table import code, heading, row
 from pruner.report.wording import headline, short
 
 REVIEW: Final = "review.md"
@@ -83,17 +83,19 @@ def page(
     listed = sorted(outcomes, key=lambda outcome: outcome.cluster)
     yield f"# {title}"
     yield ""
-    yield "| cluster | wave | state | revisions | images | blobs | bytes | plan |"
-    yield "|---|---|---|--:|--:|--:|--:|---|"
+    yield heading("cluster", "wave", "state", "revisions:", "images:", "blobs:", "bytes:", "plan")
     for outcome in listed:
-        amounts = f"{outcome.revisions} | {outcome.images} | {outcome.blobs} | {decimal(outcome.bytes)}"
-        yield (
-            f"| [{code(outcome.cluster)}](#{outcome.cluster.lower()}) | {code(outcome.wave)} | {outcome.state} "
-            f"| {amounts if outcome.state == 'done' else ' | | | '} | {code(outcome.plan or '')} |"
+        amounts = (outcome.revisions, outcome.images, outcome.blobs, decimal(outcome.bytes))
+        yield row(
+            f"[{code(outcome.cluster)}](#{outcome.cluster.lower()})",
+            code(outcome.wave),
+            outcome.state,
+            *(amounts if outcome.state == "done" else ("",) * 4),
+            code(outcome.plan or ""),
         )
     good = [outcome for outcome in listed if outcome.state == "done"]
     sums = [sum(getattr(outcome, name) for outcome in good) for name in ("revisions", "images", "blobs", "bytes")]
-    yield f"| **{len(listed)} clusters** | | {len(good)} done | {sums[0]} | {sums[1]} | {sums[2]} | {decimal(sums[3])} | |"
+    yield row(f"**{len(listed)} clusters**", "", f"{len(good)} done", *sums[:3], decimal(sums[3]), "")
     for warning in warnings:
         yield ""
         yield f"**Warning:** {code(warning)}"
@@ -140,26 +142,22 @@ def _message(text: str) -> Iterator[str]:
 def _rows(plan: PrunePlan) -> Iterator[str]:
     revisions = [(change.stream, item) for change in plan.streams for item in change.revisions]
     if revisions:
-        yield "| revision | created | why |"
-        yield "|---|---|---|"
+        yield heading("revision", "created", "why")
         for stream, item in revisions[:LISTED]:
             name = f"{code(f'{stream}:{item.tag}')} {code(short(item.image))}"
-            yield f"| {name} | {item.created:%Y-%m-%d} | {code(str(item.reason))} |"
+            yield row(name, f"{item.created:%Y-%m-%d}", code(str(item.reason)))
         yield from _more(len(revisions), 3)
         yield ""
     if plan.images:
         sizes = {blob.digest: blob.size or 0 for blob in plan.blobs}
-        yield "| image | created | blobs | bytes | why |"
-        yield "|---|---|--:|--:|---|"
+        yield heading("image", "created", "blobs:", "bytes:", "why")
         for image in plan.images[:LISTED]:
             size = decimal(sum(sizes.get(digest, 0) for digest in image.blobs))
-            yield (
-                f"| {code(short(image.name))} {code(image.reference.partition('@')[0])} | {image.created:%Y-%m-%d} "
-                f"| {len(image.blobs)} | {size} | {code(str(image.reason))} |"
-            )
+            name = f"{code(short(image.name))} {code(image.reference.partition('@')[0])}"
+            yield row(name, f"{image.created:%Y-%m-%d}", len(image.blobs), size, code(str(image.reason)))
         yield from _more(len(plan.images), 5)
 
 
 def _more(count: int, columns: int) -> Iterator[str]:
     if count > LISTED:
-        yield f"| and {count - LISTED} more, in the plan's file {'| ' * columns}|"
+        yield row(f"and {count - LISTED} more, in the plan's file", *[""] * (columns - 1))

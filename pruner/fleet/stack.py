@@ -32,12 +32,14 @@ from pulumi.automation import (
 from pulumi.automation.errors import CommandError
 
 from pruner import installation
+from pruner.apply.result import Summary as ResultSummary
 from pruner.errors import PrunerError, UnsafePlanError
 from pruner.fleet.approval import digest_of
 from pruner.fleet.command import Command, StoppedError, TimeLimitError
 from pruner.fleet.model import Cluster, Outcome, PolicyPack, Reference
-from pruner.plan import PrunePlan
+from pruner.plan import Summary as PlanSummary
 from pruner.planning import read_plan
+from pruner.report.jsonl import read_outcome
 from pruner.settings import BY_NAME, HOLD_KEYS, SECRETS, may_hold_credentials
 
 RELEASE: Final = 30.0
@@ -170,7 +172,7 @@ class _Running:
 
     def _short_of(self, state: Any, message: str) -> Outcome:
         """The outcome of a run that has not come to its end, with what it is known to have deleted."""
-        done = _result(self.report) if self.verb == "up" else None
+        done = _done(self.report) if self.verb == "up" else None
         if self.verb == "up" and done is None and state in ("timed out", "stopped") and self.report.exists():
             message += "; what it deleted before is not known; a preview shows what is left"
         return self._outcome(state, message, **(done or {}))
@@ -294,8 +296,8 @@ class _Running:
 
     def _summed_up(self) -> Outcome:
         plan = read_plan(str(self.report))
-        done = _result(self.report)
-        counts: dict[str, Any] = dict(done if done is not None else _promised(plan))
+        done = _done(self.report)
+        counts: dict[str, Any] = dict(done if done is not None else _counts(plan.summary))
         if self.verb == "preview" and self.work.plan is not None:
             self.work.plan.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(self.report, self.work.plan)
@@ -351,33 +353,14 @@ def _leaves(key: str, value: Any) -> list[tuple[str, str]]:
     return [(key, _written(value))]
 
 
-def _promised(plan: PrunePlan) -> dict[str, int]:
-    summary = plan.summary
+def _counts(summary: PlanSummary | ResultSummary) -> dict[str, int]:
     return {name: getattr(summary, name) for name in ("revisions", "images", "blobs", "bytes")}
 
 
-class _ResultLine(msgspec.Struct):
-    """What of the line that up appends to a plan counts here."""
-
-    line: str = ""
-    summary: dict[str, Any] = {}
-    skipped: list[msgspec.Raw] = []
-
-
-def _result(report: Path) -> dict[str, int] | None:
-    """What was done, by the last line of a report; None where there is none, or it does not say."""
-    last = b""
-    try:
-        with report.open("rb") as lines:
-            for line in lines:
-                last = line
-        found = msgspec.json.decode(last, type=_ResultLine)
-    except (FileNotFoundError, msgspec.MsgspecError):
-        return None
-    if found.line != "result":
-        return None
-    counts = {name: int(found.summary.get(name, 0)) for name in ("revisions", "images", "blobs", "bytes")}
-    return {**counts, "skipped": len(found.skipped)}
+def _done(report: Path) -> dict[str, int] | None:
+    """What was done, by a report; None where there is none, or it does not say."""
+    outcome = read_outcome(report)
+    return None if outcome is None else {**_counts(outcome.summary), "skipped": len(outcome.skipped)}
 
 
 def refers(value: Any) -> bool:

@@ -17,7 +17,7 @@ from pruner.analysis.blobs import pushed_to
 from pruner.console import Margin, data
 from pruner.plan import PrunePlan
 from pruner.report import wording
-from pruner.report.markdown import code
+from pruner.report.markdown_table import code, heading, row
 
 NO_TAG: Final = ""
 """The tag of images that no pruned revision names; their row has the stream that they were pushed to, if any."""
@@ -68,10 +68,10 @@ class Comparison(msgspec.Struct, frozen=True):
     def by_namespace(self) -> list[Row]:
         """The rows of each namespace added up."""
         groups: defaultdict[str, list[Row]] = defaultdict(list)
-        for row in self.rows:
-            groups[row.namespace].append(row)
+        for each in self.rows:
+            groups[each.namespace].append(each)
         return [
-            Row(namespace, "", NO_TAG, _sum(row.first for row in rows), _sum(row.second for row in rows))
+            Row(namespace, "", NO_TAG, _sum(each.first for each in rows), _sum(each.second for each in rows))
             for namespace, rows in sorted(groups.items())
         ]
 
@@ -178,11 +178,11 @@ def markdown(comparison: Comparison) -> str:
     lines = [f"### pruner: {headline(comparison)}", ""]
     lines += [f"- :warning: {code(note)}" for note in comparison.notes]
     if comparison.rows:
-        lines += ["| image stream | tag | only the first | only the second |", "|---|---|---|---|"]
-        for row in _largest(comparison)[:LISTED]:
-            lines.append(f"| {code(_stream(row))} | {code(_tag(row))} | {_cell(row.first)} | {_cell(row.second)} |")
+        lines.append(heading("image stream", "tag", "only the first", "only the second"))
+        for each in _largest(comparison)[:LISTED]:
+            lines.append(row(code(_stream(each)), code(_tag(each)), _cell(each.first), _cell(each.second)))
         if len(comparison.rows) > LISTED:
-            lines.append(f"| and {len(comparison.rows) - LISTED} more tags | | | |")
+            lines.append(row(f"and {len(comparison.rows) - LISTED} more tags", "", "", ""))
     return "\n".join(lines) + "\n"
 
 
@@ -194,11 +194,11 @@ def print_comparison(comparison: Comparison, console: Console, *, listed: int = 
     if not comparison.rows:
         return
     namespaces = _table("By namespace", "Namespace")
-    for row in comparison.by_namespace():
-        namespaces.add_row(data(row.namespace or "none"), _cell(row.first), _cell(row.second))
+    for each in comparison.by_namespace():
+        namespaces.add_row(data(each.namespace or "none"), _cell(each.first), _cell(each.second))
     tags = _table("By tag", "Image stream", "Tag")
-    for row in _largest(comparison)[: listed or None]:
-        tags.add_row(data(_stream(row)), data(_tag(row)), _cell(row.first), _cell(row.second))
+    for each in _largest(comparison)[: listed or None]:
+        tags.add_row(data(_stream(each)), data(_tag(each)), _cell(each.first), _cell(each.second))
     if listed and len(comparison.rows) > listed:
         tags.caption = f"and {len(comparison.rows) - listed} more; --all lists them"
     for table in (namespaces, tags):

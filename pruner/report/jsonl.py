@@ -114,6 +114,23 @@ def read_report(path: str | Path) -> Report:
     return decode_report(read_lines(path), str(path))
 
 
+def read_outcome(path: Path) -> Outcome | None:
+    """What was done, by the last line of a report; None where there is no such file, or its last line is not a result."""
+    last = b""
+    try:
+        for line in read_lines(path):
+            last = line
+        value = _decoder.decode(last)
+    except (OSError, PrunerError, *UNREADABLE):
+        return None
+    return _outcome(value) if isinstance(value, _Result) else None
+
+
+def _outcome(result: _Result) -> Outcome:
+    deleted = frozenset(image.metadata.name for image in result.deleted_images)
+    return Outcome(result.summary, deleted, result.skipped, result.failures)
+
+
 def decode_report(lines: Iterable[bytes], where: str) -> Report:
     """The report in these lines. Raises UnsafePlanError as `pruner.plan.decode` does, and for decisions that are truncated."""
     rest = iter(lines)
@@ -131,8 +148,7 @@ def decode_report(lines: Iterable[bytes], where: str) -> Report:
             case _Decisions():
                 header = value
             case _Result():
-                deleted = frozenset(image.metadata.name for image in value.deleted_images)
-                outcome = Outcome(value.summary, deleted, value.skipped, value.failures)
+                outcome = _outcome(value)
             case _:
                 parts[type(value)].append(value)
     decisions = None

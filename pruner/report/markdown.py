@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from pruner.printable import printable
 from pruner.report import wording
 from pruner.report.expired import expired_tags, retention_sums
+from pruner.report.markdown_table import code, heading, row
 from pruner.report.model import Report, ReportedImage
 from pruner.report.text import why
 
@@ -32,29 +32,30 @@ def markdown(report: Report, *, limit: int = LIMIT) -> str:
     going, kept, streams = report.touched, report.kept_by, report.plan.empty_streams
     expired = expired_tags(report.plan)
     if expired:
-        head = "| tag | age | removed from | retention rule |\n|---|---:|---|---|\n"
+        head = heading("tag", "age:", "removed from", "retention rule")
         rows = (
-            f"| {code(f'{each.stream}:{each.tag}')} | {wording.age(report, each.moved)} "
-            f"| {wording.removed_from(each.declared)} | {code(each.retention)} |"
+            row(
+                code(f"{each.stream}:{each.tag}"),
+                wording.age(report, each.moved),
+                wording.removed_from(each.declared),
+                code(each.retention),
+            )
             for each in expired
         )
         title = f"Tags that expire ({wording.count(len(expired), 'tag')})"
         text += _folded(title, head, rows, len(expired), (limit - len(text)) // 3)
     if streams:
-        head = "| image stream | age | why |\n|---|---:|---|\n"
-        rows = (
-            f"| {code(each.stream)} | {wording.age(report, each.created)} | {code(str(each.reason))} |"
-            for each in streams
-        )
+        head = heading("image stream", "age:", "why")
+        rows = (row(code(each.stream), wording.age(report, each.created), code(str(each.reason))) for each in streams)
         title = f"Image streams that are deleted ({wording.count(len(streams), 'image stream')})"
         text += _folded(title, head, rows, len(streams), (limit - len(text)) // 3)
     if going:
-        head = "| image | named by | age | frees | why |\n|---|---|---:|---:|---|\n"
+        head = heading("image", "named by", "age:", "frees:", "why")
         rows = (_row(report, image) for image in going)
         text += _folded(f"What is pruned, and why ({_counted(report)})", head, rows, len(going), limit - len(text))
     if kept:
-        head = "| rule | why | images | revisions |\n|---|---|---:|---:|\n"
-        rows = (f"| {each.rule} | {code(each.why)} | {each.images} | {each.revisions} |" for each in kept)
+        head = heading("rule", "why", "images:", "revisions:")
+        rows = (row(each.rule, code(each.why), each.images, each.revisions) for each in kept)
         text += _folded("What keeps the rest", head, rows, len(kept), limit - len(text))
     return text
 
@@ -80,23 +81,21 @@ def _open_part(report: Report) -> Iterator[str]:
         yield from _outcome(report)
     sums = retention_sums(report, expired_tags(plan))
     if sums:
-        yield "| retention rule | expired tags | kept tags |"
-        yield "|---|---:|---:|"
+        yield heading("retention rule", "expired tags:", "kept tags:")
         for rule in sums[:_STREAMS]:
             kept = "unknown" if rule.kept is None else str(rule.kept)
-            yield f"| {code(rule.retention)} | {rule.expired} | {kept} |"
+            yield row(code(rule.retention), rule.expired, kept)
         if len(sums) > _STREAMS:
-            yield f"| and {len(sums) - _STREAMS} more | {sum(rule.expired for rule in sums[_STREAMS:])} | |"
+            yield row(f"and {len(sums) - _STREAMS} more", sum(rule.expired for rule in sums[_STREAMS:]), "")
         yield ""
     if report.streams:
-        yield "| image stream | revisions | images | frees |"
-        yield "|---|---:|---:|---:|"
+        yield heading("image stream", "revisions:", "images:", "frees:")
         for each in report.streams[:_STREAMS]:
-            yield f"| {code(each.stream)} | {each.revisions} | {each.images} | {wording.size(each.bytes)} |"
+            yield row(code(each.stream), each.revisions, each.images, wording.size(each.bytes))
         if len(report.streams) > _STREAMS:
             rest = report.streams[_STREAMS:]
             totals = [sum(getattr(each, name) for each in rest) for name in ("revisions", "images", "bytes")]
-            yield f"| and {len(rest)} more | {totals[0]} | {totals[1]} | {wording.size(totals[2])} |"
+            yield row(f"and {len(rest)} more", totals[0], totals[1], wording.size(totals[2]))
         yield ""
 
 
@@ -119,35 +118,28 @@ def _lines(lines: list[str], what: str) -> Iterator[str]:
 
 
 def _row(report: Report, image: ReportedImage) -> str:
-    return (
-        f"| {code(wording.short(image.digest))} | {code(image.name)} | {wording.age(report, image.created)} "
-        f"| {wording.size(image.freed)} | {code(why(image))} |"
+    return row(
+        code(wording.short(image.digest)),
+        code(image.name),
+        wording.age(report, image.created),
+        wording.size(image.freed),
+        code(why(image)),
     )
 
 
 def _folded(title: str, head: str, rows: Iterable[str], whole: int, room: int) -> str:
     """A folded table that takes at most so many characters; a line that says so where not even one row has room."""
-    begin, end = f"<details><summary>{title}</summary>\n\n{head}", "\n</details>\n"
+    begin, end = f"<details><summary>{title}</summary>\n\n{head}\n", "\n</details>\n"
     left = room - len(begin) - len(end) - _ROOM
     shown: list[str] = []
-    for row in rows:
-        left -= len(row) + 1
+    for line in rows:
+        left -= len(line) + 1
         if left < 0:
             break
-        shown.append(row + "\n")
+        shown.append(line + "\n")
     if not shown:
         note = f"*{title}: left out, there is no room for it; the full report has it.*\n"
         return note if len(note) < room else ""
     cut = whole - len(shown)
     note = f"\n*{cut} of {whole} rows do not fit in here; the full report has them.*\n" if cut else ""
     return begin + "".join(shown) + note + end
-
-
-def code(text: str) -> str:
-    """The text as a code span, inert whatever it contains, also in a table; empty for an empty text.
-
-    A pipe ends a cell even in a code span, and a backslash before it is undone by one before that: so it is replaced like a
-    backtick.
-    """
-    clean = printable(text).replace("`", "'").replace("|", "\N{BROKEN BAR}").strip()
-    return f"`{clean}`" if clean else ""

@@ -27,7 +27,8 @@ from pruner.printable import printable
 from pruner.reasons import EmptyStream, Expired, OverSizeLimit
 from pruner.report import Report
 from pruner.report.html import page
-from pruner.report.markdown import code, markdown
+from pruner.report.markdown import markdown
+from pruner.report.markdown_table import code
 from pruner.report.openmetrics import METRICS, openmetrics
 from pruner.report.text import print_report
 from tests.builders.objects import L1, NOW, A, analysed, digest, image, image_stream

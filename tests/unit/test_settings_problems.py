@@ -67,7 +67,7 @@ def problems(given: dict[str, Any], **more: Any) -> dict[str, str]:
         ("protect", ["a/b@x:1"], "'a/b@x:1' is none of namespace/stream, namespace/stream:tag and a digest (* and ? are wildcards)"),
         ("approved_plan", "/not/there", "there is no file '/not/there'"),
         ("approved_digest", "sha256:12", "takes a SHA-256 digest, 64 hex digits as sha256sum prints them, not 'sha256:12'"),
-        ("approved_digest", 12, "takes a SHA-256 digest, 64 hex digits as sha256sum prints them, not 12"),
+        ("approved_digest", 12, "takes a text, not int"),
         ("as_of", "yesterday", "takes an RFC 3339 time like 2026-01-31T12:00:00Z, not 'yesterday'"),
         ("as_of", "2026-01-31T12:00:00", "'2026-01-31T12:00:00' does not say in which time zone it is; append Z for UTC"),
         ("as_of", "0001-01-01T00:00:00+05:00", "'0001-01-01T00:00:00+05:00' is outside of what a calendar has"),
