@@ -131,7 +131,7 @@ def options() -> str:
     for concern in CONCERNS:
         for parameter in (BY_NAME[field.name] for field in dataclasses.fields(concern)):
             if not parameter.secret:
-                metavar = None if parameter.choices else "BOOL" if parameter.kind == "boolean" else parameter.metavar
+                metavar = None if parameter.choices or parameter.kind == "boolean" else parameter.metavar
                 of = concern.__name__.removesuffix("Settings").lower()
                 head = ", ".join(map(_literal, (parameter.name, of, metavar, parameter.choices)))
                 rows.append(f"    Option({head},\n           {_literal(parameter.help)}),\n")

@@ -55,7 +55,7 @@ def _with_options(command: Callable[..., Any], chosen: Sequence[Option]) -> Call
 
         given = {option.name: options.pop(option.name) for option in chosen}
         present = {name: value for name, value in given.items() if value is not None}
-        _check_text({_flag(name): value for name, value in present.items()})
+        _check_text({_flag(name): value for name, value in present.items() if isinstance(value, str)})
         _check_text({each.environment or "": os.environ.get(each.environment or "", "") for each in PARAMETERS})
         return command(read(present, environ=os.environ), **options)
 
@@ -65,8 +65,12 @@ def _with_options(command: Callable[..., Any], chosen: Sequence[Option]) -> Call
 
 
 def _of_parameter(option: Option) -> Callable[..., Any]:
+    flag = _flag(option.name)
+    if option.is_flag:
+        # None where neither is given: the environment and the default count then.
+        return click.option(f"{flag}/--no-{flag[2:]}", option.name, default=None, help=option.help)
     kind = click.Choice(option.choices) if option.choices else None
-    return click.option(_flag(option.name), option.name, type=kind, metavar=option.metavar, help=option.help)
+    return click.option(flag, option.name, type=kind, metavar=option.metavar, help=option.help)
 
 
 def _flag(name: str) -> str:

@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 
 class Option(NamedTuple):
-    """The option of one parameter. `metavar` is None where the `choices` say what the value is."""
+    """The option of one parameter. `metavar` is None where the `choices` say what the value is, and of a flag, which takes none."""
 
     name: str
     concern: str
@@ -15,13 +15,17 @@ class Option(NamedTuple):
     choices: tuple[str, ...]
     help: str
 
+    @property
+    def is_flag(self) -> bool:
+        return self.metavar is None and not self.choices
+
 
 # fmt: off
 # generated from pruner/settings/declaration.py
 OPTIONS: Final = (
-    Option("all_images", "analysis", "BOOL", (),
+    Option("all_images", "analysis", None, (),
            "Also prune images imported from other registries, not only those pushed to the integrated registry"),
-    Option("ignore_invalid_refs", "analysis", "BOOL", (),
+    Option("ignore_invalid_refs", "analysis", None, (),
            "Ignore image references that cannot be parsed, with a warning, instead of stopping"),
     Option("keep_younger_than", "analysis", "MINUTES", (),
            "Keep images and revisions younger than this many minutes"),
@@ -29,9 +33,9 @@ OPTIONS: Final = (
            "Number of newest revisions to keep of every tag"),
     Option("namespace", "analysis", "NAME", (),
            "Prune image streams of this namespace only; references are read from all namespaces"),
-    Option("prune_over_size_limit", "analysis", "BOOL", (),
+    Option("prune_over_size_limit", "analysis", None, (),
            "Prune revisions over the namespace's size limit; the two keep settings then apply only where they are set"),
-    Option("prune_registry", "analysis", "BOOL", (),
+    Option("prune_registry", "analysis", None, (),
            "Also delete layer links, manifests and blobs in the registry"),
     Option("references", "analysis", None, ("extended", "oc"),
            "References that keep an image: only those `oc adm prune images` reads, or those of more kinds and fields"),
@@ -39,7 +43,7 @@ OPTIONS: Final = (
            "Never prune these: namespace/stream, namespace/stream:tag or digests, with * and ? as wildcards"),
     Option("protect_selector", "analysis", "SELECTOR", (),
            "Never prune image streams with these labels, nor those of namespaces with these labels"),
-    Option("strict", "analysis", "BOOL", (),
+    Option("strict", "analysis", None, (),
            "Fail when a pattern of protect or a rule of retention matches nothing"),
     Option("retention", "analysis", "FILE", (),
            "Rules that say which tags are kept, and let all other tags that they match expire"),
@@ -57,13 +61,13 @@ OPTIONS: Final = (
            "Client certificate, which may include its key"),
     Option("client_key", "connection", "PATH", (),
            "Private key of the client certificate"),
-    Option("validate_certs", "connection", "BOOL", (),
+    Option("validate_certs", "connection", None, (),
            "Verify the API server's certificate"),
     Option("kubeconfig", "connection", "PATH", (),
            "Kubeconfig file, several joined like KUBECONFIG, or the content of one"),
     Option("context", "connection", "NAME", (),
            "Context of the kubeconfig to use"),
-    Option("persist_config", "connection", "BOOL", (),
+    Option("persist_config", "connection", None, (),
            "Write refreshed credentials back to the kubeconfig"),
     Option("impersonate_user", "connection", "NAME", (),
            "User to impersonate in requests to the API"),
@@ -77,7 +81,7 @@ OPTIONS: Final = (
            "Address of the registry"),
     Option("registry_ca_cert", "connection", "PATH", (),
            "CA bundle used to verify the registry's certificate"),
-    Option("registry_validate_certs", "connection", "BOOL", (),
+    Option("registry_validate_certs", "connection", None, (),
            "Verify the registry's certificate"),
     Option("extra_referrers", "run", "LIST", (),
            "Further kinds whose images are in use: presets, or resources with the dotted paths of their images"),
@@ -89,7 +93,7 @@ OPTIONS: Final = (
            "Time that ages are measured against, to reproduce a plan"),
     Option("max_deletions", "run", "N|N%", (),
            "Refuse a plan that deletes more images and revisions than this"),
-    Option("allow_empty_cluster", "run", "BOOL", (),
+    Option("allow_empty_cluster", "run", None, (),
            "Prune although no workloads or no image streams are visible, which usually means missing permissions"),
     Option("workers", "run", "N", (),
            "Number of concurrent requests"),

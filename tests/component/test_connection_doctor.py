@@ -43,7 +43,7 @@ def test_administrator_and_pruner_can_do_both(sandbox: RunningSandbox, user: str
 
 
 def test_reader_can_preview_only(sandbox: RunningSandbox) -> None:
-    result = examined(sandbox, "viewer", "--prune-registry", "false")
+    result = examined(sandbox, "viewer", "--no-prune-registry")
 
     assert result.exit_code == 3, result.output
     assert (

@@ -43,7 +43,7 @@ def tampered(sandbox: RunningSandbox) -> str:
 
 def test_commands_print_it_as_text(sandbox: RunningSandbox, tampered: str, tmp_path: Path) -> None:
     file, token = tmp_path / "plan.jsonl", sandbox.tokens["admin"]
-    shown = [planned(sandbox, "--ignore-invalid-refs", "true", "--out", file)]
+    shown = [planned(sandbox, "--ignore-invalid-refs", "--out", file)]
     for form in ("text", "markdown", "html", "openmetrics"):
         done = pruner("report", file, "--format", form)
         assert done.returncode == 0, done.stderr
@@ -52,7 +52,7 @@ def test_commands_print_it_as_text(sandbox: RunningSandbox, tampered: str, tmp_p
     refused = pruner("plan", "--host", sandbox.api_url, token=token)
     assert refused.returncode == 1
     assert "injected" in refused.stderr
-    explained = pruner("explain", tampered, "--host", sandbox.api_url, "--ignore-invalid-refs", "true", token=token)
+    explained = pruner("explain", tampered, "--host", sandbox.api_url, "--ignore-invalid-refs", token=token)
     assert explained.returncode == 0, explained.stderr
     for each in (*shown, refused.stderr, explained.stdout):
         assert_inert(each)

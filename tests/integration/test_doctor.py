@@ -19,7 +19,7 @@ def examined(cluster: Kubernetes, user: str, *options: str) -> Result:
         "K8S_AUTH_SSL_CA_CERT": cluster.ca,
         "COLUMNS": "160",
     }
-    return CliRunner().invoke(main, ["doctor", "--prune-registry", "false", *options], env=environment)
+    return CliRunner().invoke(main, ["doctor", "--no-prune-registry", *options], env=environment)
 
 
 def as_json(cluster: Kubernetes, user: str) -> dict[str, Any]:

@@ -16,7 +16,10 @@ from rich.errors import MarkupError
 
 from pruner.cli import main
 from pruner.cli.entry import VERBS, Commands, Exit
+from pruner.cli.options import settings_options
+from pruner.cli.parameters import OPTIONS, Option
 from pruner.errors import ClusterError, Problem, SettingsError, UnsafePlanError
+from pruner.settings import BY_NAME, Settings, read
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -100,3 +103,31 @@ def test_each_verb_says_in_the_list_what_it_is() -> None:
     for name, (_, about) in VERBS.items():
         assert re.search(rf"^  {name} +{re.escape(about)}$", result.stdout, re.MULTILINE)
         assert main.get_command(click.Context(main), name) is not None
+
+
+FLAGS = [option for option in OPTIONS if option.is_flag]
+
+
+@pytest.mark.parametrize("option", FLAGS, ids=[option.name for option in FLAGS])
+def test_a_parameter_that_is_true_or_false_is_a_flag_with_an_opposite(option: Option) -> None:
+    taken: list[Settings] = []
+    command = click.command(settings_options(taken.append))
+    name = option.name.replace("_", "-")
+    for arguments in ([], [f"--{name}"], [f"--no-{name}"], [f"--no-{name}", f"--{name}"]):
+        result = CliRunner(env={"K8S_AUTH_VERIFY_SSL": "", "K8S_AUTH_PERSIST_CONFIG": ""}).invoke(command, arguments)
+        assert result.exit_code == 0, result.output
+    default = getattr(read({}), option.name)
+    assert [getattr(settings, option.name) for settings in taken] == [default, True, False, True]
+
+
+def test_every_parameter_that_is_true_or_false_is_a_flag() -> None:
+    assert len(FLAGS) > 5
+    assert [each.name for each in FLAGS] == [each.name for each in OPTIONS if BY_NAME[each.name].kind == "boolean"]
+
+
+def test_the_environment_counts_where_no_flag_is_given() -> None:
+    taken: list[Settings] = []
+    command = click.command(settings_options(taken.append))
+    for arguments in ([], ["--validate-certs"]):
+        assert CliRunner(env={"K8S_AUTH_VERIFY_SSL": "no"}).invoke(command, arguments).exit_code == 0
+    assert [settings.validate_certs for settings in taken] == [False, True]
