@@ -1,6 +1,7 @@
 """Mutation run over pruner/analysis and pruner/reasons: how many small defects, planted one at a time, the unit tests find.
 
     python tools/mutants.py [FOLDER]          FOLDER keeps the virtual environment and the results; .tools/mutants
+    python tools/mutants.py --only MODULE     only mutants of this module, such as analysis.blobs; may be given several times
     python tools/mutants.py --survivors       run those again that survived the last run, with the tests of now
     python tools/mutants.py --show NAME       what a mutant that survived changes
 
@@ -13,7 +14,6 @@ from __future__ import annotations
 import argparse
 import collections
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -24,7 +24,24 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 REQUIREMENTS = ROOT / "tools" / "mutants-requirements.txt"
 WANTED = 90.0
-TESTS = ("usage", "history", "images", "blobs", "on_the_wire", "pull_specs", "plan", "explain", "reasons", "properties")
+TESTS = (
+    "blobs",
+    "explain",
+    "further_kinds",
+    "history",
+    "images",
+    "on_the_wire",
+    "plan",
+    "properties",
+    "protection",
+    "pull_specs",
+    "reasons",
+    "retention",
+    "retention_properties",
+    "sizes",
+    "tag_sources",
+    "usage",
+)
 CONFIGURATION = f"""
 [tool.mutmut]
 source_paths = ["pruner"]
@@ -33,6 +50,12 @@ also_copy = ["tests", "pyproject.toml"]
 pytest_add_cli_args = ["-x", "-q", "-p", "no:cacheprovider"]
 pytest_add_cli_args_test_selection = {json.dumps([f"tests/unit/test_{name}.py" for name in TESTS])}
 """
+CONFTEST = """
+from hypothesis import settings
+settings.register_profile("mutants", max_examples=20, derandomize=True, database=None, deadline=None)
+settings.load_profile("mutants")
+"""
+"""Few examples, and the same ones for each mutant."""
 KILLED = {1, 3, -24, 24, 36, 152, 255}
 """Exit codes of mutants that were found: by a failing or crashing test, or by never ending."""
 
@@ -68,6 +91,7 @@ def copy_project(work: Path) -> None:
         shutil.rmtree(work / name, ignore_errors=True)
         shutil.copytree(ROOT / name, work / name, ignore=without_caches)
     shutil.copy(ROOT / "tests" / "__init__.py", work / "tests")
+    (work / "tests" / "conftest.py").write_text(CONFTEST, encoding="utf-8")
     settings = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     (work / "pyproject.toml").write_text(settings + CONFIGURATION, encoding="utf-8")
 
@@ -98,7 +122,7 @@ def _survivors(found: dict[str, int | None]) -> list[str]:
 
 
 def _module(name: str) -> str:
-    """`history` of `pruner.analysis.history.x_function__mutmut_1`, `reasons` of `pruner.reasons.x_function__mutmut_1`."""
+    """`history` of `pruner.analysis.history.x_function__mutmut_1`, `wording` of `pruner.reasons.wording.x_function__mutmut_1`."""
     return name.split(".")[-2]
 
 
@@ -109,7 +133,7 @@ def report(found: dict[str, int | None], seconds: float) -> int:
     for name in survivors:
         print(f"survived  {name}{'' if found[name] == 0 else '  (no test reaches it, or it was not run)'}")
     for module, count in sorted(counts.items()):
-        print(f"{module:12} {count:5} mutants, {surviving[module]:3} survived")
+        print(f"{module:16} {count:5} mutants, {surviving[module]:3} survived")
     killed = len(found) - len(survivors)
     share = 100 * killed / len(found) if found else 0.0
     print(f"{killed} of {len(found)} mutants killed: {share:.1f} % in {seconds / 60:.1f} minutes")
@@ -121,6 +145,9 @@ def main() -> int:
     options.add_argument("folder", nargs="?", type=Path, default=ROOT / ".tools" / "mutants")
     options.add_argument("--minutes", type=float, default=30, help="of running mutants, at most (30)")
     options.add_argument("--show", metavar="NAME", help="show what this mutant changes")
+    options.add_argument(
+        "--only", metavar="MODULE", action="append", default=[], help="run only mutants of this module"
+    )
     options.add_argument("--survivors", action="store_true", help="run only those again that survived the last run")
     asked = options.parse_args()
     folder: Path = asked.folder.resolve()
@@ -136,12 +163,10 @@ def main() -> int:
     copy_project(work)
     began = time.monotonic()
     with (folder / "log").open("w", encoding="utf-8") as log:
-        environ = {**os.environ, "HYPOTHESIS_PROFILE": "quick"}
         try:
             ran = subprocess.run(
-                [mutmut, "run"],
+                [mutmut, "run", *(f"pruner.{name}.*" for name in asked.only)],
                 cwd=work,
-                env=environ,
                 stdout=log,
                 stderr=log,
                 timeout=asked.minutes * 60,
@@ -152,7 +177,14 @@ def main() -> int:
         else:
             if ran.returncode:
                 print(f"mutmut ended with {ran.returncode}; its output is in {folder / 'log'}")
-    return report(results(work), time.monotonic() - began)
+    found = results(work)
+    if asked.only:
+        found = {
+            name: code
+            for name, code in found.items()
+            if name.startswith(tuple(f"pruner.{each}." for each in asked.only))
+        }
+    return report(found, time.monotonic() - began)
 
 
 if __name__ == "__main__":
