@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.pulumi_project import Project, pulumi_path
-from tests.servers import RunningSandbox, copied, populated_folder, running_sandbox
+from tests.servers import RunningSandbox, copied, populated_folder, renewed, running_sandbox
 
 # The same examples in every run, more of them where HYPOTHESIS_PROFILE=thorough asks for it.
 _common: dict[str, Any] = {
@@ -57,9 +57,15 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 @pytest.fixture(scope="session")
-def demo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def demo_folders(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
+    """Gives the saved demo cluster, as it was filled a few minutes ago at most."""
+    return renewed(lambda: populated_folder(tmp_path_factory.mktemp("demo") / "cluster"))
+
+
+@pytest.fixture
+def demo_folder(demo_folders: Callable[[], Path]) -> Path:
     """The saved demo cluster. Copy it, do not start it."""
-    return populated_folder(tmp_path_factory.mktemp("demo") / "cluster")
+    return demo_folders()
 
 
 @pytest.fixture

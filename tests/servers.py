@@ -12,11 +12,12 @@ import ssl
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Any, Literal, TypeVar
 from urllib.parse import quote, urlsplit
 
 from sandbox.builder import Builder
@@ -28,8 +29,11 @@ IMAGE_API = "/apis/image.openshift.io/v1"
 OBJECTS_FILE, REGISTRY_FOLDER = "objects.json", "docker"
 POPULATED = "populated"
 """The file of a populated folder that says when that was."""
+FRESH_SECONDS = 600
+"""For how long a populated folder is copied before it is filled again: far less than by how much clocks may differ."""
 
 Json = dict[str, Any]
+Made = TypeVar("Made")
 Server = Literal["api", "registry"]
 
 
@@ -309,6 +313,21 @@ def _ready(process: subprocess.Popen[bytes], said: IO[bytes]) -> Json:
         raise AssertionError(f"the sandbox did not start: {said.read().decode()}")
     state: Json = json.loads(line)
     return state
+
+
+def renewed(make: Callable[[], Made], seconds: float = FRESH_SECONDS) -> Callable[[], Made]:
+    """Gives what `make` made, and makes it again once that is older than `seconds`.
+
+    A copy of a populated cluster goes on from the time it was filled at, and a run believes no clock that is far from this machine's.
+    """
+    made: list[tuple[float, Made]] = []
+
+    def give() -> Made:
+        if not made or time.monotonic() - made[-1][0] > seconds:
+            made.append((time.monotonic(), make()))
+        return made[-1][1]
+
+    return give
 
 
 def populated_folder(folder: Path) -> Path:

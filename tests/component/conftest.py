@@ -10,7 +10,7 @@ from typing import NamedTuple
 import pytest
 
 from tests.pruning import broken_images, end_state, prune, settings_for
-from tests.servers import copied, running_sandbox
+from tests.servers import copied, renewed, running_sandbox
 from tests.small_clusters import saved, settings_of
 
 
@@ -32,8 +32,7 @@ SavedCluster = Callable[[str], Saved]
 def saved_cluster(tmp_path_factory: pytest.TempPathFactory) -> SavedCluster:
     """Gives the cluster of a name (tests.small_clusters)."""
 
-    @cache
-    def give(name: str) -> Saved:
+    def make(name: str) -> Saved:
         within = tmp_path_factory.mktemp(name.replace(" ", "-"))
         folder = saved(name, within / "saved")
         with running_sandbox(copied(folder, within / "undisturbed")) as sandbox:
@@ -41,4 +40,8 @@ def saved_cluster(tmp_path_factory: pytest.TempPathFactory) -> SavedCluster:
             prune(settings_for(sandbox, **settings_of(name)))
             return Saved(folder, broken, end_state(sandbox))
 
-    return give
+    @cache
+    def making(name: str) -> Callable[[], Saved]:
+        return renewed(lambda: make(name))
+
+    return lambda name: making(name)()

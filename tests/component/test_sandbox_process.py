@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from itertools import count
 from pathlib import Path
 
 import kubernetes
@@ -10,7 +11,7 @@ import pytest
 import trustme
 
 from tests.conftest import StartSandbox
-from tests.servers import IMAGE_API, ROOT, RunningSandbox, copied, running_sandbox
+from tests.servers import IMAGE_API, ROOT, RunningSandbox, copied, renewed, running_sandbox
 
 
 def sandbox_command(*arguments: str) -> "subprocess.CompletedProcess[str]":
@@ -171,3 +172,9 @@ def test_folder_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 def test_demo_has_the_same_digests_each_time(sandbox: RunningSandbox, tmp_path: Path) -> None:
     with running_sandbox(tmp_path / "second", populate="demo") as other:
         assert set(other.images()) == set(sandbox.images())
+
+
+@pytest.mark.parametrize(("seconds", "given"), [(3600, [0, 0, 0]), (-1, [0, 1, 2])])
+def test_a_populated_folder_is_filled_again_once_it_is_old(seconds: float, given: list[int]) -> None:
+    give = renewed(count().__next__, seconds)
+    assert [give() for _ in range(3)] == given
