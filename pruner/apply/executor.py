@@ -21,7 +21,7 @@ from pruner.apply.image_streams import StreamPruner
 from pruner.apply.images import ImagePruner
 from pruner.apply.preconditions import Preconditions, StaleViewError
 from pruner.apply.result import Result
-from pruner.apply.run_lock import RunLock
+from pruner.apply.run_lock import Clock, RunLock
 from pruner.apply.watch import Watcher
 from pruner.apply.workers import CircuitBreaker, WorkerPool
 from pruner.cluster.api import Api
@@ -49,12 +49,14 @@ async def apply_plan(
     progress: Progress = silent,
     warn: Progress = silent,
     wish_to_stop: Callable[[], bool] = lambda: False,
+    clock: Clock | None = None,
 ) -> Result:
     """Carry out the plan. Everything that can be done is; what could not be stands in the result's `failures`.
 
     From the first change on nothing is raised, not even for a defect: the result says what was done, and its `failures` what ended the run.
     Raises ForbiddenError when a permission is missing, UnsafePlanError when the plan is another cluster's or another run is at work, and
     whatever reading the cluster raises; in all these cases before anything is changed.
+    `clock` measures how long the Lease of another run is observed.
     """
     breaker = CircuitBreaker(wish_to_stop)
     run = _Run(api, plan, settings, progress, warn, breaker)
@@ -68,7 +70,9 @@ async def apply_plan(
                 )
                 await registry.ping()
                 await registry.check_credentials()
-            lease = await stack.enter_async_context(RunLock(api, warn, breaker.stop))
+            lease = await stack.enter_async_context(
+                RunLock(api, warn, breaker.stop, interrupted=wish_to_stop, clock=clock)
+            )
             await run.prune(registry, lease)
     except Exception as error:
         # What was deleted has to be reported, whatever ends the run.

@@ -1,10 +1,11 @@
 """The run lock: a Lease in the cluster, taken for up, renewed while it goes on, released at its end.
 
 Two runs against one cluster would not lose anything, since every write names what it replaces, but they would work against each other and
-report each other's deletions as failures. A Lease whose holder has died is taken over when it has expired by the API server's clock.
+report each other's deletions as failures.
 
-Anybody who may write Leases may write any date into this one. A date that no run at work would have written is not trusted: the Lease is
-observed for as long as one lasts, measured by this machine, as client-go's leader election does, and taken over if nobody renews it.
+No date in a Lease is proof that its holder has died: anybody who may write Leases may write any date, and several API servers at one
+address may have several clocks. A Lease that looks expired is therefore observed for as long as it lasts, measured by this machine, as
+client-go's leader election does, and taken over if nobody renews it.
 
 Without permission to write Leases the run continues, and says so. The Lease also carries the unlink journal (pruner.apply.unlink_journal).
 """
@@ -30,13 +31,22 @@ from pruner.errors import ClusterError, ConflictError, ForbiddenError, NotFoundE
 
 SECONDS: Final = 60
 """After so long without being renewed a lease has expired."""
-RECENT: Final = timedelta(days=1)
-"""A Lease that was renewed longer ago is observed before it is taken over: a date that anybody wrote may be any date."""
 _OBSERVATIONS: Final = 12
 """How often an observed Lease is read. A run renews its own three times in that time."""
 _TRANSITIONS: Final = 2**31 - 1
 """The largest number that the API has for leaseTransitions (int32)."""
 _CONFLICTS: Final = 3
+
+
+class Clock:
+    """Measures time on this machine while a Lease is observed."""
+
+    def now(self) -> float:
+        """Seconds, from any beginning on."""
+        return _clock()
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
 
 
 class RunLock:
@@ -46,9 +56,18 @@ class RunLock:
     """
 
     def __init__(
-        self, api: Api, warn: Callable[[str], None], on_lost: Callable[[str], None], *, seconds: int = SECONDS
+        self,
+        api: Api,
+        warn: Callable[[str], None],
+        on_lost: Callable[[str], None],
+        *,
+        seconds: int = SECONDS,
+        interrupted: Callable[[], bool] = lambda: False,
+        clock: Clock | None = None,
     ) -> None:
         self.api = api
+        self.clock = clock or Clock()
+        self.interrupted = interrupted
         self.seconds = seconds
         self.warn = warn
         self.on_lost = on_lost
@@ -139,30 +158,34 @@ class RunLock:
     async def _free(self, lease: dict[str, Any]) -> dict[str, Any]:
         """The lease when no run holds it. Raises UnsafePlanError when one does."""
         record = Record.of(lease, self.seconds)
-        age = None if record.renewed is None else self._now() - record.renewed
         if not record.holder:
             return lease
-        if age is None or not record.plausible or not -AGREEMENT <= age <= RECENT:
-            return await self._observed(lease, record)
-        if age < timedelta(seconds=record.seconds):
+        age = None if record.renewed is None else self._now() - record.renewed
+        if age is not None and record.plausible and -AGREEMENT <= age < timedelta(seconds=record.seconds):
             raise UnsafePlanError(_HELD.format(f"({record}) is at work", self._namespace))
-        return lease
+        return await self._observed(lease, record)
 
     async def _observed(self, lease: dict[str, Any], record: Record) -> dict[str, Any]:
-        """The lease when nobody has renewed it for as long as one lasts, by this machine's monotonic clock."""
+        """The lease when nobody has renewed it for as long as it lasts, by this machine's clock.
+
+        A run changes the spec whenever it renews its Lease. Other changes, such as annotations, are not its word.
+        """
         self.warn(
-            f"Lease {self._namespace}/{LEASE} of {record} cannot have been written by a run at work; it is observed for {self.seconds} "
-            "seconds and then taken over, unless its holder renews it"
+            f"Lease {self._namespace}/{LEASE} of {record} was not released; it is observed for {record.seconds} seconds and then taken "
+            "over, unless its holder renews it"
         )
-        until = _clock() + self.seconds
-        while (left := until - _clock()) > 0:
-            await asyncio.sleep(min(left, self.seconds / _OBSERVATIONS))
+        until = self.clock.now() + record.seconds
+        while (left := until - self.clock.now()) > 0:
+            if self.interrupted():
+                raise UnsafePlanError("interrupted while the Lease of another run was observed; nothing was changed")
+            await self.clock.sleep(min(left, record.seconds / _OBSERVATIONS))
             found = await self._found() or await self._make()
-            if _version(found) != _version(lease):
-                now = Record.of(found, self.seconds)
-                if not now.holder:
-                    return found
+            now = Record.of(found, self.seconds)
+            if not now.holder:
+                return found
+            if spec_of(found) != spec_of(lease):
                 raise UnsafePlanError(_HELD.format(f"({now}) is at work", self._namespace))
+            lease = found
         return lease
 
     async def _take_over(self, lease: dict[str, Any]) -> dict[str, Any]:
@@ -255,10 +278,6 @@ _HELD: Final = (
     + LEASE
     + " if no run is at work"
 )
-
-
-def _version(lease: dict[str, Any]) -> tuple[Any, Any]:
-    return (lease.get("metadata") or {}).get("resourceVersion"), lease.get("spec")
 
 
 def _clock() -> float:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,14 +14,14 @@ from typing import Any
 
 import pytest
 
-from pruner.apply.run_lock import RunLock
+from pruner.apply.run_lock import SECONDS, RunLock
 from pruner.cluster.api import Api
 from pruner.cluster.connection import connect
 from pruner.cluster.unlink_journal import ANNOTATION, REGISTRY_NAMESPACE, find_unlinked
 from pruner.errors import UnsafePlanError
 from tests.component.conftest import SavedCluster
 from tests.component.test_interruptions import killed_at
-from tests.pruning import end_state, plan, prune, settings_for
+from tests.pruning import QuickClock, end_state, plan, prune, settings_for
 from tests.servers import RunningSandbox, copied, running_sandbox
 
 LEASES = "/apis/coordination.k8s.io/v1/namespaces/default/leases"
@@ -147,7 +149,7 @@ def taken_from(sandbox: RunningSandbox, **spec: Any) -> tuple[dict[str, Any], li
     said: list[str] = []
 
     async def take() -> dict[str, Any]:
-        async with api_of(sandbox) as api, RunLock(api, said.append, refuse, seconds=1) as lease:
+        async with api_of(sandbox) as api, RunLock(api, said.append, refuse, clock=QuickClock()) as lease:
             found: dict[str, Any] = sandbox.get(LEASE)["spec"]
             assert found["holderIdentity"] == lease.holder
             return found
@@ -158,16 +160,19 @@ def taken_from(sandbox: RunningSandbox, **spec: Any) -> tuple[dict[str, Any], li
 @pytest.mark.parametrize("renewed", DOUBTFUL.values(), ids=DOUBTFUL)
 def test_a_date_that_anybody_wrote_locks_nobody_out(empty_sandbox: RunningSandbox, renewed: object) -> None:
     spec, (said,) = taken_from(empty_sandbox, holderIdentity="ot\nher", renewTime=renewed, leaseDurationSeconds=10**9)
-    assert spec["leaseDurationSeconds"] == 1
+    assert spec["leaseDurationSeconds"] == SECONDS
     assert said.startswith("Lease default/pruner of ot\\u{a}her, renewed at ")
-    assert "observed for 1 seconds and then taken over, unless its holder renews it" in said
+    assert said.endswith(
+        "was not released; it is observed for 60 seconds and then taken over, unless its holder renews it"
+    )
 
 
 @pytest.mark.parametrize("seconds", [10**9, 2**63, -5, 0, 1.5, "60", True, None, [60]])
 def test_a_duration_that_no_run_wrote_counts_as_the_usual_one(empty_sandbox: RunningSandbox, seconds: object) -> None:
-    renewed = (datetime.now(UTC) - timedelta(seconds=30)).isoformat()
-    spec, said = taken_from(empty_sandbox, holderIdentity="other", renewTime=renewed, leaseDurationSeconds=seconds)
-    assert (spec["leaseDurationSeconds"], said) == (1, [])
+    renewed = (datetime.now(UTC) - timedelta(seconds=90)).isoformat()
+    spec, (said,) = taken_from(empty_sandbox, holderIdentity="other", renewTime=renewed, leaseDurationSeconds=seconds)
+    assert spec["leaseDurationSeconds"] == SECONDS
+    assert "is observed for 60 seconds" in said
 
 
 @pytest.mark.parametrize(
@@ -179,20 +184,121 @@ def test_transitions_of_any_type_are_counted_on(empty_sandbox: RunningSandbox, b
     assert (spec["leaseTransitions"], said) == (after, [])
 
 
-def test_a_run_at_work_keeps_its_lease_whatever_date_anybody_writes_into_it(empty_sandbox: RunningSandbox) -> None:
-    async def both() -> None:
-        async with api_of(empty_sandbox) as api, RunLock(api, refuse, refuse, seconds=3) as lease:
-            tampered = empty_sandbox.get(LEASE)
-            tampered["spec"]["renewTime"] = "2001-01-01T00:00:00Z"
-            assert empty_sandbox.call("PUT", LEASE, tampered).status == 200
-            said: list[str] = []
-            async with api_of(empty_sandbox) as another:
-                with pytest.raises(UnsafePlanError, match=r"another run against this cluster .* is at work") as caught:
-                    await RunLock(another, said.append, refuse, seconds=3).__aenter__()
-            assert f"Lease default/pruner of {lease.holder}, renewed at 2001-01-01 00:00:00 UTC" in said[0]
-            assert "or delete Lease default/pruner if no run is at work" in str(caught.value)
+class Watched(QuickClock):
+    """Does something whenever the one who observes a Lease sleeps."""
 
-    asyncio.run(both())
+    def __init__(self, then: Callable[[float], object]) -> None:
+        super().__init__()
+        self.then = then
+
+    async def sleep(self, seconds: float) -> None:
+        await super().sleep(seconds)
+        await asyncio.to_thread(self.then, self.slept)
+
+
+def ago(seconds: float) -> str:
+    return (datetime.now(UTC) - timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def rewritten(sandbox: RunningSandbox, **spec: Any) -> None:
+    """Somebody writes into the spec of the Lease."""
+    lease = sandbox.get(LEASE)
+    lease["spec"].update(spec)
+    assert sandbox.call("PUT", LEASE, lease).status == 200
+
+
+async def observe(sandbox: RunningSandbox, clock: QuickClock, said: list[str], **more: Any) -> dict[str, Any]:
+    """Begin a run; the spec of its Lease."""
+    async with api_of(sandbox) as api, RunLock(api, said.append, refuse, clock=clock, **more):
+        found: dict[str, Any] = sandbox.get(LEASE)["spec"]
+        return found
+
+
+def test_a_run_at_work_keeps_its_lease_whatever_date_anybody_writes_into_it(empty_sandbox: RunningSandbox) -> None:
+    """It renews it at 40 seconds at the latest, or has stopped."""
+    for age, renews_after in itertools.product((61, 3600, 23 * 3600, 86_400 * 400), (1, 40, 59)):
+        empty_sandbox.call("DELETE", LEASE)
+        body = lease_with(holderIdentity="at-work", renewTime=ago(age), leaseDurationSeconds=60)
+        assert empty_sandbox.call("POST", LEASES, body).status == 201
+        renewed = threading.Event()
+
+        def renew(slept: float, after: float = renews_after, renewed: threading.Event = renewed) -> None:
+            if slept >= after and not renewed.is_set():
+                renewed.set()
+                rewritten(empty_sandbox, renewTime=ago(0))
+
+        said: list[str] = []
+        with pytest.raises(
+            UnsafePlanError, match=r"another run against this cluster \(at-work, .* is at work"
+        ) as caught:
+            asyncio.run(observe(empty_sandbox, Watched(renew), said))
+        assert renewed.is_set()
+        assert said[0].startswith("Lease default/pruner of at-work, renewed at ")
+        assert "or delete Lease default/pruner if no run is at work" in str(caught.value)
+        assert empty_sandbox.get(LEASE)["spec"]["holderIdentity"] == "at-work"
+
+
+@pytest.mark.parametrize(("duration", "observed"), [(60, 60), (15, 15), (300, 300), (10**6, 60)])
+def test_the_lease_of_a_killed_run_is_observed_for_as_long_as_it_lasts(
+    empty_sandbox: RunningSandbox, duration: int, observed: float
+) -> None:
+    body = lease_with(holderIdentity="killed", renewTime=ago(400), leaseDurationSeconds=duration)
+    assert empty_sandbox.call("POST", LEASES, body).status == 201
+    clock = QuickClock()
+    spec = asyncio.run(observe(empty_sandbox, clock, []))
+    assert spec["holderIdentity"] != "killed"
+    assert clock.slept == pytest.approx(observed)
+
+
+def test_an_annotation_that_anybody_changes_all_the_time_keeps_nobody_out(empty_sandbox: RunningSandbox) -> None:
+    assert empty_sandbox.call("POST", LEASES, lease_with(holderIdentity="killed", renewTime=ago(90))).status == 201
+    times: list[float] = []
+
+    def annotate(slept: float) -> None:
+        times.append(slept)
+        lease = empty_sandbox.get(LEASE)
+        lease["metadata"]["annotations"] = {"example.org/time": str(slept)}
+        assert empty_sandbox.call("PUT", LEASE, lease).status == 200
+
+    assert asyncio.run(observe(empty_sandbox, Watched(annotate), []))["holderIdentity"] != "killed"
+    assert len(times) > 3
+
+
+def test_a_lease_that_is_released_or_deleted_while_it_is_observed_is_taken_at_once(
+    empty_sandbox: RunningSandbox,
+) -> None:
+    ways: list[Callable[[float], object]] = [
+        lambda _: rewritten(empty_sandbox, holderIdentity=""),
+        lambda _: empty_sandbox.call("DELETE", LEASE),
+    ]
+    for freed in ways:
+        empty_sandbox.call("DELETE", LEASE)
+        body = lease_with(holderIdentity="other", renewTime=ago(90))
+        assert empty_sandbox.call("POST", LEASES, body).status == 201
+        clock = Watched(freed)
+        assert asyncio.run(observe(empty_sandbox, clock, []))["holderIdentity"] not in ("", "other")
+        assert clock.slept == pytest.approx(5)
+
+
+def test_the_wish_to_stop_ends_the_observation(empty_sandbox: RunningSandbox) -> None:
+    assert empty_sandbox.call("POST", LEASES, lease_with(holderIdentity="other", renewTime=ago(90))).status == 201
+    clock = QuickClock()
+    with pytest.raises(UnsafePlanError, match="interrupted while the Lease of another run was observed"):
+        asyncio.run(observe(empty_sandbox, clock, [], interrupted=lambda: clock.slept >= 10))
+    assert empty_sandbox.get(LEASE)["spec"]["holderIdentity"] == "other"
+
+
+def test_a_run_renews_its_lease_under_whatever_date_anybody_writes_into_it(empty_sandbox: RunningSandbox) -> None:
+    async def renew() -> None:
+        async with api_of(empty_sandbox) as api, RunLock(api, refuse, refuse, seconds=3) as lease:
+            rewritten(empty_sandbox, renewTime="2001-01-01T00:00:00Z")
+            await asyncio.to_thread(empty_sandbox.has_fired, rule)
+            assert lease.held
+
+    # It is taken, tampered with, renewed in vain since it has changed, and renewed.
+    rule = empty_sandbox.add_fault({"delay": 0}, method="PUT", path="/leases/pruner$", first=4)
+    asyncio.run(renew())
+    assert empty_sandbox.get(LEASE)["spec"]["holderIdentity"] == ""
 
 
 @pytest.mark.parametrize(
