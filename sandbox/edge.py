@@ -6,6 +6,7 @@ lets faults happen where a client would see them, on the connection itself.
 import asyncio
 import socket
 import struct
+import zlib
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
@@ -107,6 +108,8 @@ class Edge:
             await _gone(receive)
         elif action.status is not None:
             await self._refuse(action, action.status, send)
+        elif action.pad or action.compress or action.trickle is not None:
+            await self._spread(action, scope, receive, send)
         elif action.truncate is not None:
             await self.inner(scope, receive, _truncating(action.truncate, scope[TRANSPORT], send))
         elif "after" in (action.drop, action.kill):
@@ -114,6 +117,24 @@ class Edge:
             await self._lose(action, scope, receive)
         else:
             await self.inner(scope, receive, send)
+
+    async def _spread(self, action: Action, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the answer of the server with more bytes, or more slowly, than it has."""
+        start, body = await _whole(self.inner, scope, receive)
+        packer = zlib.compressobj(9, zlib.DEFLATED, 31) if action.compress else None
+        headers = [pair for pair in start["headers"] if pair[0] not in (b"content-length", b"content-encoding")]
+        await send({**start, "headers": [*headers, *([(b"content-encoding", b"gzip")] if packer else [])]})
+        blank = b" " * _BLOCK
+        for at in range(0, action.pad, _BLOCK):
+            spaces = blank[: action.pad - at]
+            await send(_more(packer.compress(spaces) if packer else spaces))
+        rest = packer.compress(body) + packer.flush() if packer else body
+        if action.trickle is not None:
+            for byte in rest[:-1]:
+                await send(_more(bytes([byte])))
+                await _until(self.around.stopping, action.trickle)
+            rest = rest[-1:]
+        await send({"type": "http.response.body", "body": rest})
 
     async def _lose(self, action: Action, scope: Scope, receive: Receive) -> None:
         _reset(scope[TRANSPORT])
@@ -137,6 +158,26 @@ class Edge:
         reason = _REASONS.get(code, "")
         head = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure"}
         return {**head, "message": message, "reason": reason, "code": code}
+
+
+_BLOCK = 2**20
+"""Bytes of padding that are sent at once."""
+
+
+def _more(body: bytes) -> Message:
+    return {"type": "http.response.body", "body": body, "more_body": True}
+
+
+async def _whole(inner: ASGIApp, scope: Scope, receive: Receive) -> tuple[Message, bytes]:
+    """A server's answer as it is without compression: the message that begins it, and the body."""
+    messages: list[Message] = []
+
+    async def keep(message: Message) -> None:
+        messages.append(message)
+
+    headers = [pair for pair in scope["headers"] if pair[0] != b"accept-encoding"]
+    await inner({**scope, "headers": headers}, receive, keep)
+    return messages[0], b"".join(message.get("body", b"") for message in messages[1:])
 
 
 async def _nowhere(_message: Message) -> None:

@@ -39,7 +39,8 @@ class Action(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     (text, or JSON), by default as the server would word it. `hang` never answers. `hold` does nothing until the rule is
     removed, then the request is handled as if nothing had been; not when its client has disconnected meanwhile. `drop` resets
     the connection before the request is handled, or after it, when only the answer is lost. `truncate` sends so many bytes of the answer's
-    body. `kill` ends the sandbox, before or after.
+    body. `pad` sends so many bytes of spaces before the body, with `compress` both as gzip. `trickle` sends the body byte by byte, with
+    so many seconds in between. `kill` ends the sandbox, before or after.
     """
 
     delay: float = 0.0
@@ -50,6 +51,9 @@ class Action(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     hold: bool = False
     drop: When | None = None
     truncate: int | None = None
+    pad: int = 0
+    compress: bool = False
+    trickle: float | None = None
     kill: When | None = None
 
 

@@ -103,6 +103,14 @@ def test_expired_continue_token_answers_410(empty_sandbox: RunningSandbox) -> No
     assert (answer.status, answer.json()["reason"]) == (410, "Expired")
 
 
+def test_continue_token_is_of_no_use_for_another_list(empty_sandbox: RunningSandbox) -> None:
+    create_pods(empty_sandbox, "a", "b")
+    token = escaped(empty_sandbox.get("/api/v1/pods?limit=1")["metadata"]["continue"])
+    for path in ("/api/v1/namespaces/default/pods", "/api/v1/secrets", "/apis/image.openshift.io/v1/images"):
+        assert empty_sandbox.call("GET", f"{path}?limit=1&continue={token}").status == 400
+    assert empty_sandbox.call("GET", f"/api/v1/pods?limit=1&continue={token}").status == 200
+
+
 def test_continue_token_that_is_none_answers_400(empty_sandbox: RunningSandbox) -> None:
     assert empty_sandbox.call("GET", "/api/v1/pods?continue=nonsense").status == 400
 

@@ -1,5 +1,6 @@
 """Trouble on order: each kind of fault as a client meets it, and which requests a rule is about."""
 
+import gzip
 import http.client
 import json
 
@@ -62,6 +63,23 @@ def test_answer_is_lost_after_the_request_was_handled(empty_sandbox: RunningSand
     with pytest.raises(ConnectionError):
         empty_sandbox.call("POST", PODS, POD)
     assert pods(empty_sandbox) == 1
+
+
+@pytest.mark.parametrize("compress", [False, True])
+def test_padded_answer_is_the_same_with_spaces_before_it(empty_sandbox: RunningSandbox, compress: bool) -> None:
+    usual = empty_sandbox.call("GET", "/api/v1/namespaces").json()
+    empty_sandbox.add_fault({"pad": 3_000_000, "compress": compress})
+    answer = empty_sandbox.call("GET", "/api/v1/namespaces")
+    assert answer.headers.get("Content-Encoding") == ("gzip" if compress else None)
+    text = gzip.decompress(answer.body) if compress else answer.body
+    assert len(text) > 3_000_000
+    assert json.loads(text) == usual
+
+
+def test_trickling_answer_comes_byte_by_byte(empty_sandbox: RunningSandbox) -> None:
+    usual = empty_sandbox.call("GET", "/api/v1/namespaces").json()
+    empty_sandbox.add_fault({"trickle": 0.0})
+    assert empty_sandbox.call("GET", "/api/v1/namespaces").json() == usual
 
 
 def test_truncated_answer_ends_in_the_middle(empty_sandbox: RunningSandbox) -> None:
