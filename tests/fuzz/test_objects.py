@@ -158,7 +158,7 @@ def cluster() -> Iterator[Cluster]:
 
 def check_lines(message: str) -> None:
     assert message.strip()
-    assert all(line.isprintable() for line in message.splitlines())
+    assert [line for line in message.splitlines() if not line.isprintable()] == []
 
 
 def planned(cluster: Cluster) -> Analysis | PrunerError:
