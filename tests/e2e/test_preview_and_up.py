@@ -56,8 +56,9 @@ def test_results_are_whole_objects_and_a_summary(demo: Project) -> None:
     demo.succeed("up", "--yes", "--skip-preview")
     outputs = demo.outputs()
     assert {image["metadata"]["name"] for image in outputs["deleted_images"]} == set(plan["images"])
-    assert all(image["kind"] == "Image" and "dockerImageMetadata" in image for image in outputs["deleted_images"])
-    assert all(stream["kind"] == "ImageStream" and stream["spec"] for stream in outputs["updated_image_streams"])
+    assert {(image["kind"], "dockerImageMetadata" in image) for image in outputs["deleted_images"]} == {("Image", True)}
+    streams = outputs["updated_image_streams"]
+    assert {(stream["kind"], bool(stream["spec"])) for stream in streams} == {("ImageStream", True)}
     assert outputs["summary"]["images"] == len(plan["images"])
     assert outputs["summary"]["bytes"] == plan["counts"]["bytes"]
     assert outputs["failures"] == []
@@ -75,8 +76,7 @@ def test_what_is_new_later_on_is_shown_as_plain_additions(demo: Project, sandbox
     sandbox.call("DELETE", "/apis/apps/v1/namespaces/shop/replicasets/web-5d9c")
     output = demo.succeed("preview", "--diff")
     lines = [line for line in output.splitlines() if "sha256:" in line]
-    assert lines
-    assert all(line.lstrip().startswith("+") for line in lines), output
+    assert {line.lstrip()[:1] for line in lines} == {"+"}, output
 
 
 def test_preview_and_up_say_in_a_line_how_much_goes(demo: Project) -> None:

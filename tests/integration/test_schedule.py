@@ -139,6 +139,7 @@ def grant(cluster: Kubernetes, token: str, wide: list[Json], near: list[Json]) -
     ]
     whole = {*permissions_in(cluster_rules()), *permissions_in(lease_rules())}
     taken = whole - {permission for permission, _ in granted}
+    assert granted
     wait_until(lambda: all(may(cluster, permission, namespace) for permission, namespace in granted))
     wait_until(lambda: not any(may(cluster, permission, REGISTRY_NAMESPACE) for permission in taken))
 

@@ -83,5 +83,5 @@ def test_lines_of_a_message_begin_with_a_prefix(texts: list[str]) -> None:
     first, *lines = str(InvalidReferencesError(texts)).split("\n")
     assert re.match(r"\d+ image references? do", first)
     assert len(lines) == len(texts)
-    assert all(line.startswith("- ") for line in lines)
+    assert {line[:2] for line in lines} == {"- "}
     assert "\n".join(lines) == prefixed(texts)
