@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pruner.analysis import analyse
-from pruner.plan import Approval, decode, encode
+from pruner.plan import Approval, encode
 from pruner.reasons import MemberOf, NamedBy, Unreferenced
 from pruner.settings import AnalysisSettings
+from tests.builders import properties
 from tests.builders.clusters import (
-    NAMESPACES,
     PLACES,
     Cluster,
     Use,
@@ -25,7 +25,6 @@ from tests.builders.clusters import (
     clusters,
     deletions,
     members,
-    rendered,
     settings,
     uses,
 )
@@ -75,11 +74,7 @@ def test_no_used_image_and_none_of_its_blobs_is_deleted_P1(cluster: Cluster, rul
 
 @given(clusters(), any_settings())
 def test_no_surviving_image_loses_a_blob_P2(cluster: Cluster, rules: AnalysisSettings) -> None:
-    plan = analyse(cluster.snapshot, rules).plan
-    images = {image.name: image for image in cluster.snapshot.images}
-    surviving = images.keys() - {image.name for image in plan.images}
-    manifests = {below for name in surviving for below in members(images, name)}
-    assert not {blob.digest for blob in plan.blobs} & (manifests | blobs_of(images, manifests))
+    properties.loses_no_blob_of_a_surviving_image(cluster.snapshot, analyse(cluster.snapshot, rules).plan)
 
 
 @given(clusters(), any_settings())
@@ -122,23 +117,14 @@ def test_everything_that_goes_was_there_and_is_named_once_P2(cluster: Cluster, r
 
 @given(clusters(), any_settings())
 def test_a_plan_applied_leaves_nothing_to_plan_P3(cluster: Cluster, rules: AnalysisSettings) -> None:
-    plan = analyse(cluster.snapshot, rules).plan
-    again = analyse(applied(cluster.snapshot, plan), rules).plan
-    assert again.empty
+    properties.leaves_nothing_to_plan(cluster.snapshot, rules)
 
 
 @given(clusters(), any_settings(), st.booleans())
 def test_every_decision_on_a_revision_is_the_first_of_its_reasons(
     cluster: Cluster, rules: AnalysisSettings, approved: bool
 ) -> None:
-    """`decide`, which is written for speed, does what `reasons` says."""
-    found = analyse(cluster.snapshot, rules, Approval() if approved else None)
-    for history in found.histories:
-        for tag in history.tags:
-            for number, (event, decided) in enumerate(zip(tag.items, tag.reasons, strict=True)):
-                reasons = [*found.history_rules.reasons(history.stream, tag.tag, number, event)]
-                assert reasons[0] == decided
-                assert [reason.kept for reason in reasons] == ([True] * len(reasons) if decided.kept else [False])
+    properties.decides_by_the_first_of_its_reasons(analyse(cluster.snapshot, rules, Approval() if approved else None))
 
 
 @given(clusters(), any_settings())
@@ -168,10 +154,7 @@ def test_larger_keep_values_never_delete_more_P4(
 
 @given(clusters(), settings(), uses, st.sampled_from(PLACES))
 def test_more_references_never_delete_more_P4(cluster: Cluster, rules: AnalysisSettings, use: Use, place: str) -> None:
-    found = cluster.snapshot
-    user, _ = rendered(use, place, 99)
-    more = msgspec.structs.replace(found, referrers=(*found.referrers, user))
-    assert deletions(analyse(more, rules).plan) <= deletions(analyse(found, rules).plan)
+    properties.deletes_no_more_with_a_reference_more(cluster.snapshot, rules, use, place)
 
 
 @given(clusters(), settings(), st.sampled_from(["shop/*", "base/web:v1", "sha256:*a"]))
@@ -182,20 +165,12 @@ def test_more_protection_never_deletes_more_P4(cluster: Cluster, rules: Analysis
 
 @given(clusters(), settings(), st.booleans())
 def test_extended_deletes_a_subset_of_oc_P5(cluster: Cluster, rules: AnalysisSettings, alone: bool) -> None:
-    if alone:
-        rules = dataclasses.replace(rules, keep_younger_than=None, keep_tag_revisions=None, prune_over_size_limit=True)
-    extended = dataclasses.replace(rules, references="extended")
-    oc = dataclasses.replace(rules, references="oc")
-    assert deletions(analyse(cluster.snapshot, extended).plan) <= deletions(analyse(cluster.snapshot, oc).plan)
+    properties.deletes_a_subset_of_oc(cluster.snapshot, rules, by_size_alone=alone)
 
 
 @given(clusters(), any_settings())
 def test_the_plan_of_a_namespace_is_a_subset_of_the_whole_P6(cluster: Cluster, rules: AnalysisSettings) -> None:
-    whole = analyse(cluster.snapshot, dataclasses.replace(rules, namespace=None)).plan
-    for namespace in NAMESPACES:
-        part = analyse(cluster.snapshot, dataclasses.replace(rules, namespace=namespace)).plan
-        assert {change.namespace for change in part.streams} <= {namespace}
-        assert deletions(part) <= deletions(whole)
+    properties.deletes_a_subset_for_each_namespace(cluster.snapshot, rules)
 
 
 @given(clusters(), settings(), st.randoms(use_true_random=False))
@@ -212,22 +187,12 @@ def test_the_order_of_lists_changes_nothing_P7(cluster: Cluster, rules: Analysis
 
 
 @given(clusters(), any_settings())
-def test_a_plan_is_a_function_of_its_inputs_P8(cluster: Cluster, rules: AnalysisSettings) -> None:
-    one, other = analyse(cluster.snapshot, rules).plan, analyse(cluster.snapshot, rules).plan
-    assert list(encode(one)) == list(encode(other))
-    assert one.fingerprint == other.fingerprint
-
-
-@given(clusters(), any_settings())
-def test_a_plan_comes_back_from_its_file_P8(cluster: Cluster, rules: AnalysisSettings) -> None:
-    plan = analyse(cluster.snapshot, rules).plan
-    assert decode(encode(plan), "plan") == plan
+def test_a_plan_is_a_function_of_its_inputs_and_comes_back_from_its_file_P8(
+    cluster: Cluster, rules: AnalysisSettings
+) -> None:
+    properties.is_a_function_of_its_inputs(cluster.snapshot, rules)
 
 
 @given(clusters(), clusters(), settings())
 def test_nothing_goes_that_was_not_approved(then: Cluster, now: Cluster, rules: AnalysisSettings) -> None:
-    approved = analyse(then.snapshot, rules).plan
-    found = analyse(now.snapshot, rules, Approval.of(approved)).plan
-    assert deletions(found) <= deletions(analyse(now.snapshot, rules).plan)
-    assert {each.name for each in found.images} <= {each.name for each in approved.images}
-    assert {each.digest for each in found.blobs} <= {each.digest for each in approved.blobs}
+    properties.deletes_only_what_is_approved(then.snapshot, now.snapshot, rules)

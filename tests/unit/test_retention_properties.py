@@ -13,18 +13,16 @@ from hypothesis import strategies as st
 from pruner.analysis import analyse
 from pruner.analysis.attached import subject_of
 from pruner.cluster.objects import Snapshot
-from pruner.plan import Approval, PrunePlan, decode, encode
+from pruner.plan import Approval, PrunePlan, encode
 from pruner.settings import AnalysisSettings, RetentionRule
+from tests.builders import properties
 from tests.builders.clusters import (
-    NAMESPACES,
     PLACES,
     Cluster,
     Use,
     applied,
-    blobs_of,
     deletions,
     members,
-    rendered,
     retention_rules,
     retention_settings,
     tagged_clusters,
@@ -79,10 +77,7 @@ def test_a_tag_of_a_rule_never_moves_back_to_an_older_image_R31(cluster: Cluster
 @given(tagged_clusters(), retention_settings())
 def test_no_surviving_image_loses_a_blob_P2(cluster: Cluster, rules: AnalysisSettings) -> None:
     plan = analyse(cluster.snapshot, rules).plan
-    images = {image.name: image for image in cluster.snapshot.images}
-    surviving = images.keys() - {image.name for image in plan.images}
-    manifests = {below for name in surviving for below in members(images, name)}
-    assert not {blob.digest for blob in plan.blobs} & (manifests | blobs_of(images, manifests))
+    properties.loses_no_blob_of_a_surviving_image(cluster.snapshot, plan)
     named = {digest for digests in remaining(cluster.snapshot, plan).values() for digest in digests}
     assert not named & {image.name for image in plan.images}
 
@@ -102,16 +97,12 @@ def test_an_expired_tag_goes_from_spec_and_status_or_stays_in_both_R32(
 
 @given(tagged_clusters(), retention_settings())
 def test_a_plan_applied_leaves_nothing_to_plan_P3(cluster: Cluster, rules: AnalysisSettings) -> None:
-    plan = analyse(cluster.snapshot, rules).plan
-    assert analyse(applied(cluster.snapshot, plan), rules).plan.empty
+    properties.leaves_nothing_to_plan(cluster.snapshot, rules)
 
 
 @given(tagged_clusters(), retention_settings(), uses, st.sampled_from(PLACES))
 def test_more_references_never_delete_more_P4(cluster: Cluster, rules: AnalysisSettings, use: Use, place: str) -> None:
-    found = cluster.snapshot
-    user, _ = rendered(use, place, 99)
-    more = msgspec.structs.replace(found, referrers=(*found.referrers, user))
-    assert deletions(analyse(more, rules).plan) <= deletions(analyse(found, rules).plan)
+    properties.deletes_no_more_with_a_reference_more(cluster.snapshot, rules, use, place)
 
 
 @given(tagged_clusters(), retention_settings(), st.integers(1, 3), st.sampled_from([1, 440, 10_000]))
@@ -157,21 +148,12 @@ def test_a_rule_more_never_keeps_less_of_what_is_used_P4(
 def test_extended_deletes_a_subset_of_oc_without_attached_tags_P5(
     cluster: Cluster, rules: AnalysisSettings, alone: bool
 ) -> None:
-    if alone:
-        rules = dataclasses.replace(rules, keep_younger_than=None, keep_tag_revisions=None, prune_over_size_limit=True)
-    extended = dataclasses.replace(rules, references="extended")
-    oc = dataclasses.replace(rules, references="oc")
-    assert deletions(analyse(cluster.snapshot, extended).plan) <= deletions(analyse(cluster.snapshot, oc).plan)
+    properties.deletes_a_subset_of_oc(cluster.snapshot, rules, by_size_alone=alone)
 
 
 @given(tagged_clusters(), retention_settings())
 def test_the_plan_of_a_namespace_is_a_subset_of_the_whole_P6(cluster: Cluster, rules: AnalysisSettings) -> None:
-    whole = analyse(cluster.snapshot, dataclasses.replace(rules, namespace=None)).plan
-    for namespace in NAMESPACES:
-        part = analyse(cluster.snapshot, dataclasses.replace(rules, namespace=namespace)).plan
-        assert {change.namespace for change in part.streams} <= {namespace}
-        assert {each.namespace for each in part.empty_streams} <= {namespace}
-        assert deletions(part) <= deletions(whole)
+    properties.deletes_a_subset_for_each_namespace(cluster.snapshot, rules)
 
 
 @given(tagged_clusters(), retention_settings(), st.randoms(use_true_random=False))
@@ -204,34 +186,19 @@ def test_the_order_of_lists_changes_nothing_P7(cluster: Cluster, rules: Analysis
 def test_a_plan_is_a_function_of_its_inputs_and_comes_back_from_its_file_P8(
     cluster: Cluster, rules: AnalysisSettings
 ) -> None:
-    one, other = analyse(cluster.snapshot, rules).plan, analyse(cluster.snapshot, rules).plan
-    assert list(encode(one)) == list(encode(other))
-    assert decode(encode(one), "plan") == one
+    properties.is_a_function_of_its_inputs(cluster.snapshot, rules)
 
 
 @given(tagged_clusters(), retention_settings(), st.booleans())
 def test_every_decision_on_a_revision_is_the_first_of_its_reasons(
     cluster: Cluster, rules: AnalysisSettings, approved: bool
 ) -> None:
-    found = analyse(cluster.snapshot, rules, Approval() if approved else None)
-    for history in found.histories:
-        for tag in history.tags:
-            for number, (event, decided) in enumerate(zip(tag.items, tag.reasons, strict=True)):
-                reasons = [*found.history_rules.reasons(history.stream, tag.tag, number, event)]
-                assert reasons[0] == decided
-                assert [reason.kept for reason in reasons] == ([True] * len(reasons) if decided.kept else [False])
+    properties.decides_by_the_first_of_its_reasons(analyse(cluster.snapshot, rules, Approval() if approved else None))
 
 
 @given(tagged_clusters(), tagged_clusters(), retention_settings())
 def test_nothing_goes_that_was_not_approved(then: Cluster, now: Cluster, rules: AnalysisSettings) -> None:
-    approved = analyse(then.snapshot, rules).plan
-    found = analyse(now.snapshot, rules, Approval.of(approved)).plan
-    assert deletions(found) <= deletions(analyse(now.snapshot, rules).plan)
-    allowed = Approval.of(approved)
-    assert Approval.of(found).spec_tags <= allowed.spec_tags
-    assert Approval.of(found).streams <= allowed.streams
-    assert Approval.of(found).images <= allowed.images
-    assert Approval.of(found).revisions <= allowed.revisions
+    properties.deletes_only_what_is_approved(then.snapshot, now.snapshot, rules)
 
 
 @given(tagged_clusters(), retention_settings(references="extended", attached="follow", retention=()), st.booleans())
