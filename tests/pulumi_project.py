@@ -27,6 +27,7 @@ def environment_in(folder: Path) -> dict[str, str]:
         "PATH": f"{Path(sys.executable).parent}:{kept.get('PATH', '')}",
         "HOME": str(folder),
         "PULUMI_BACKEND_URL": f"file://{folder / 'state'}",
+        "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
         "PULUMI_CONFIG_PASSPHRASE": "test",
         "PULUMI_HOME": str(folder / "home"),
         "PULUMI_SKIP_UPDATE_CHECK": "true",

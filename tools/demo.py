@@ -85,6 +85,7 @@ def pulumi(*arguments: str) -> None:
         **os.environ,
         "PULUMI_BACKEND_URL": f"file://{FOLDER}",
         "PULUMI_CONFIG_PASSPHRASE": "demo",
+        "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
         "PULUMI_HOME": str(FOLDER / "home"),
         "PULUMI_SKIP_UPDATE_CHECK": "true",
         "PYTHONPATH": str(ROOT),
