@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import io
 import sys
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -23,6 +26,11 @@ from pruner.cluster.resources import WORKLOADS
 from pruner.cluster.sizes import SizeClaims
 from pruner.cluster.snapshot import take_snapshot
 from pruner.cluster.workloads import Referrer, Workload
+from pruner.console import plain_console
+from pruner.report.html import page
+from pruner.report.jsonl import encode_report, read_report
+from pruner.report.markdown import markdown
+from pruner.report.text import print_report
 from pruner.settings import AnalysisSettings
 from tests.pruning import plan, settings_for
 from tests.servers import RunningSandbox
@@ -138,9 +146,8 @@ def test_an_analysis_keeps_few_objects_for_an_image(prune_registry: bool) -> Non
     assert analysis.plan.images
 
 
-def steps(images: int) -> int:
-    """Calls, of Python's functions and of C's, that an analysis makes."""
-    found, rules = cluster(images), AnalysisSettings()
+def calls_of(work: Callable[[], object]) -> int:
+    """Calls, of Python's functions and of C's, that it makes."""
     count = 0
 
     def called(_frame: FrameType, event: str, _argument: object) -> None:
@@ -149,10 +156,16 @@ def steps(images: int) -> int:
 
     sys.setprofile(called)
     try:
-        analyse(found, rules)
+        work()
     finally:
         sys.setprofile(None)
     return count
+
+
+def steps(images: int) -> int:
+    """Calls that an analysis makes."""
+    found, rules = cluster(images), AnalysisSettings()
+    return calls_of(lambda: analyse(found, rules))
 
 
 def test_an_analysis_makes_twice_as_many_steps_for_twice_the_cluster() -> None:
@@ -163,3 +176,24 @@ def test_an_analysis_makes_twice_as_many_steps_for_twice_the_cluster() -> None:
 
 def test_an_analysis_makes_few_steps_for_an_image_with_its_revisions_and_users() -> None:
     assert steps(400) / 400 < 95
+
+
+REPORTS: Mapping[str, Callable[[Path], object]] = {
+    "read": read_report,
+    "text": lambda path: print_report(read_report(path), plain_console(file=io.StringIO(), width=160)),
+    "html": lambda path: page(read_report(path)),
+    "markdown": lambda path: markdown(read_report(path)),
+}
+
+
+@pytest.mark.parametrize(("form", "most"), [("read", 150), ("text", 440), ("html", 420), ("markdown", 200)])
+def test_a_report_of_a_file_makes_few_steps_for_an_image_and_no_more_in_a_larger_one(
+    form: str, most: int, tmp_path: Path
+) -> None:
+    steps_by_size = {}
+    for images in (200, 400, 800):
+        path = tmp_path / f"{images}.jsonl"
+        path.write_bytes(b"".join(encode_report(analyse(cluster(images), AnalysisSettings()))))
+        steps_by_size[images] = calls_of(partial(REPORTS[form], path))
+    assert steps_by_size[800] / steps_by_size[400] < 2.1
+    assert steps_by_size[800] / 800 < most
