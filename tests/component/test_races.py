@@ -7,51 +7,20 @@ longer be called back; whatever else is there when a use becomes visible has to 
 from __future__ import annotations
 
 import asyncio
-import re
-from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
-from pruner.apply import Result
-from pruner.plan import PrunePlan
-from pruner.settings import Settings
 from sandbox.builder import Builder, noise
 from tests.component.conftest import SavedCluster
 from tests.conftest import Tried
-from tests.pruning import applied, blob_file, blobs_of, broken_images, link_file, missing_of, plan, prune, settings_for
+from tests.pruning import blob_file, blobs_of, broken_images, link_file, plan, prune, settings_for
+from tests.races import in_flight, pushes_at_every_write, run_with
 from tests.servers import RunningSandbox, copied, running_sandbox
 from tests.small_clusters import SMALL, settings_of
 
-DELETIONS: Final = "/imagestreams/|/images/|^/v2/|^/admin/"
 APP: Final = "shop/app"
-
-Happening = Callable[[Builder], Coroutine[Any, Any, None]]
-
-
-async def run_with(
-    sandbox: RunningSandbox, settings: Settings, wanted: PrunePlan, write: int, happening: Happening
-) -> Result | None:
-    """Run, and let something happen while the n-th write is held; None when there are fewer writes than that."""
-    rule = sandbox.add_fault({"hold": True}, method="PUT|DELETE", path=DELETIONS, first=write, last=write)
-    run = asyncio.create_task(applied(settings, wanted))
-    run.add_done_callback(lambda _: sandbox.clear_faults())
-    if not await asyncio.to_thread(sandbox.has_fired, rule):
-        await run
-        return None
-    async with sandbox.builder() as cluster:
-        await happening(cluster)
-    await asyncio.to_thread(sandbox.clear_faults)
-    return await run
-
-
-def in_flight(sandbox: RunningSandbox) -> tuple[str, str]:
-    """Method and path of the request that is held."""
-    held = [
-        it for it in sandbox.requests() if it["status"] is None and re.search(DELETIONS, it["path"].partition("?")[0])
-    ]
-    return next((it["method"], it["path"]) for it in held if it["method"] in ("PUT", "DELETE"))
 
 
 def there(sandbox: RunningSandbox, image: dict[str, Any]) -> set[str]:
@@ -119,37 +88,16 @@ def test_what_comes_into_use_at_any_write_of_a_run_is_not_deleted_from_then_on(
 def test_what_is_pushed_at_any_write_of_a_run_can_be_pulled(
     ref: str, saved_cluster: SavedCluster, tmp_path: Path, tried: Tried
 ) -> None:
-    """It shares layers with images that go: under a tag, by its digest alone, into another repository."""
-    saved, cases, told = saved_cluster("races"), 0, 0
+    """It shares layers with images that are pruned: under a tag, by its digest alone, into another repository."""
+    saved, cases, lost = saved_cluster("races"), 0, 0
     layers = [noise(name, SMALL) for name in ("base", "app", "old", "app next")]
     with running_sandbox(copied(saved.folder, tmp_path / "cluster")) as sandbox:
-        for write in range(1, 1000):
-            sandbox.restore(saved.folder)
-            settings = settings_for(sandbox, workers=1, **settings_of("races"))
-            wanted, pushed, flying = plan(settings), list[str](), list[str]()
-
-            async def push(
-                cluster: Builder, write: int = write, pushed: list[str] = pushed, flying: list[str] = flying
-            ) -> None:
-                pushed.append(await cluster.push(ref, layers=[*layers, noise(f"new {write}", SMALL)]))
-                flying.append(in_flight(sandbox)[1].rpartition("/")[2])
-
-            sandbox.forget_requests()
-            result = asyncio.run(run_with(sandbox, settings, wanted, write, push))
-            if result is None:
-                break
+        for pushed in pushes_at_every_write(sandbox, saved.folder, "races", ref, layers):
             cases += 1
-            image = sandbox.images()[pushed[0]]
-            lost = {what.partition(" ")[2] for what in missing_of(sandbox, ref.partition(":")[0], image)}
-            # What was in flight when the push came cannot be called back, but it must not be kept silent about.
-            assert lost <= set(flying), f"pushed before write {write}"
-            assert {failure.what.partition(" ")[0] for failure in result.failures} == lost, (
-                f"pushed before write {write}"
-            )
-            told += len(lost)
+            lost += len(pushed.lost)
     assert cases > 15
     tried(cases, f"writes at which {ref} was pushed, which shares layers with what goes")
-    tried(told, f"writes that took something of {ref} in the moment in which it was pushed, and said so")
+    tried(lost, f"writes that took something of {ref} in the moment in which it was pushed, and said so")
 
 
 def test_twenty_times_the_concurrency_of_oc_loses_nothing(sandbox: RunningSandbox) -> None:

@@ -8,9 +8,9 @@ from typing import Any
 
 from sandbox.builder import Builder, noise
 from tests.component.conftest import SavedCluster
-from tests.component.test_races import in_flight, run_with
 from tests.conftest import Tried
-from tests.pruning import broken_images, missing_of, plan, prune, settings_for
+from tests.pruning import broken_images, plan, prune, settings_for
+from tests.races import pushes_at_every_write, run_with
 from tests.servers import RunningSandbox, copied, running_sandbox
 from tests.small_clusters import SMALL, settings_of
 
@@ -87,27 +87,9 @@ def test_R32_a_push_to_an_expiring_tag_at_any_write_survives_with_its_tag(
 ) -> None:
     saved, cases = saved_cluster("retention"), 0
     with running_sandbox(copied(saved.folder, tmp_path / "cluster")) as sandbox:
-        for write in range(1, 1000):
-            sandbox.restore(saved.folder)
-            settings = settings_for(sandbox, workers=1, **settings_of("retention"))
-            wanted, pushed, flying = plan(settings), list[str](), list[str]()
-
-            async def push(
-                cluster: Builder, write: int = write, pushed: list[str] = pushed, flying: list[str] = flying
-            ) -> None:
-                layers = [noise("base", SMALL), noise("pr 1", SMALL), noise(f"new {write}", SMALL)]
-                pushed.append(await cluster.push(f"{APP}:pr-1", layers=layers))
-                flying.append(in_flight(sandbox)[1].rpartition("/")[2])
-
-            sandbox.forget_requests()
-            result = asyncio.run(run_with(sandbox, settings, wanted, write, push))
-            if result is None:
-                break
+        layers = [noise("base", SMALL), noise("pr 1", SMALL)]
+        for pushed in pushes_at_every_write(sandbox, saved.folder, "retention", f"{APP}:pr-1", layers):
             cases += 1
-            assert sandbox.history(f"{APP}:pr-1")[:1] == pushed, f"pushed before write {write}"
-            image = sandbox.images()[pushed[0]]
-            lost = {what.partition(" ")[2] for what in missing_of(sandbox, APP, image)}
-            assert lost <= set(flying), f"pushed before write {write}"
-            assert {failure.what.partition(" ")[0] for failure in result.failures} == lost
+            assert sandbox.history(f"{APP}:pr-1")[:1] == [pushed.digest], f"pushed before write {pushed.write}"
     assert cases > 8
     tried(cases, "writes at which an expiring tag was pushed to")
