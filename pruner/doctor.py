@@ -1,4 +1,4 @@
-"""Whether preview and up would work, and what is missing: `python -m pruner doctor`.
+"""Whether preview and up would work, and what is missing: `pruner doctor`.
 
 `examine` is given a connection and the settings and gives an `Examination`: who one is, what the server is, which permissions there are
 and which are missing, where the registry is, how far the clocks are apart, and the smallest ClusterRole that suffices. It asks by access

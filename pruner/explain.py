@@ -1,4 +1,4 @@
-"""Why an image, a tag or an image stream is kept or pruned: `python -m pruner explain REF`.
+"""Why an image, a tag or an image stream is kept or pruned: `pruner explain REF`.
 
 `explain` is given an analysis and a name, and gives an `Explanation`: what the name stands for, what refers to it, the reason for the
 decision, and what would have to change for another decision. It is a pure function; the command takes the analysis from a cluster and

@@ -33,6 +33,11 @@ def checkout() -> Path | None:
     return root if not (_PACKAGE / "project").is_dir() and (root / "pyproject.toml").is_file() else None
 
 
+def command() -> str:
+    """How `pruner` is called: from a checkout, where no script is installed, as a module."""
+    return "pruner" if checkout() is None else "python -m pruner"
+
+
 def _shipped(installed: str, in_checkout: Path, files: tuple[str, ...]) -> Path:
     """The folder with these files, whichever of the two has them all."""
     for folder in (_PACKAGE / installed, in_checkout):

@@ -51,8 +51,11 @@ pytest_add_cli_args = ["-x", "-q", "-p", "no:cacheprovider"]
 pytest_add_cli_args_test_selection = {json.dumps([f"tests/unit/test_{name}.py" for name in TESTS])}
 """
 CONFTEST = """
-from hypothesis import settings
-settings.register_profile("mutants", max_examples=20, derandomize=True, database=None, deadline=None)
+from hypothesis import HealthCheck, settings
+slow = [HealthCheck.too_slow, HealthCheck.data_too_large]
+settings.register_profile(
+    "mutants", max_examples=20, derandomize=True, database=None, deadline=None, suppress_health_check=slow
+)
 settings.load_profile("mutants")
 """
 """Few examples, and the same ones for each mutant."""

@@ -228,7 +228,7 @@ def _pruned_images(
     for name in sorted(reasons):
         image = graph.images[name]
         whole = blobs_of(image) if deletes_blobs else set()
-        going = tuple(sorted(filter(blobs.__contains__, whole)))
+        deleted = tuple(sorted(filter(blobs.__contains__, whole)))
         pruned.append(
             PrunedImage(
                 name,
@@ -237,8 +237,8 @@ def _pruned_images(
                 image.created,
                 image.reference,
                 reasons[name],
-                going,
-                len(whole) - len(going),
+                deleted,
+                len(whole) - len(deleted),
                 len(image.members),
             )
         )

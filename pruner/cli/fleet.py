@@ -1,9 +1,9 @@
 """`pruner fleet`: the commands of a fleet.
 
-python -m pruner fleet preview --file fleet.yaml --plans plans    make a plan for every cluster, and one page to review them
-python -m pruner fleet up --file fleet.yaml --plans plans         carry out those that are still in the folder
-python -m pruner fleet status --file fleet.yaml                   what came of the last runs
-python -m pruner fleet report --file fleet.yaml                   the same as a page, with every revision and image
+pruner fleet preview --file fleet.yaml --plans plans    make a plan for every cluster, and one page to review them
+pruner fleet up --file fleet.yaml --plans plans         carry out those that are still in the folder
+pruner fleet status --file fleet.yaml                   what came of the last runs
+pruner fleet report --file fleet.yaml                   the same as a page, with every revision and image
 
 Exit code 0: all is well. 1: some clusters failed, were refused by a policy, timed out or were stopped. 2: the file or the options are
 wrong, and nothing was contacted.

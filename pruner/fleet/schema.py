@@ -53,7 +53,7 @@ def schema() -> dict[str, Any]:
     }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "A fleet of clusters for `python -m pruner fleet`",
+        "title": "A fleet of clusters for `pruner fleet`",
         **root,
         "$defs": dict(sorted(definitions.items())),
     }

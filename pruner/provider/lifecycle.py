@@ -26,7 +26,7 @@ from pulumi.dynamic import (
 from pulumi.output import Unknown
 from pulumi.runtime import rpc
 
-from pruner import defects
+from pruner import defects, installation
 from pruner.analysis import Analysis
 from pruner.apply import Result, apply_plan
 from pruner.cluster.session import session
@@ -230,7 +230,7 @@ async def _plan(settings: Settings) -> Analysis:
 def _show(plan: PrunePlan, report: Path) -> None:
     """Say what the plan deletes, for those who don't see the inputs, and where the whole of it is."""
     if not plan.empty:
-        where = f"every image, with the reason: pulumi preview --diff, or python -m pruner report {report}"
+        where = f"every image, with the reason: pulumi preview --diff, or {installation.command()} report {report}"
         engine.EngineLog().info(f"to delete: {headline(plan)}", [*table(plan), where], prefix="| ")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 from typing import Any, Final
@@ -39,3 +40,19 @@ def test_no_module_is_longer_than_400_lines(package: str) -> None:
     assert len(modules) > 5
     lengths = {str(path.relative_to(ROOT)): len(path.read_text(encoding="utf-8").splitlines()) for path in modules}
     assert {name: lines for name, lines in lengths.items() if lines > LINES} == {}
+
+
+def test_readme_lists_every_room_in_the_order_of_the_layers() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    rows = [row.partition(" | ")[0] for row in readme.splitlines() if row.startswith("| `pruner/")]
+    listed = [
+        name.removeprefix("pruner/").removesuffix("/").removesuffix(".py")
+        for name in re.findall(r"`([^`]+)`", " ".join(rows))
+    ]
+    (contract,) = (each for each in contracts() if each["type"] == "layers" and each.get("containers") == ["pruner"])
+    layers = [name for layer in contract["layers"] for name in re.split(r" [|:] ", layer)]
+    assert len(listed) > 15
+    assert set(listed) <= set(layers)
+    assert {path.parent.name for path in (ROOT / "pruner").glob("*/__init__.py")} <= set(listed)
+    rooms = [name for name in listed if (ROOT / "pruner" / name).is_dir()]
+    assert rooms == [name for name in layers if name in rooms]
