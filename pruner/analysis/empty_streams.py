@@ -7,9 +7,9 @@ from datetime import timedelta
 from functools import cache
 
 from pruner.analysis.blobs import pushed_to
+from pruner.analysis.globs import matcher
 from pruner.analysis.history import StreamHistory
 from pruner.analysis.protection import Protection
-from pruner.analysis.retention import matcher
 from pruner.analysis.usage import Usage, age_limit
 from pruner.cluster.metadata import moment
 from pruner.cluster.objects import Image, Snapshot

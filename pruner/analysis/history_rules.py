@@ -55,6 +55,7 @@ class HistoryRules:
         self.protection = protection
         self.approval = approval
         self._before: dict[int, TagDecisions] = {}
+        self._alone: dict[int, tuple[TagFate, TagDecisions]] = {}
 
     def also_used(self, usage: Usage) -> None:
         """Take in uses that have come up since the snapshot: what is decided from now on counts them."""
@@ -74,14 +75,28 @@ class HistoryRules:
         limits = revisions.limits_of(stream)
         decisions = self.fates.decisions(stream)
         whole, follows = False, self.fates.follows
+        limited = self.approval is not None or bool(self.protection.patterns)
         tags = []
         for history in stream.histories:
             items, tag = history.items or (), history.tag
             reasons: list[Reason]
+            decision = decisions.get(tag)
             if for_all is not None:
                 reasons = [for_all] * len(items)
-            elif items and ((follows and tag[:7] == PREFIX) or tag in decisions):
-                fate = self.fates.fate(stream, tag, decisions.get(tag))
+            elif (
+                decision is not None
+                and len(items) == 1
+                and not limited
+                and tag[:7] != PREFIX
+                and (name, tag) not in revisions.used_tags
+                and revisions.decided_by_fate_alone(items[0], used)
+            ):
+                by_rule = self.fates.by_rule(decision)
+                whole = whole or by_rule.prune is not None
+                tags.append(TagHistory(tag, items, self._decided_alone(by_rule)))
+                continue
+            elif items and (decision is not None or (follows and tag[:7] == PREFIX)):
+                fate = self.fates.fate(stream, tag, decision)
                 whole |= (fate is not None and fate.prune is not None) or (follows and tag[:7] == PREFIX)
                 reasons = self._by_fate(stream, history, fate, used)
             else:
@@ -94,6 +109,14 @@ class HistoryRules:
         if whole and follows:
             self._keep_attached(stream, tags, used)
         return StreamHistory(stream, tuple(tags), whole)
+
+    def _decided_alone(self, fate: TagFate) -> TagDecisions:
+        """The decision on the only revision of a tag, by its fate; one object for each fate."""
+        known = self._alone.get(id(fate))
+        if known is None:
+            reasons = [reason for reason in (fate.current, fate.prune) if reason is not None]
+            known = self._alone[id(fate)] = (fate, TagDecisions.of(reasons))
+        return known[1]
 
     def _by_fate(
         self, stream: ImageStream, history: NamedTagEventList, fate: TagFate | None, used: Mapping[str, Users]

@@ -269,6 +269,18 @@ class RevisionRules:
             reasons.append(reason)
         return reasons
 
+    def decided_by_fate_alone(self, item: TagEvent, used: Mapping[str, Users]) -> bool:
+        """Whether `decide_by` gives the reason of the fate for the only revision of a tag that nothing refers to or protects.
+
+        So it is with nearly all tags of a large cluster, which are written once.
+        """
+        return (
+            not self._is_young(item.created)
+            and item.image in self.graph.images
+            and item.image not in used
+            and item.image not in self.used
+        )
+
     def _exceeded(self, item: TagEvent, limits: Sequence[ImageLimit]) -> ImageLimit | None:
         """The smallest limit that the image is larger than. An image without a size exceeds none."""
         size = self._size(item)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Set
-from typing import cast
 
 import msgspec
 
@@ -51,7 +50,7 @@ class TagFates:
         self._keep_tag_revisions = rules.keep_tag_revisions
         self._ages_limited = rules.keep_younger_than is not None
         self._images = graph.images
-        self._expired: dict[str, TagFate] = {}
+        self._of_decisions: dict[int, tuple[TagDecision, TagFate]] = {}
         self._declared_in: tuple[ImageStream, frozenset[str]] | None = None
         self._decided: tuple[ImageStream, Mapping[str, TagDecision]] | None = None
 
@@ -69,13 +68,13 @@ class TagFates:
             self._decided = (stream, self.retention.decide(stream))
         return self._decided[1]
 
-    def fate(  # noqa: C901 - one case for each rule
+    def fate(
         self, stream: ImageStream, tag: str, decision: TagDecision | None, also_kept: Set[str] = frozenset()
     ) -> TagFate | None:
         """`also_kept` are subjects that are kept in addition to those that are known to be. None for a tag like any other."""
         subject = subject_of(tag) if self.follows and tag[:7] == PREFIX else None
-        if subject is None and decision is not None and decision.expired:
-            return self._of_expired(decision)
+        if subject is None:
+            return None if decision is None else self.by_rule(decision)
         keep: KeepReason | None = None
         current: KeepReason | None = None
         prune: PruneReason | None = None
@@ -87,25 +86,31 @@ class TagFates:
                 current = decision.reason
                 if decision.rule.keep_tag_revisions is not None:
                     count = decision.rule.keep_tag_revisions
-        if subject is not None:
-            if subject in self.kept_subjects or subject in also_kept:
-                keep = AttachedToKept(subject)
-            elif tag not in self.declared(stream):
-                # One with an entry in spec.tags was put there by somebody, and goes only as other tags do.
-                if subject in self._images:
-                    prune = AttachedToPruned(subject)
-                elif self._ages_limited:
-                    prune = AttachedToAbsent(subject)
+        if subject in self.kept_subjects or subject in also_kept:
+            keep = AttachedToKept(subject)
+        elif tag not in self.declared(stream):
+            # One with an entry in spec.tags was put there by somebody, and goes only as other tags do.
+            if subject in self._images:
+                prune = AttachedToPruned(subject)
+            elif self._ages_limited:
+                prune = AttachedToAbsent(subject)
         if keep is None and current is None and prune is None:
             return None
         return TagFate(keep, current, prune, count, expired=isinstance(prune, Expired))
 
-    def _of_expired(self, decision: TagDecision) -> TagFate:
-        """One for each rule, since a few rules decide about most tags of a large cluster."""
-        fate = self._expired.get(decision.rule.name)
-        if fate is None:
-            fate = self._expired[decision.rule.name] = TagFate(prune=cast(Expired, decision.reason), expired=True)
-        return fate
+    def by_rule(self, decision: TagDecision) -> TagFate:
+        """The fate of a tag that is not attached to anything. Decisions are shared by many tags, and so are their fates."""
+        known = self._of_decisions.get(id(decision))
+        if known is None:
+            # With the decision, so that no other one is made at its address.
+            known = self._of_decisions[id(decision)] = (decision, self._made_by_rule(decision))
+        return known[1]
+
+    def _made_by_rule(self, decision: TagDecision) -> TagFate:
+        if isinstance(decision.reason, Expired):
+            return TagFate(prune=decision.reason, expired=True, count=self._keep_tag_revisions)
+        count = decision.rule.keep_tag_revisions
+        return TagFate(current=decision.reason, count=self._keep_tag_revisions if count is None else count)
 
     def declared(self, stream: ImageStream) -> frozenset[str]:
         """The tags in `spec.tags` of a stream; asked again for the same one, the same."""
