@@ -24,7 +24,6 @@ from pruner.plan import Approval
 from pruner.reasons import (
     AttachedToAbsent,
     AttachedToPruned,
-    Expired,
     ImageAppeared,
     NotApproved,
     OlderRevisionKept,
@@ -132,9 +131,7 @@ class HistoryRules:
             reasons = self.revisions.decide_by(fate, items, users, used, pattern, limits)
         if self.approval is not None:
             reasons = self._approved(name, tag, items, reasons, self.approval)
-        if fate is None or fate.prune is None:
-            return reasons
-        if not reasons[0].kept:
+        if fate is not None and not reasons[0].kept:
             if self.approval is not None and self._spec_tag_not_approved(stream, tag, fate, reasons, self.approval):
                 reasons[0] = _NOT_APPROVED
             else:
@@ -170,14 +167,17 @@ class HistoryRules:
 
     def keeping_images(self, history: StreamHistory, present: set[str]) -> StreamHistory:
         """The same history, with the revisions kept whose Image turned out to exist (R19)."""
-        appeared = ImageAppeared()
+        appeared, decisions = ImageAppeared(), self.fates.decisions(history.stream)
 
         def decided(tag: TagHistory) -> TagHistory:
             pairs = zip(tag.items, tag.reasons, strict=True)
             reasons: list[Reason] = [
                 appeared if not reason.kept and item.image in present else reason for item, reason in pairs
             ]
-            if reasons and isinstance(reasons[0], Expired | AttachedToPruned | AttachedToAbsent):
+            if reasons and (
+                isinstance(reasons[0], AttachedToPruned | AttachedToAbsent)
+                or (tag.tag in decisions and not reasons[0].kept)
+            ):
                 _never_back(reasons)
             return TagHistory(tag.tag, tag.items, TagDecisions.of(reasons))
 
@@ -197,7 +197,7 @@ class HistoryRules:
             return
         if self.approval is not None and _key(stream.name, tag, item) not in self.approval.revisions:
             yield _NOT_APPROVED
-        elif revision == 0 and fate is not None and fate.prune is not None:
+        elif revision == 0 and fate is not None:
             # Whether the current revision may go depends on those that would become the current one.
             history = next(each for each in stream.histories if each.tag == tag)
             yield self._by_fate(stream, history, fate, self.revisions.used_in(stream))[0]

@@ -239,6 +239,19 @@ def test_a_used_digest_keeps_the_revision_and_the_tag_in_front_of_it_R31() -> No
     assert explained == [OlderRevisionKept(2)]
 
 
+def test_a_tag_that_its_rule_keeps_does_not_move_back_from_an_absent_image_R31() -> None:
+    """Otherwise a condition that keeps the tag would prune a revision that is kept where the tag expires."""
+    tags = {"pr-1": [item(SIG, 90), item(B, 100)]}
+    for asked in ({"keep": "all"}, {"keep_newest": 1}, {"keep_newest": 0, "imported": True}):
+        rules = (rule("previews", keep_tag_revisions=2, **asked),)
+        used = deployment("shop/run", f"{HOST}/shop/web@{B}")
+        found = analysed(*IMAGES, image_stream("shop/web", tags), used, retention=rules, revisions=3)
+        assert revision(found, "shop/web:pr-1") == OlderRevisionKept(1)
+        assert revision(found, "shop/web:pr-1", 1).kept
+        stream = found.histories[0].stream
+        assert [*found.history_rules.reasons(stream, "pr-1", 0, stream.histories[0].items[0])] == [OlderRevisionKept(1)]  # type: ignore[index]
+
+
 def test_a_used_member_keeps_an_expired_tag_of_its_index_R31() -> None:
     found = analysed(
         image(A),
