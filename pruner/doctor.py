@@ -117,6 +117,7 @@ async def examine(api: Api, settings: Settings) -> Examination:
         selects=settings.protect_selector is not None,
         removes_tags=any(rule.can_expire for rule in settings.retention),
         deletes_streams=settings.empty_streams is not None,
+        restarts_registry=settings.restart_registry,
     )
     served = {kind: await api.serves(kind) for kind in dict.fromkeys(permission.resource for permission in asked)}
     needed = [permission for permission in asked if served[permission.resource]]

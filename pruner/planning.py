@@ -19,7 +19,7 @@ from pruner.analysis.blobs import pushed_to
 from pruner.cluster.api import Api
 from pruner.cluster.connection import Connection
 from pruner.cluster.objects import Registry, Snapshot
-from pruner.cluster.permissions import Permission
+from pruner.cluster.permissions import RESTART, Permission
 from pruner.cluster.registry import RegistryClient
 from pruner.cluster.registry_discovery import find_registry
 from pruner.cluster.resources import IMAGE_STREAMS, IMAGES
@@ -74,7 +74,7 @@ async def make_plan(api: Api, settings: Settings, *, progress: Progress = silent
         if registry.deletes_blobs and plan.blobs:
             plan = await _measured(plan, analysis, snapshot.contested_sizes, registry, api, settings, progress)
     # A preview needs less than up, so for a preview it is worth a warning.
-    notes.extend(f"up would be refused: {missing}" for missing in await missing_permissions(api, plan))
+    notes.extend(f"up would be refused: {missing}" for missing in await missing_permissions(api, plan, settings))
     plan = msgspec.structs.replace(plan, notes=(*plan.notes, *notes))
     check_size(plan, snapshot, settings)
     return msgspec.structs.replace(analysis, plan=plan)
@@ -239,16 +239,24 @@ def _repositories(plan: PrunePlan, analysis: Analysis, digests: set[str]) -> dic
     return {digest: sorted(names)[:REPOSITORIES] for digest, names in found.items()}
 
 
-async def missing_permissions(api: Api, plan: PrunePlan) -> list[str]:
+async def missing_permissions(api: Api, plan: PrunePlan, settings: Settings) -> list[str]:
     """What of the plan the API server would refuse, by access reviews, which write nothing."""
+    deletes_blobs = plan.registry is not None and plan.registry.deletes_blobs and bool(plan.blobs)
     missing = []
     for wanted, permission in (
         (any(change.revisions for change in plan.streams), Permission("up", "update", IMAGE_STREAMS, "status")),
         (bool(plan.images), Permission("up", "delete", IMAGES)),
         (any(change.removed_spec_tags for change in plan.streams), Permission("up", "update", IMAGE_STREAMS)),
         (bool(plan.empty_streams), Permission("up", "delete", IMAGE_STREAMS)),
+        (deletes_blobs and settings.prune_registry and settings.restart_registry, RESTART),
     ):
-        if wanted and not await api.allowed(permission.verb, permission.resource, subresource=permission.subresource):
+        if wanted and not await api.allowed(
+            permission.verb,
+            permission.resource,
+            subresource=permission.subresource,
+            namespace=permission.namespace,
+            name=permission.name,
+        ):
             group, plural, verb = permission.resource.group, permission.plural, permission.verb
             missing.append(
                 f"no permission to {verb} {plural}.{group} (grant verb {verb!r} on resource {plural!r} of API group {group!r})"

@@ -53,6 +53,9 @@ def _loopback(_context: click.Context, _parameter: click.Parameter, value: str) 
     "--resource", "resources", multiple=True, type=_ResourceType(), metavar="GROUP/VERSION/PLURAL/KIND",
     help="Serve a further resource; with ! before it, a cluster-scoped one.",
 )  # fmt: skip
+@click.option(
+    "--registry-replicas", type=click.IntRange(1, 5), default=1, help="Replicas of the registry, each with a cache."
+)
 @click.option("--registry-read-only", is_flag=True, help="The registry refuses writes with 405.")
 @click.option("--registry-without-admin", is_flag=True, help="The registry has no /admin/blobs.")
 @click.option("--trust-front-proxy", is_flag=True, help="Take the user from X-Remote-User: behind a kube-apiserver.")
@@ -71,6 +74,7 @@ def main(
     tls_key: Path | None,
     tls_ca: Path | None,
     registry_without_tls: bool,
+    registry_replicas: int,
     without_groups: tuple[str, ...],
     resources: tuple[Resource, ...],
     registry_read_only: bool,
@@ -88,6 +92,7 @@ def main(
         registry_host=registry_host,
         tls=Tls(tls_cert, tls_key, tls_ca) if tls_cert and tls_key else None,
         registry_tls=not registry_without_tls,
+        registry_replicas=registry_replicas,
         without_groups=without_groups,
         resources=resources,
         users=Users([*BUILT_IN, *_further_users(users_file)], trust_front_proxy=trust_front_proxy),

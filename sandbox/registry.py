@@ -15,6 +15,7 @@ from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from sandbox.blobs import DIGEST, Blobs, digest_of
+from sandbox.descriptors import Descriptors
 from sandbox.identity import User, Users, basic_credentials
 from sandbox.images import ImageStreams
 from sandbox.kinds import IMAGES, NAMESPACES
@@ -52,6 +53,10 @@ def _manifest_unknown(reference: str) -> RegistryError:
     return RegistryError(404, "MANIFEST_UNKNOWN", f"manifest unknown: {reference}")
 
 
+def _unknown() -> RegistryError:
+    return RegistryError(500, "UNKNOWN", "unknown error")
+
+
 def _unsupported() -> RegistryError:
     return RegistryError(405, "UNSUPPORTED", "The operation is unsupported.")
 
@@ -75,10 +80,18 @@ _REPOSITORY = rf"/v2/(?P<namespace>{_NAME})/(?P<name>{_NAME})"
 
 
 class Registry:
-    """The ASGI application of the registry."""
+    """The ASGI application of the registry, or of one of its replicas, which has `descriptors` of its own."""
 
-    def __init__(self, blobs: Blobs, streams: ImageStreams, users: Users, options: RegistryOptions) -> None:
+    def __init__(
+        self,
+        blobs: Blobs,
+        streams: ImageStreams,
+        users: Users,
+        options: RegistryOptions,
+        descriptors: Descriptors | None = None,
+    ) -> None:
         self.blobs = blobs
+        self.descriptors = descriptors or Descriptors(remembering=False)
         self.streams = streams
         self.users = users
         self.options = options
@@ -203,7 +216,8 @@ class Registry:
         digest = _digest(call.reference)
         path = self.blobs.reachable(self.blobs.layer_link(call.repository, digest))
         if path is None:
-            raise _blob_unknown(digest)
+            raise _unknown() if self.descriptors.has(call.repository, digest) else _blob_unknown(digest)
+        self.descriptors.remember(call.repository, digest)
         headers = {"Docker-Content-Digest": digest, "ETag": f'"{digest}"'}
         return FileResponse(path, headers=headers, media_type="application/octet-stream")
 
@@ -238,7 +252,13 @@ class Registry:
 
     def _has(self, repository: str, digest: str) -> bool:
         named = re.fullmatch(f"{_NAME}/{_NAME}", repository)
-        return named is not None and self.blobs.reachable(self.blobs.layer_link(repository, digest)) is not None
+        return named is not None and self._has_layer(repository, digest)
+
+    def _has_layer(self, repository: str, digest: str) -> bool:
+        """Whether a repository has a layer, as far as this replica knows: what it remembers it does not look up."""
+        if self.descriptors.has(repository, digest):
+            return True
+        return self.blobs.reachable(self.blobs.layer_link(repository, digest)) is not None
 
     async def _upload_state(self, call: Call) -> Response:
         self._require_push(call)
@@ -292,6 +312,7 @@ class Registry:
 
     def _linked(self, call: Call, digest: str) -> Response:
         self.blobs.link(self.blobs.layer_link(call.repository, digest), digest)
+        self.descriptors.remember(call.repository, digest)
         headers = {"Location": f"/v2/{call.repository}/blobs/{digest}", "Docker-Content-Digest": digest}
         return Response(status_code=201, headers=headers)
 
@@ -314,27 +335,37 @@ class Registry:
     def _check_parts(self, call: Call, manifest: Manifest) -> None:
         """Everything that a manifest names must be in the repository already."""
         if manifest.is_index:
-            links = [self.blobs.manifest_link(call.repository, entry["digest"]) for entry in manifest.members]
+            links = {
+                entry["digest"]: self.blobs.manifest_link(call.repository, entry["digest"])
+                for entry in manifest.members
+            }
+            missing = [digest for digest, link in links.items() if self.blobs.reachable(link) is None]
         else:
-            parts = [manifest.config, *manifest.layers]
-            links = [self.blobs.layer_link(call.repository, part["digest"]) for part in parts]
-        missing = [link.parent.name for link in links if self.blobs.reachable(link) is None]
+            parts = [part["digest"] for part in (manifest.config, *manifest.layers)]
+            missing = [digest for digest in parts if not self._has_layer(call.repository, digest)]
         if missing:
-            raise RegistryError(404, "MANIFEST_BLOB_UNKNOWN", f"blob unknown to registry: sha256:{missing[0]}")
+            raise RegistryError(404, "MANIFEST_BLOB_UNKNOWN", f"blob unknown to registry: {missing[0]}")
 
     def _record(self, call: Call, manifest: Manifest, raw: bytes, tag: str) -> None:
-        config = b"" if manifest.is_index else self.blobs.path(manifest.config["digest"]).read_bytes()
+        config = b"" if manifest.is_index else self._config(manifest.config["digest"])
         reference = f"{self.streams.repository(call.namespace, call.name)}@{manifest.digest}"
         image = image_of(manifest, config, reference)
         self.blobs.write(raw)
         self.blobs.link(self.blobs.manifest_link(call.repository, manifest.digest), manifest.digest)
         self.streams.add(self.streams.ensure(call.namespace, call.name), image, tag)
 
+    def _config(self, digest: str) -> bytes:
+        try:
+            return self.blobs.path(digest).read_bytes()
+        except FileNotFoundError:
+            raise _unknown() from None
+
     # -- deleting
 
     async def _delete_layer_link(self, call: Call) -> Response:
         self._require_prune(call)
         digest = _digest(call.reference)
+        self.descriptors.forget(digest, call.repository)
         if not self.blobs.unlink(self.blobs.layer_link(call.repository, digest)):
             raise _blob_unknown(digest)
         return Response(status_code=202)
@@ -350,6 +381,7 @@ class Registry:
 
     async def _delete_blob(self, call: Call) -> Response:
         self._require_prune(call)
+        self.descriptors.forget(_digest(call.reference))
         self.blobs.delete(_digest(call.reference))
         return Response(status_code=204)
 

@@ -26,6 +26,7 @@ from sandbox.api import Api
 from sandbox.blobs import Blobs
 from sandbox.clock import Clock
 from sandbox.control import Control
+from sandbox.descriptors import Descriptors
 from sandbox.discovery import Situation
 from sandbox.edge import Edge, Protocol, Surroundings
 from sandbox.faults import Faults
@@ -34,6 +35,7 @@ from sandbox.images import ImageStreams
 from sandbox.journal import Journal
 from sandbox.kinds import CLUSTER_VERSIONS, NAMESPACES, Catalogue, Resource
 from sandbox.registry import Registry, RegistryOptions
+from sandbox.rollout import Rollout
 from sandbox.status import Json
 from sandbox.store import Store
 
@@ -67,6 +69,7 @@ class Options:
     registry_host: str = ""
     tls: Tls | None = None
     registry_tls: bool = True
+    registry_replicas: int = 1
     without_groups: tuple[str, ...] = ()
     resources: tuple[Resource, ...] = ()
     users: Users = field(default_factory=Users)
@@ -139,7 +142,9 @@ class Sandbox:
         self.options = options
         self.stopping = asyncio.Event()
         self.api = Listener(options.port, options.tls)
-        self.registry = Listener(options.registry_port, options.tls if options.registry_tls else None)
+        registry_tls = options.tls if options.registry_tls else None
+        self.registry = Listener(options.registry_port, registry_tls)
+        self.replicas = [self.registry, *(Listener(0, registry_tls) for _ in range(1, options.registry_replicas))]
         self.registry_host = options.registry_host or self.registry.address
         self.clock = Clock()
         self.store = Store(self.clock)
@@ -149,6 +154,7 @@ class Sandbox:
         self.streams = ImageStreams(self.store, self.registry_host)
         self.journal = Journal()
         self._servers: list[asyncio.Server] = []
+        self._following: asyncio.Task[None] | None = None
 
     @property
     def objects_file(self) -> Path:
@@ -160,6 +166,7 @@ class Sandbox:
         return {
             "api": self.api.url,
             "registry": self.registry.url,
+            "registry_replicas": [replica.url for replica in self.replicas],
             "registry_host": self.registry_host,
             "tokens": self.options.users.tokens(),
             "kubeconfig": str(self.options.folder.absolute() / KUBECONFIG_FILE),
@@ -186,23 +193,38 @@ class Sandbox:
             self.load,
         ).application()
         api = Api(self.store, self.catalogue, self.options.users, self.streams, self.situation, self.stopping)
-        registry = Registry(self.blobs, self.streams, self.options.users, self.options.registry)
         self._servers = [
             await self.api.start(Edge(_beside(control, api), "api", around)),
-            await self.registry.start(Edge(registry, "registry", around)),
+            *[
+                await replica.start(Edge(registry, "registry", around))
+                for replica, registry in zip(self.replicas, self._registries(), strict=True)
+            ],
         ]
+
+    def _registries(self) -> list[Registry]:
+        """The registry's replicas: several have memories of their own and a deployment, one has neither."""
+        several = len(self.replicas) > 1
+        memories = [Descriptors(remembering=several) for _ in self.replicas]
+        if several:
+            rollout = Rollout(self.store, memories)
+            rollout.ensure()
+            self._following = asyncio.create_task(rollout.follow())
+        given = (self.blobs, self.streams, self.options.users, self.options.registry)
+        return [Registry(*given, memory) for memory in memories]
 
     def kill(self) -> None:
         """Ends the sandbox at once: connections are cut, not closed."""
-        self.api.abort()
-        self.registry.abort()
+        for listener in (self.api, *self.replicas):
+            listener.abort()
         self.stopping.set()
 
     async def close(self) -> None:
         """Stops listening, and saves: like a cluster, the sandbox finds its objects again."""
+        if self._following is not None:
+            self._following.cancel()
         for server in self._servers:
             server.close()
-        await asyncio.gather(self.api.drain(), self.registry.drain())
+        await asyncio.gather(*(listener.drain() for listener in (self.api, *self.replicas)))
         self.save()
 
     def save(self) -> None:

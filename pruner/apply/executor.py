@@ -20,6 +20,7 @@ from pruner.apply.empty_streams import EmptyStreamPruner
 from pruner.apply.image_streams import StreamPruner
 from pruner.apply.images import ImagePruner
 from pruner.apply.preconditions import Preconditions, StaleViewError
+from pruner.apply.registry_replicas import RegistryReplicas
 from pruner.apply.result import Result
 from pruner.apply.run_lock import Clock, RunLock
 from pruner.apply.watch import Watcher
@@ -74,11 +75,13 @@ async def apply_plan(
                 RunLock(api, warn, breaker.stop, interrupted=wish_to_stop, clock=clock)
             )
             await run.prune(registry, lease)
+            await run.see_to_replicas(restart=settings.restart_registry)
     except Exception as error:
         # What was deleted has to be reported, whatever ends the run.
         if not run.begun:
             raise
         run.end_by(error)
+        await run.see_to_replicas(restart=False)
     return run.result
 
 
@@ -108,7 +111,7 @@ class _Run:
 
     async def check_permissions(self) -> None:
         """Raise ForbiddenError before anything is changed, where the API server says that it would refuse."""
-        missing = await missing_permissions(self.api, self.plan)
+        missing = await missing_permissions(self.api, self.plan, self.settings)
         if missing:
             raise ForbiddenError(f"{self.api.server}: {'; '.join(missing)}; nothing was changed")
 
@@ -134,6 +137,12 @@ class _Run:
     def end_by(self, error: Exception) -> None:
         """Note what has ended the run before its plan was done."""
         self.result.failed("the rest of the plan", UnsafePlanError(f"{defects.said(error)}; run up again to go on"))
+
+    async def see_to_replicas(self, *, restart: bool) -> None:
+        """Note whether the registry's replicas have to be restarted since blobs were deleted, and do so."""
+        if self.result.deleted_blobs and self.result.registry_restart is None:
+            replicas = RegistryReplicas(self.api, self.progress, lambda: self.breaker.stopping)
+            await replicas.after_deletions(self.result, restart=restart)
 
     @contextmanager
     def _stopping_at_faults(self) -> Iterator[None]:

@@ -35,6 +35,17 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     empty_streams: int = 0
 
 
+class RegistryRestart(msgspec.Struct, frozen=True):
+    """Blobs were deleted, and each of the registry's replicas caches which there are: whether they were restarted since.
+
+    So many `replicas` were ready, None where that is not known. `command` restarts them.
+    """
+
+    replicas: int | None
+    done: bool
+    command: str
+
+
 class Result(msgspec.Struct):
     """The result of a run. Objects are whole, as the API gave them: images before they went, streams as they are now."""
 
@@ -47,6 +58,8 @@ class Result(msgspec.Struct):
     deleted_image_streams: list[str] = []
     skipped: list[Skipped] = []
     failures: list[Failure] = []
+    registry_restart: RegistryRestart | None = None
+    """None where none is needed: no blob was deleted, or the registry has one replica."""
 
     @property
     def summary(self) -> Summary:

@@ -95,6 +95,8 @@ OPTIONS: Final = (
            "Refuse a plan that deletes more images and revisions than this"),
     Option("allow_empty_cluster", "run", None, (),
            "Prune although no workloads or no image streams are visible, which usually means missing permissions"),
+    Option("restart_registry", "run", None, (),
+           "Restart OpenShift's registry after blobs were deleted if it has several replicas, since each caches what there is"),
     Option("workers", "run", "N", (),
            "Number of concurrent requests"),
     Option("report", "run", "PATH", (),

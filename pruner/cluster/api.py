@@ -43,6 +43,7 @@ from pruner.http.urls import query
 T = TypeVar("T")
 
 JSON: Final = "application/json"
+MERGE_PATCH: Final = "application/merge-patch+json"
 
 
 class Api:
@@ -109,9 +110,15 @@ class Api:
         return await self.discovery.kind_of(resource) is not None
 
     async def pages(
-        self, resource: Resource, decoder: msgspec.json.Decoder[Page[T]], *, ahead: int = 1, selector: str = ""
+        self,
+        resource: Resource,
+        decoder: msgspec.json.Decoder[Page[T]],
+        *,
+        ahead: int = 1,
+        selector: str = "",
+        namespace: str = "",
     ) -> AsyncGenerator[Page[T]]:
-        """The pages of a list of all namespaces, in order. Close what this gives where it is not read to its end.
+        """The pages of a list of all namespaces or of one, in order. Close what this gives where it is not read to its end.
 
         With a label `selector` those of the objects that have such labels.
 
@@ -122,7 +129,7 @@ class Api:
         async def fetch(path: str, peek: OnPrefix) -> Response:
             return await self._read(path, "list", resource, peek=peek)
 
-        reader = ListReader(self.server, resource, await self._kind(resource), fetch, selector)
+        reader = ListReader(self.server, resource, await self._kind(resource), fetch, selector, namespace)
         async with aclosing(reader.pages(decoder, ahead)) as pages:
             async for page in pages:
                 yield page
@@ -213,6 +220,13 @@ class Api:
         check_object(self.server, response, resource, path, **identity_in(body))
         return decoded(self.server, response, dict, path)
 
+    async def patch(self, resource: Resource, fields: object, *, namespace: str = "", name: str) -> dict[str, Any]:
+        """Set these fields of an object (a JSON merge patch, RFC 7386), whatever else has changed, and give it as it is."""
+        path = resource.object_path(namespace, name)
+        response = await self._write("PATCH", path, "patch", resource, fields, name=name, content_type=MERGE_PATCH)
+        check_object(self.server, response, resource, path, name=name, namespace=namespace)
+        return decoded(self.server, response, dict, path)
+
     async def delete(
         self,
         resource: Resource,
@@ -258,9 +272,10 @@ class Api:
         before: Precondition | None = None,
         *,
         name: str = "",
+        content_type: str = JSON,
     ) -> Response:
         encoded = body if isinstance(body, bytes) else msgspec.json.encode(body)
-        response = await self._request(method, path, encoded, before)
+        response = await self._request(method, path, encoded, before, content_type=content_type)
         return await self._checked(response, verb, resource, path, name)
 
     async def _request(
@@ -271,11 +286,12 @@ class Api:
         before: Precondition | None = None,
         peek: OnPrefix | None = None,
         accept: str = JSON,
+        content_type: str = JSON,
     ) -> Response:
         """The response to a request, which is sent again if its credentials are refused and others are available."""
-        response, generation = await self._try(method, path, body, before, peek, accept)
+        response, generation = await self._try(method, path, body, before, peek, accept, content_type)
         if response.status == 401 and await self._has_others(generation):
-            response, generation = await self._try(method, path, body, before, peek, accept)
+            response, generation = await self._try(method, path, body, before, peek, accept, content_type)
             if response.status == 401:
                 # New ones are refused too: to get others for every request would help nobody.
                 self._hopeless = generation
@@ -289,9 +305,10 @@ class Api:
         before: Precondition | None,
         peek: OnPrefix | None,
         accept: str,
+        content_type: str,
     ) -> tuple[Response, int]:
         """The response, and the generation of the credentials that the request had."""
-        headers = await self._headers(accept, [("Content-Type", JSON)] if body is not None else ())
+        headers = await self._headers(accept, [("Content-Type", content_type)] if body is not None else ())
         generation = self.connection.generation
         try:
             response = await self._http.request(

@@ -80,12 +80,15 @@ def begun_continue(body: bytes | bytearray) -> str | None:
 class ListReader:
     """One reading of a list of `kind` (the kind of its items), from the first page to the last."""
 
-    def __init__(self, server: str, resource: Resource, kind: str, fetch: Fetch, selector: str = "") -> None:
-        """`selector` is a label selector that the API server evaluates."""
+    def __init__(
+        self, server: str, resource: Resource, kind: str, fetch: Fetch, selector: str = "", namespace: str = ""
+    ) -> None:
+        """`selector` is a label selector that the API server evaluates; without a `namespace` all are read."""
         self._server = server
         self._resource = resource
         self._kind = kind
         self._fetch = fetch
+        self._path = resource.path(namespace)
         self._selector: dict[str, str | int] = {"labelSelector": selector} if selector else {}
         self._tokens: set[str] = set()
         self._objects = 0
@@ -148,7 +151,7 @@ class ListReader:
             **self._selector,
             **({"continue": token} if token else {}),
         }
-        response = await self._fetch(self._resource.path() + query(parameters), follow)
+        response = await self._fetch(self._path + query(parameters), follow)
         after = begun_continue(response.body)
         if after is not None:
             follow(response.body)
@@ -211,7 +214,7 @@ class ListReader:
         )
 
     def _refused(self, response: Response, why: str) -> ClusterError:
-        return not_understood(self._server, response, self._resource.path(), why)
+        return not_understood(self._server, response, self._path, why)
 
 
 def check_item(item: Any, resource: Resource, kind: str | None, server: str) -> None:

@@ -7,14 +7,26 @@ gets these and no others. A test on a real kube-apiserver takes away one after t
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
-from pruner.cluster.resources import CLUSTER_VERSIONS, IMAGE_STREAMS, IMAGES, LEASES, LIMIT_RANGES, NAMESPACES, Resource
+from pruner.cluster.resources import (
+    CLUSTER_VERSIONS,
+    DEPLOYMENTS,
+    IMAGE_STREAMS,
+    IMAGES,
+    LEASES,
+    LIMIT_RANGES,
+    NAMESPACES,
+    Resource,
+)
 from pruner.cluster.snapshot import kinds_of
 from pruner.cluster.unlink_journal import LEASE, REGISTRY_NAMESPACE
 from pruner.settings import PodSource, References
+
+REGISTRY: Final = "image-registry"
+"""The Deployment of OpenShift's registry, in REGISTRY_NAMESPACE."""
 
 Purpose = Literal["preview", "up", "advised"]
 """What fails without a permission; `advised` is what a run goes on without, and says so."""
@@ -36,6 +48,10 @@ class Permission(msgspec.Struct, frozen=True):
         return f"{self.resource.plural}/{self.subresource}" if self.subresource else self.resource.plural
 
 
+RESTART: Final = Permission("up", "patch", DEPLOYMENTS, namespace=REGISTRY_NAMESPACE, name=REGISTRY)
+"""What a rolling restart of the registry needs."""
+
+
 def permissions_for(
     *,
     references: References,
@@ -44,11 +60,13 @@ def permissions_for(
     selects: bool = False,
     removes_tags: bool = False,
     deletes_streams: bool = False,
+    restarts_registry: bool = False,
 ) -> list[Permission]:
     """All permissions for a preview and an up of these settings (R1, R3, R28). `sources` are the further kinds that are read.
 
     `selects` says that `protect_selector` is set (R18), `removes_tags` that a retention rule can remove an entry of `spec.tags` (R32),
-    `deletes_streams` that empty image streams are deleted (R34).
+    `deletes_streams` that empty image streams are deleted (R34), `restarts_registry` that
+    `restart_registry` is set.
     """
     extra = (Resource(source.group, source.version, source.resource) for source in sources)
     users = tuple(dict.fromkeys((*kinds_of(references), *extra)))
@@ -61,6 +79,7 @@ def permissions_for(
         Permission("up", "update", IMAGE_STREAMS, "status"),
         *([Permission("up", "update", IMAGE_STREAMS)] if removes_tags else []),
         *([Permission("up", "delete", IMAGE_STREAMS)] if deletes_streams else []),
+        *([RESTART] if restarts_registry and prune_registry else []),
         *(Permission("advised", "watch", kind) for kind in (IMAGES, IMAGE_STREAMS, *users)),
         *layers,
         Permission("advised", "get", CLUSTER_VERSIONS, name="version"),

@@ -66,12 +66,13 @@ class Resource(msgspec.Struct, frozen=True):
 IMAGES: Final = Resource("image.openshift.io", "v1", "images", "Image")
 IMAGE_STREAMS: Final = Resource("image.openshift.io", "v1", "imagestreams", "ImageStream")
 LIMIT_RANGES: Final = Resource("", "v1", "limitranges", "LimitRange")
+DEPLOYMENTS: Final = Resource("apps", "v1", "deployments", "Deployment")
 
 WORKLOADS: Final = (
     Resource("", "v1", "pods", "Pod"),
     Resource("", "v1", "replicationcontrollers", "ReplicationController"),
     Resource("apps", "v1", "daemonsets", "DaemonSet"),
-    Resource("apps", "v1", "deployments", "Deployment"),
+    DEPLOYMENTS,
     Resource("apps", "v1", "replicasets", "ReplicaSet"),
     Resource("apps", "v1", "statefulsets", "StatefulSet"),
     Resource("batch", "v1", "jobs", "Job"),

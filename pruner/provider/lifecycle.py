@@ -42,7 +42,7 @@ from pruner.provider.turns import turn
 from pruner.provider.values import value_of
 from pruner.report.jsonl import encode_report, encode_result
 from pruner.report.model import Outcome
-from pruner.report.wording import count, headline, outcome_line
+from pruner.report.wording import count, headline, outcome_line, restart_line
 from pruner.settings import BY_NAME, Settings, is_secret, may_hold_credentials
 from pruner.settings import read as read_settings
 
@@ -253,7 +253,10 @@ def _carry_out(settings: Settings, plan: PrunePlan) -> tuple[Result, list[str]]:
             raise
         return results[0], [f"the run has ended, but not cleanly: {defects.said(error)}"]
     (result,) = results
-    log.info(outcome_line(Outcome(result.summary, frozenset(), tuple(result.skipped), tuple(result.failures))))
+    outcome = Outcome.of(result)
+    log.info(outcome_line(outcome))
+    if restart := result.registry_restart:
+        (log.info if restart.done else log.warn)(restart_line(outcome))
     return result, []
 
 
@@ -288,6 +291,7 @@ def _outputs(result: Result) -> dict[str, Any]:
         more = len(whole[name]) - LISTED
         if more > 0:
             whole[name][LISTED:] = [{"what": f"{more} more", "why": "the report has them all"}]
+    whole["registry_restart"] = whole["registry_restart"] or {}
     return {name: value_of(whole[name]) for name in OUTPUTS}
 
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from pulumi.dynamic import CheckResult, CreateResult, DiffResult, ReadResult, ResourceProvider, UpdateResult
 
-OUTPUTS: Final = ("deleted_images", "updated_image_streams", "summary", "skipped", "failures")
+OUTPUTS: Final = ("deleted_images", "updated_image_streams", "summary", "skipped", "failures", "registry_restart")
 """The outputs of a run."""
 
 

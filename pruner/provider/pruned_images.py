@@ -94,6 +94,8 @@ class PrunedImages(Resource, module="pruner", name="PrunedImages"):
             none)
         allow_empty_cluster: Prune although no workloads or no image streams are visible, which usually means missing
             permissions (bool; default false)
+        restart_registry: Restart OpenShift's registry after blobs were deleted if it has several replicas, since each
+            caches what there is (bool; default false)
         workers: Number of concurrent requests (int; default 20)
         report: File to write the plan and the result to, as JSON Lines (PATH; default none)
 
@@ -107,6 +109,8 @@ class PrunedImages(Resource, module="pruner", name="PrunedImages"):
     """Counts, and `bytes` freed."""
     skipped: pulumi.Output[list[dict[str, str]]]
     """What was planned or approved and is used again, with the reason."""
+    registry_restart: pulumi.Output[dict[str, Any]]
+    """Whether the registry's replicas were restarted after blobs were deleted, and the command; empty where they need not be."""
     plan: pulumi.Output[dict[str, Any]]
 
     def __init__(self, name: str, opts: pulumi.ResourceOptions | None = None, **settings: pulumi.Input[Any]) -> None:

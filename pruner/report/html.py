@@ -57,6 +57,7 @@ def page(report: Report) -> str:
         plan=report.plan,
         headline=wording.headline(report.plan),
         outcome_line=wording.outcome_line(report.outcome) if report.outcome else "",
+        restart_line=wording.restart_line(report.outcome) if report.outcome else "",
         rules=wording.rules(report),
         ages=ages,
         oldest=max(1, *(each.going + each.staying for each in ages)),

@@ -14,7 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from pruner.analysis import Analysis
-from pruner.apply.result import Failure, Result, Skipped
+from pruner.apply.result import Failure, RegistryRestart, Result, Skipped
 from pruner.apply.result import Summary as ResultSummary
 from pruner.errors import PrunerError, UnsafePlanError
 from pruner.files import read_lines
@@ -46,6 +46,7 @@ class _Result(msgspec.Struct, frozen=True, tag="result", tag_field="line"):
     deleted_images: tuple[_Object, ...] = ()
     skipped: tuple[Skipped, ...] = ()
     failures: tuple[Failure, ...] = ()
+    registry_restart: RegistryRestart | None = None
 
 
 _encoder: Final = msgspec.json.Encoder()
@@ -80,7 +81,7 @@ def encode_again(report: Report) -> Iterator[bytes]:
     if report.outcome is not None:
         outcome = report.outcome
         deleted = tuple(_Object(_Named(name)) for name in sorted(outcome.deleted))
-        yield _line(_Result(outcome.summary, deleted, outcome.skipped, outcome.failures))
+        yield _line(_Result(outcome.summary, deleted, outcome.skipped, outcome.failures, outcome.registry_restart))
 
 
 def _decision_lines(decisions: Decisions) -> Iterator[bytes]:
@@ -128,7 +129,7 @@ def read_outcome(path: Path) -> Outcome | None:
 
 def _outcome(result: _Result) -> Outcome:
     deleted = frozenset(image.metadata.name for image in result.deleted_images)
-    return Outcome(result.summary, deleted, result.skipped, result.failures)
+    return Outcome(result.summary, deleted, result.skipped, result.failures, result.registry_restart)
 
 
 def decode_report(lines: Iterable[bytes], where: str) -> Report:

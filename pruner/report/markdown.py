@@ -105,6 +105,8 @@ def _outcome(report: Report) -> Iterator[str]:
         return
     yield f"**{wording.outcome_line(outcome)}**"
     yield ""
+    if line := wording.restart_line(outcome):
+        yield from (code(line), "")
     yield from _lines([f"- failed: {code(each.what)}: {code(each.why)}" for each in outcome.failures], "failures")
     yield from _lines([f"- skipped: {code(each.what)}: {code(each.why)}" for each in outcome.skipped], "skipped")
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from pruner.analysis import Analysis
-from pruner.apply.result import Failure, Result, Skipped
+from pruner.apply.result import Failure, RegistryRestart, Result, Skipped
 from pruner.apply.result import Summary as ResultSummary
 from pruner.cluster.metadata import moment
 from pruner.plan import PrunedBlob, PrunePlan
@@ -96,6 +96,7 @@ class Outcome(msgspec.Struct, frozen=True):
     deleted: frozenset[str] = frozenset()
     skipped: tuple[Skipped, ...] = ()
     failures: tuple[Failure, ...] = ()
+    registry_restart: RegistryRestart | None = None
 
     @classmethod
     def of(cls, result: Result) -> Outcome:
@@ -104,6 +105,7 @@ class Outcome(msgspec.Struct, frozen=True):
             deleted=frozenset(image["metadata"]["name"] for image in result.deleted_images),
             skipped=tuple(result.skipped),
             failures=tuple(result.failures),
+            registry_restart=result.registry_restart,
         )
 
 

@@ -36,6 +36,10 @@ METRICS: Final[dict[str, tuple[str, str]]] = {
     "pruner_freed_bytes": ("bytes", "Bytes that were freed, as far as sizes are known."),
     "pruner_skipped_objects": ("", "Objects that were planned and skipped, since they came into use."),
     "pruner_failed_objects": ("", "Deletions that failed."),
+    "pruner_registry_restart_needed": (
+        "",
+        "1 if the registry has several replicas, or their number is unknown, and was not restarted, else 0.",
+    ),
 }
 """Unit and help of every metric, in the order of the output."""
 
@@ -117,6 +121,8 @@ def _of_outcome(report: Report) -> Iterator[tuple[str, dict[str, str], int]]:
             yield "pruner_deleted_objects", {"kind": kind}, number
     yield "pruner_skipped_objects", {}, len(outcome.skipped)
     yield "pruner_failed_objects", {}, len(outcome.failures)
+    restart = outcome.registry_restart
+    yield "pruner_registry_restart_needed", {}, int(restart is not None and not restart.done)
 
 
 def _labels(labels: dict[str, str]) -> str:

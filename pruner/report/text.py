@@ -71,6 +71,8 @@ def _cut(table: Table, whole: int, listed: int) -> Table:
 
 def _outcome(outcome: Outcome, listed: int) -> Iterator[RenderableType]:
     yield _styled(wording.outcome_line(outcome), "bold red" if outcome.failures else "bold green")
+    if line := wording.restart_line(outcome):
+        yield _styled(line, "green" if outcome.registry_restart and outcome.registry_restart.done else "yellow")
     for title, entries in (("Failed", outcome.failures), ("Skipped", outcome.skipped)):
         if entries:
             table = _table(title, "What", "Why")

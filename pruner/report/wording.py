@@ -75,6 +75,21 @@ def outcome_line(outcome: Outcome) -> str:
     return line + (f", {len(outcome.failures)} FAILED" if outcome.failures else "")
 
 
+def restart_line(outcome: Outcome) -> str:
+    """One line on the restart of the registry that deleted blobs call for; empty where none is needed."""
+    restart = outcome.registry_restart
+    if restart is None:
+        return ""
+    if restart.done:
+        return f"the registry's {restart.replicas} replicas were restarted, so that none of them caches deleted blobs"
+    if restart.replicas is None:
+        return f"the registry's replicas cannot be seen; if there are several, pushes can fail until they are restarted: {restart.command}"
+    return (
+        f"each of the registry's {restart.replicas} replicas caches which blobs there are, so pushes can fail until they are "
+        f"restarted: {restart.command}"
+    )
+
+
 def rules(report: Report) -> list[tuple[str, str]]:
     """The rules that the plan was made with, as name and value."""
     return [(name, _value(name, value)) for name, value in sorted(report.plan.rules.items())]

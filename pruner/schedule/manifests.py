@@ -79,9 +79,9 @@ def cluster_rules(settings: Mapping[str, Any] | None = None) -> list[Json]:
     return role_rules(_needed(settings or {}))
 
 
-def lease_rules() -> list[Json]:
-    """The rules of a Role in the namespace of the run lock."""
-    return role_rules(_needed({}), REGISTRY_NAMESPACE)
+def lease_rules(settings: Mapping[str, Any] | None = None) -> list[Json]:
+    """The rules of a Role in the namespace of the run lock and of the registry."""
+    return role_rules(_needed(settings or {}), REGISTRY_NAMESPACE)
 
 
 def _needed(given: Mapping[str, Any]) -> list[Permission]:
@@ -94,6 +94,7 @@ def _needed(given: Mapping[str, Any]) -> list[Permission]:
         selects=bool(given.get("protect_selector")),
         removes_tags=any(rule.can_expire for rule in _rules(given.get("retention"))),
         deletes_streams=bool(given.get("empty_streams")),
+        restarts_registry=bool(given.get("restart_registry")),
     )
 
 
@@ -262,7 +263,7 @@ def _rights(schedule: Schedule) -> list[Json]:
             "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": schedule.object_name},
             "subjects": subjects,
         },
-        {"apiVersion": api, "kind": "Role", "metadata": near, "rules": lease_rules()},
+        {"apiVersion": api, "kind": "Role", "metadata": near, "rules": lease_rules(schedule.settings)},
         {
             "apiVersion": api,
             "kind": "RoleBinding",

@@ -385,6 +385,13 @@ class RunSettings:
             help="Prune although no workloads or no image streams are visible, which usually means missing permissions",
         ),
     ] = False
+    restart_registry: Annotated[
+        bool,
+        Parameter(
+            parse=values.boolean,
+            help="Restart OpenShift's registry after blobs were deleted if it has several replicas, since each caches what there is",
+        ),
+    ] = False
     workers: Annotated[int, Parameter(parse=values.workers, metavar="N", help="Number of concurrent requests")] = 20
     report: Annotated[
         str | None,

@@ -384,3 +384,22 @@ def test_fleet_job_with_a_schedule_is_a_cron_job() -> None:
     objects = fleet_job_objects(Schedule(image=IMAGE), "clusters: []", 2, 2, scheduled=True)
     assert objects[-1]["kind"] == "CronJob"
     assert objects[-1]["spec"]["jobTemplate"]["spec"]["completionMode"] == "Indexed"
+
+
+def test_only_a_schedule_that_restarts_the_registry_may_patch_its_deployment() -> None:
+    def patched(settings: dict[str, Any]) -> list[dict[str, Any]]:
+        found = schedule_objects(Schedule(image="pruner:1", settings=settings))
+        roles = [each for each in found if each["kind"] in ("Role", "ClusterRole")]
+        return [rule | {"of": role["kind"]} for role in roles for rule in role["rules"] if "patch" in rule["verbs"]]
+
+    assert patched({}) == []
+    assert patched({"restart_registry": True, "prune_registry": False}) == []
+    assert patched({"restart_registry": True}) == [
+        {
+            "apiGroups": ["apps"],
+            "resources": ["deployments"],
+            "verbs": ["patch"],
+            "resourceNames": ["image-registry"],
+            "of": "Role",
+        }
+    ]

@@ -73,6 +73,7 @@ def problems(given: dict[str, Any], **more: Any) -> dict[str, str]:
         ("as_of", "0001-01-01T00:00:00+05:00", "'0001-01-01T00:00:00+05:00' is outside of what a calendar has"),
         ("max_deletions", "110%", "takes a number, or 0% to 100%, not '110%'"),
         ("max_deletions", "many", "takes a whole number, not 'many'"),
+        ("restart_registry", "later", "takes true or false, not 'later'"),
         ("workers", 0, "must be at least 1, not 0"),
         ("workers", "9" * 400, "must be at most 10000, not a number of more than 90 digits"),
         ("report", "/", "'/' is a folder; give a file"),

@@ -89,6 +89,7 @@ ROWS = [
     Row("as_of", "2026-01-31T13:00:00+01:00", "2026-01-31T13:00:00+01:00", datetime(2026, 1, 31, 12, tzinfo=UTC)),
     Row("max_deletions", "10%", "10%", Percent(10)),
     Row("allow_empty_cluster", True, "true", True),
+    Row("restart_registry", True, "true", True),
     Row("workers", 7, "7", 7),
     Row("report", "{folder}/report.jsonl", "{folder}/report.jsonl", "{folder}/report.jsonl"),
 ]
