@@ -10,12 +10,16 @@ import asyncio
 import dataclasses
 import hashlib
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 from typing import Final
 
 import msgspec
 
 from pruner.analysis import Analysis, analyse, find_usage
 from pruner.analysis.blobs import pushed_to
+from pruner.analysis.prune import decide
+from pruner.analysis.storage import Storage, idle_workloads, storage
+from pruner.analysis.storage_steps import Step, steps, usage_for
 from pruner.cluster.api import Api
 from pruner.cluster.connection import Connection
 from pruner.cluster.objects import Registry, Snapshot
@@ -78,6 +82,34 @@ async def make_plan(api: Api, settings: Settings, *, progress: Progress = silent
     plan = msgspec.structs.replace(plan, notes=(*plan.notes, *notes))
     check_size(plan, snapshot, settings)
     return msgspec.structs.replace(analysis, plan=plan)
+
+
+async def measure_storage(
+    api: Api, settings: Settings, *, progress: Progress = silent
+) -> tuple[str, datetime, Storage, tuple[Step, ...]]:
+    """The cluster, the time of its snapshot, what keeps its registry large, and what each step would free.
+
+    Raises ClusterError, InvalidReferencesError, UnsafePlanError; nothing is changed, and the registry is not asked.
+    """
+    snapshot = await take_snapshot(
+        api,
+        references=settings.references,
+        extra_referrers=settings.extra_referrers,
+        protect_selector=settings.protect_selector,
+        as_of=settings.as_of,
+        progress=progress,
+    )
+    check_view(snapshot, settings)
+    rules = dataclasses.replace(settings.analysis, strict=False, prune_registry=False)
+    progress("analysing")
+    with no_search_for_cycles():
+        idle = idle_workloads(snapshot.referrers)
+        apart = find_usage(snapshot, rules, sources_apart=True)
+        decided = decide(snapshot, rules, usage=usage_for(rules, apart))
+        found = storage(decided, snapshot.blob_sizes, idle)
+        progress("trying what each step would free")
+        tried = steps(snapshot, rules, apart, decided, idle, found)
+    return snapshot.cluster, snapshot.as_of, found, tried
 
 
 def read_plan(path: str, digest: str | None = None) -> PrunePlan:

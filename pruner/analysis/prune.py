@@ -75,6 +75,50 @@ def analyse(
 
     Raises InvalidReferencesError (R9), and SettingsError for a pattern that matches nothing, when that is asked for.
     """
+    decided = decide(snapshot, rules, approval, registry, usage)
+    usage, graph, histories, images = decided.usage, decided.graph, decided.histories, decided.images
+    links = Links(graph, images, histories, decided.named, usage, decided.image_rules, snapshot.unlinked)
+    blobs, deletes_blobs = decided.blobs, _deletes_blobs(rules, registry)
+    plan = PrunePlan(
+        cluster=snapshot.cluster,
+        as_of=snapshot.as_of,
+        rules=_described(rules),
+        registry=registry,
+        streams=_changes(histories, links, rules, approval),
+        images=_pruned_images(graph, images, blobs, deletes_blobs=deletes_blobs),
+        blobs=tuple(blobs[digest] for digest in sorted(blobs)),
+        empty_streams=empty_streams(snapshot, rules, histories, usage, images, decided.protection, approval),
+        notes=(*usage.warnings, *map(str, decided.idle)),
+    )
+    return Analysis(plan, usage, graph, histories, images, decided.history_rules, decided.image_rules, links)
+
+
+class Decided(msgspec.Struct, frozen=True):
+    """The decisions on revisions, images and blobs: an analysis without its plan.
+
+    `named` are the digests that items name which stay, `idle` the patterns and retention rules that match nothing.
+    """
+
+    usage: Usage
+    graph: IndexGraph
+    histories: tuple[StreamHistory, ...]
+    images: dict[str, Reason]
+    blobs: dict[str, PrunedBlob]
+    named: frozenset[str]
+    history_rules: HistoryRules
+    image_rules: ImageRules
+    protection: Protection
+    idle: tuple[Problem, ...]
+
+
+def decide(
+    snapshot: Snapshot,
+    rules: AnalysisSettings,
+    approval: Approval | None = None,
+    registry: Registry | None = None,
+    usage: Usage | None = None,
+) -> Decided:
+    """What `analyse` decides, and raises, without what makes a plan of it."""
     usage = usage or find_usage(snapshot, rules, sources_apart=bool(rules.retention))
     graph = IndexGraph(snapshot.images)
     protection = Protection(rules.protect)
@@ -82,7 +126,7 @@ def analyse(
     idle = _idle(snapshot, graph, protection, history_rules)
     if rules.strict and idle:
         raise SettingsError(idle)
-    deletes_blobs = rules.prune_registry and (registry is None or registry.deletes_blobs)
+    deletes_blobs = _deletes_blobs(rules, registry)
     subjects: frozenset[str] = frozenset()
     while True:
         by_tags, dropped = names(histories)
@@ -100,19 +144,11 @@ def analyse(
         subjects |= kept
         history_rules = history_rules.with_kept_subjects(subjects)
         histories = tuple(history_rules.decide(each.stream) if each.whole else each for each in histories)
-    links = Links(graph, images, histories, named, usage, image_rules, snapshot.unlinked)
-    plan = PrunePlan(
-        cluster=snapshot.cluster,
-        as_of=snapshot.as_of,
-        rules=_described(rules),
-        registry=registry,
-        streams=_changes(histories, links, rules, approval),
-        images=_pruned_images(graph, images, blobs, deletes_blobs=deletes_blobs),
-        blobs=tuple(blobs[digest] for digest in sorted(blobs)),
-        empty_streams=empty_streams(snapshot, rules, histories, usage, images, protection, approval),
-        notes=(*usage.warnings, *map(str, idle)),
-    )
-    return Analysis(plan, usage, graph, histories, images, history_rules, image_rules, links)
+    return Decided(usage, graph, histories, images, blobs, named, history_rules, image_rules, protection, tuple(idle))
+
+
+def _deletes_blobs(rules: AnalysisSettings, registry: Registry | None) -> bool:
+    return rules.prune_registry and (registry is None or registry.deletes_blobs)
 
 
 def _decided_revisions(

@@ -45,13 +45,18 @@ def console(*, stderr: bool = False, file: Any = None) -> Console:
     return found if found.is_terminal else plain_console(stderr=stderr, file=file, width=WIDTH)
 
 
-def echo_json(value: Any) -> None:
-    """Print a value as JSON that is printable."""
+def json_text(value: Any) -> str:
+    """A value as JSON that is printable."""
     import msgspec
 
     from pruner.printable import printable_json
 
-    click.echo(printable_json(msgspec.json.format(msgspec.json.encode(value), indent=2)))
+    return printable_json(msgspec.json.format(msgspec.json.encode(value), indent=2))
+
+
+def echo_json(value: Any) -> None:
+    """Print a value as JSON that is printable."""
+    click.echo(json_text(value))
 
 
 def show(report: Report, *, form: str, as_json: bool, output: Path | None, limit: int | None, whole: bool) -> None:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -96,6 +96,7 @@ class WorkloadSpec(msgspec.Struct, frozen=True, rename="camel", gc=False):
     source: BuildSource | None = None
     triggers: list[Trigger] | None = None
     output: BuildOutput | None = None
+    replicas: Any = None
 
     def __post_init__(self) -> None:
         # Nearly all volumes are of other kinds, and there are several in each template.
@@ -113,6 +114,8 @@ class WorkloadStatus(msgspec.Struct, frozen=True, rename="camel", gc=False):
     container_statuses: list[ContainerStatus] | None = None
     init_container_statuses: list[ContainerStatus] | None = None
     ephemeral_container_statuses: list[ContainerStatus] | None = None
+    completion_time: Any = None
+    """Of a Job that has succeeded."""
 
 
 class RevisionData(msgspec.Struct, frozen=True, gc=False):

@@ -40,49 +40,59 @@ _ABSENT: Final = 2
 
 def page(report: Report) -> str:
     """The page."""
-    script, style = _part("page.js"), _part("page.css")
-    environment = Environment(
+    script, style = part("page.js"), part("page.css")
+    ages, kept_by, expired = report.ages, report.kept_by, expired_tags(report.plan)
+    return (
+        environment()
+        .get_template("page.html.j2")
+        .render(
+            report=report,
+            plan=report.plan,
+            headline=wording.headline(report.plan),
+            outcome_line=wording.outcome_line(report.outcome) if report.outcome else "",
+            restart_line=wording.restart_line(report.outcome) if report.outcome else "",
+            rules=wording.rules(report),
+            ages=ages,
+            oldest=max(1, *(each.going + each.staying for each in ages)),
+            kept_by=kept_by,
+            most=max([1, *(each.images + each.revisions for each in kept_by)]),
+            sums=report.streams[:_SUMS],
+            more_sums=len(report.streams) - _SUMS,
+            expired=expired[:_EXPIRED],
+            more_expired=len(expired) - _EXPIRED,
+            retention=retention_sums(report, expired),
+            deleted_streams=report.plan.empty_streams[:_EXPIRED],
+            more_deleted_streams=len(report.plan.empty_streams) - _EXPIRED,
+            script=Markup(script),  # noqa: S704 - a file of this package
+            style=Markup(style),  # noqa: S704 - a file of this package
+            script_digest=source(script),
+            style_digest=source(style),
+            json=Markup(_harmless(msgspec.json.encode(_content(report)))),  # noqa: S704 - escaped by _harmless
+        )
+    )
+
+
+def environment() -> Environment:
+    """The templates, which escape whatever is put into them."""
+    found = Environment(
         loader=FileSystemLoader(_FOLDER),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(
+    found.filters.update(
         size=wording.size, clean=printable, time=wording.time, number=_number, removed_from=wording.removed_from
     )
-    ages, kept_by, expired = report.ages, report.kept_by, expired_tags(report.plan)
-    return environment.get_template("page.html.j2").render(
-        report=report,
-        plan=report.plan,
-        headline=wording.headline(report.plan),
-        outcome_line=wording.outcome_line(report.outcome) if report.outcome else "",
-        restart_line=wording.restart_line(report.outcome) if report.outcome else "",
-        rules=wording.rules(report),
-        ages=ages,
-        oldest=max(1, *(each.going + each.staying for each in ages)),
-        kept_by=kept_by,
-        most=max([1, *(each.images + each.revisions for each in kept_by)]),
-        sums=report.streams[:_SUMS],
-        more_sums=len(report.streams) - _SUMS,
-        expired=expired[:_EXPIRED],
-        more_expired=len(expired) - _EXPIRED,
-        retention=retention_sums(report, expired),
-        deleted_streams=report.plan.empty_streams[:_EXPIRED],
-        more_deleted_streams=len(report.plan.empty_streams) - _EXPIRED,
-        script=Markup(script),  # noqa: S704 - a file of this package
-        style=Markup(style),  # noqa: S704 - a file of this package
-        script_digest=_source(script),
-        style_digest=_source(style),
-        json=Markup(_harmless(msgspec.json.encode(_content(report)))),  # noqa: S704 - escaped by _harmless
-    )
+    return found
 
 
-def _part(name: str) -> str:
+def part(name: str) -> str:
+    """A file of the pages."""
     return (_FOLDER / name).read_text(encoding="utf-8")
 
 
-def _source(content: str) -> str:
+def source(content: str) -> str:
     """What a Content-Security-Policy calls this content."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}'"
 
