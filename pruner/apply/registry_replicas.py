@@ -14,6 +14,7 @@ from typing import Final
 
 import msgspec
 
+from pruner import defects
 from pruner.apply.result import RegistryRestart, Result
 from pruner.cluster.api import Api
 from pruner.cluster.lists import decoder_of_pages
@@ -101,10 +102,11 @@ class RegistryReplicas:
         """
         try:
             ready = await self._ready()
-        except ClusterError as error:
+        except Exception as error:  # noqa: BLE001 - what was deleted has to be reported, whatever else goes wrong
             result.registry_restart = RegistryRestart(None, done=False, command=COMMAND)
             if restart:
-                result.failed(f"deployment {REGISTRY}", ClusterError(f"it was not restarted: {error}; run {COMMAND}"))
+                why = f"it was not restarted: {defects.said(error)}; run {COMMAND}"
+                result.failed(f"deployment {REGISTRY}", ClusterError(why))
             return
         if ready > 1:
             result.registry_restart = RegistryRestart(ready, done=False, command=COMMAND)
@@ -112,8 +114,8 @@ class RegistryReplicas:
             try:
                 await self._restart(ready)
                 result.registry_restart = RegistryRestart(ready, done=True, command=COMMAND)
-            except ClusterError as error:
-                result.failed(f"deployment {REGISTRY}", error)
+            except Exception as error:  # noqa: BLE001 - as above
+                result.failed(f"deployment {REGISTRY}", ClusterError(defects.said(error)))
 
     async def _ready(self) -> int:
         """Ready replicas; 0 in a cluster without this Deployment, whose registry is another one. Raises ClusterError."""
