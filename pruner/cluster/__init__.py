@@ -1,1 +1,1 @@
-"""Talking to the cluster: who asks and how (connection), over which wire (http), and what it has (snapshot)."""
+"""The cluster: how it is reached (connection), its API and registry, and what it has (snapshot)."""

@@ -15,15 +15,15 @@ from pruner.cluster.sizes import SizeClaims, plausible_json
 def compact(images: Iterable[ApiImage], claims: SizeClaims) -> Iterable[Image]:
     """Images as they are kept; adds what they say of their blobs' sizes to `claims`."""
     intern = sys.intern
-    for wire in images:
-        meta, metadata = wire.metadata, wire.docker_image_metadata
-        layers, measured = claims.layers(wire.docker_image_layers)
+    for listed in images:
+        meta, metadata = listed.metadata, listed.docker_image_metadata
+        layers, measured = claims.layers(listed.docker_image_layers)
         members: tuple[str, ...] = ()
-        if wire.docker_image_manifests:
-            members = tuple([intern(manifest.digest) for manifest in wire.docker_image_manifests if manifest.digest])
-            for manifest in wire.docker_image_manifests:
+        if listed.docker_image_manifests:
+            members = tuple([intern(manifest.digest) for manifest in listed.docker_image_manifests if manifest.digest])
+            for manifest in listed.docker_image_manifests:
                 claims.claim(manifest.digest, manifest.manifest_size)
-        media_type = intern(wire.docker_image_manifest_media_type)
+        media_type = intern(listed.docker_image_manifest_media_type)
         config = metadata.id if metadata and metadata.id and media_type in WITH_CONFIG else None
         size = plausible_json(metadata.size) if metadata else None
         if config is not None:
@@ -34,7 +34,7 @@ def compact(images: Iterable[ApiImage], claims: SizeClaims) -> Iterable[Image]:
             meta.resource_version,
             moment(meta.creation_timestamp),
             meta.annotations is not None and meta.annotations.managed == "true",
-            intern(_location(wire.docker_image_reference, meta.name)),
+            intern(_location(listed.docker_image_reference, meta.name)),
             media_type,
             size,
             config,

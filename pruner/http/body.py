@@ -88,7 +88,7 @@ class BodyReader:
         if compressed and encoding not in ("gzip", "x-gzip"):
             raise aiohttp.ClientPayloadError(f"Content-Encoding {encoding!r} was not asked for")
         max_size = self._max_size if response.status in (200, 201, 202) else min(self._max_size, MAX_ERROR_BODY)
-        held = 0
+        buffered = 0
         try:
             prefix = Prefix(compressed=compressed, size=_PREFIX) if on_prefix is not None else None
             if response.method != "HEAD":
@@ -98,9 +98,9 @@ class BodyReader:
             chunks: list[bytes] = []
             async for chunk in response.content.iter_any():
                 chunks.append(chunk)
-                held += len(chunk)
-                self._hold(len(chunk))
-                _check_size(held, max_size, response.status)
+                buffered += len(chunk)
+                self._buffer(len(chunk))
+                _check_size(buffered, max_size, response.status)
                 speed.received(len(chunk))
                 if prefix is not None and on_prefix is not None and (on_prefix(prefix.add(chunk)) or prefix.complete):
                     prefix = None
@@ -108,8 +108,8 @@ class BodyReader:
             del chunks
             if not compressed or not raw:
                 return raw
-            held += (text := min(claimed_size(raw), max_size))
-            self._hold(text)
+            buffered += (text := min(claimed_size(raw), max_size))
+            self._buffer(text)
             if len(raw) > _LARGE:
                 # Meanwhile the page before is decoded.
                 return await asyncio.get_running_loop().run_in_executor(self._decompressing, gunzip, raw, max_size)
@@ -121,9 +121,9 @@ class BodyReader:
             response.close()
             raise
         finally:
-            self._in_flight -= held
+            self._in_flight -= buffered
 
-    def _hold(self, size: int) -> None:
+    def _buffer(self, size: int) -> None:
         self._in_flight += size
         if self._in_flight > MAX_IN_FLIGHT:
             raise UnacceptableResponseError(

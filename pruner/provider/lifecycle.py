@@ -35,10 +35,10 @@ from pruner.files import write_file
 from pruner.plan import PrunePlan
 from pruner.planning import make_plan
 from pruner.provider import engine
+from pruner.provider.process_lock import process_lock
 from pruner.provider.provider import OUTPUTS
 from pruner.provider.rendering import LISTED, rendered, table
 from pruner.provider.store import KeptPlans
-from pruner.provider.turns import turn
 from pruner.provider.values import value_of
 from pruner.report.jsonl import encode_report, encode_result
 from pruner.report.model import Outcome
@@ -89,7 +89,7 @@ def _ends_in_one_line(call: Callable[P, T]) -> Callable[P, T]:
 def check(news: dict[str, Any]) -> CheckResult:
     given: dict[str, Any] = {}
     try:
-        given = _on_the_wire(_settings_in(news))
+        given = _as_sent(_settings_in(news))
         return CheckResult({**given, "plan": _planned(given)}, [])
     except SettingsError as error:
         failures = [_failure(problem, _value_of(problem.parameter, given)) for problem in error.problems]
@@ -190,13 +190,13 @@ def _settings_in(properties: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in properties.items() if name not in others and value is not None}
 
 
-def _on_the_wire(value: Any) -> Any:
+def _as_sent(value: Any) -> Any:
     """The value with what is unknown as the engine writes it; the SDK hands out an object for it, and takes none back."""
     if isinstance(value, Unknown):
         return rpc.UNKNOWN
     if isinstance(value, Mapping):
-        return {name: _on_the_wire(part) for name, part in value.items()}
-    return [_on_the_wire(part) for part in value] if isinstance(value, list) else value
+        return {name: _as_sent(part) for name, part in value.items()}
+    return [_as_sent(part) for part in value] if isinstance(value, list) else value
 
 
 def _is_unknown(value: Any) -> bool:
@@ -245,7 +245,7 @@ def _carry_out(settings: Settings, plan: PrunePlan) -> tuple[Result, list[str]]:
             )
 
     try:
-        with turn(plan.cluster, progress=log.progress, wish_to_stop=stop):
+        with process_lock(plan.cluster, progress=log.progress, wish_to_stop=stop):
             _run(carry_out())
     except Exception as error:
         # What was deleted has to be reported.

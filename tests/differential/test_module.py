@@ -227,7 +227,7 @@ def test_module_fails_on_times_with_fractions_or_offsets(module: Module, written
     edited = image_json(found.images[0], {})
     edited["metadata"]["creationTimestamp"] = written
     assert "does not match format" in module.ask(found, edited={"Image": [edited]})["crashed"]
-    # How we read such times: tests/unit/test_on_the_wire.py.
+    # How we read such times: tests/unit/test_api_objects.py.
     assert [each.name for each in plan_of(found).plan.images] == [A]
 
 

@@ -19,9 +19,9 @@ from pruner.apply.result import Failure
 from pruner.cluster.objects import Registry
 from pruner.errors import PrunerError, UnsafePlanError
 from pruner.provider.lifecycle import WHOLE, _outputs
+from pruner.provider.process_lock import process_lock
 from pruner.provider.rendering import LISTED, rendered
 from pruner.provider.store import KeptPlans
-from pruner.provider.turns import turn
 from pruner.report.jsonl import decode_report, encode_report
 from tests.builders.objects import L1, L2, L3, A, B, C, analysed, image, image_stream, index
 
@@ -254,11 +254,11 @@ def test_a_second_run_against_a_cluster_waits_for_the_first_and_says_so() -> Non
     done: list[str] = []
 
     def second() -> None:
-        with turn("one", progress=lambda _: said.set(), wish_to_stop=lambda: False):
+        with process_lock("one", progress=lambda _: said.set(), wish_to_stop=lambda: False):
             done.append("second")
 
     waiting = threading.Thread(target=second)
-    with turn("one", progress=lambda _: None, wish_to_stop=lambda: False):
+    with process_lock("one", progress=lambda _: None, wish_to_stop=lambda: False):
         waiting.start()
         assert said.wait(WAIT)
         done.append("first")
@@ -271,8 +271,8 @@ def test_runs_against_different_clusters_do_not_wait() -> None:
         raise AssertionError("it waits")
 
     with (
-        turn("one", progress=never, wish_to_stop=lambda: False),
-        turn("two", progress=never, wish_to_stop=lambda: False),
+        process_lock("one", progress=never, wish_to_stop=lambda: False),
+        process_lock("two", progress=never, wish_to_stop=lambda: False),
     ):
         pass
 
@@ -282,13 +282,13 @@ def test_who_waits_hears_the_wish_to_stop() -> None:
 
     def second() -> None:
         try:
-            with turn("one", progress=lambda _: None, wish_to_stop=lambda: True):
+            with process_lock("one", progress=lambda _: None, wish_to_stop=lambda: True):
                 raise AssertionError("it was not its turn")
         except UnsafePlanError as error:
             raised.append(error)
 
     waiting = threading.Thread(target=second)
-    with turn("one", progress=lambda _: None, wish_to_stop=lambda: False):
+    with process_lock("one", progress=lambda _: None, wish_to_stop=lambda: False):
         waiting.start()
         waiting.join(WAIT)
     assert "interrupted" in str(raised[0])

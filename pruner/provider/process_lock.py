@@ -1,6 +1,6 @@
-"""Whose turn it is: several resources of one program may prune one cluster, each a part of it, and the engine runs them side by side.
+"""Lets one resource of a program at a time prune a cluster, of which each may prune a part; the engine runs them side by side.
 
-The Lease in the cluster refuses a second run, as it should where another program has it. Runs of one program do not have to be refused;
+The run lock in the cluster refuses a second run, as it should where another program has it. Runs of one program do not have to be refused:
 they wait for each other here.
 """
 
@@ -17,13 +17,13 @@ from pruner.errors import UnsafePlanError
 _LOOK: Final = 0.5
 """Seconds between two looks at the wish to stop."""
 
-_turns: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+_locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
 
 @contextmanager
-def turn(cluster: str, *, progress: Callable[[str], None], wish_to_stop: Callable[[], bool]) -> Iterator[None]:
-    """Hold the one turn that this process has at a cluster. Raises UnsafePlanError when the wish to stop comes first."""
-    lock = _turns[cluster]
+def process_lock(cluster: str, *, progress: Callable[[str], None], wish_to_stop: Callable[[], bool]) -> Iterator[None]:
+    """Hold the one lock that this process has for a cluster. Raises UnsafePlanError when the wish to stop comes first."""
+    lock = _locks[cluster]
     while not lock.acquire(timeout=_LOOK):
         if wish_to_stop():
             raise UnsafePlanError("interrupted while another resource of this program was at work; run up again")
