@@ -100,7 +100,7 @@ def test_up_is_given_the_approved_plan_of_each_cluster(fleet: Fleet) -> None:
         assert copy.read_bytes() == (fleet.plans / f"{name}.jsonl").read_bytes()
 
 
-def test_what_was_approved_and_is_used_by_now_is_told(fleet: Fleet) -> None:
+def test_what_was_approved_and_is_in_use_now_is_reported(fleet: Fleet) -> None:
     fleet.engine.plans("kiel", plan_of("kiel", images=9))
     fleet.engine.prunes("kiel", plan_of("kiel", images=7))
     fleet.preview()

@@ -294,7 +294,7 @@ def test_the_age_of_a_stream_is_exact_R14(written: str, rule: str | None) -> Non
         {"tags": [{"tag": "latest", "conditions": [{"type": "ImportSuccess", "status": "False"}]}]},
     ],
 )
-def test_streams_without_revisions_are_left_alone_R20(status: object) -> None:
+def test_streams_without_revisions_are_kept_R20(status: object) -> None:
     found = analysed(decoded(ImageStream, {"metadata": {"name": "web", "namespace": "shop"}, "status": status}))
     assert found.plan.empty
 

@@ -232,7 +232,7 @@ def test_a_manifest_link_alone_may_be_left_behind_R28() -> None:
     assert links(found) == (set(), {A})
 
 
-def test_links_are_untold_of_that_no_image_would_tell_of_R28() -> None:
+def test_links_that_no_image_leads_to_are_unreachable_R28() -> None:
     """That A was pushed here, A itself tells; of an image from elsewhere, and of one that is gone, nothing does."""
     found = analysed(image(A, repository="shop/web"), image(B, repository="shop/other"), image_stream("shop/web"))
     assert found.links.unreachable("shop/web", [A, B, C]) == {B, C}

@@ -97,7 +97,7 @@ def test_text_says_what_goes_how_much_and_why() -> None:
     assert "the current revision of a referenced tag" in shown
 
 
-def test_text_of_a_result_names_what_failed_and_what_was_left_alone() -> None:
+def test_text_of_a_result_names_what_failed_and_what_was_skipped() -> None:
     shown = text(Report.of(analysis(), result()))
     assert "1 image and 2 blobs deleted: 100 bytes freed, 1 skipped, 1 FAILED" in shown
     assert "500 Internal Server Error" in shown
