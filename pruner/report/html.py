@@ -114,7 +114,7 @@ class _Texts:
     def __init__(self) -> None:
         self.all: list[str] = []
         self._numbers: dict[str, int] = {}
-        self._reasons: dict[int, tuple[Reason, int]] = {}
+        self._reasons: dict[Reason, int] = {}
 
     def number(self, text: str) -> int:
         found = self._numbers.get(text)
@@ -124,12 +124,11 @@ class _Texts:
         return found
 
     def of(self, reason: Reason) -> int:
-        """Equal reasons are mostly one object, so that putting one into words is done once."""
-        known = self._reasons.get(id(reason))
+        """Most reasons are equal to others, and putting one into words takes longer than comparing it."""
+        known = self._reasons.get(reason)
         if known is None:
-            text = f"{sentence(reason, _NAMED)} ({reason.rule})"
-            known = self._reasons[id(reason)] = (reason, self.number(text))
-        return known[1]
+            known = self._reasons[reason] = self.number(f"{sentence(reason, _NAMED)} ({reason.rule})")
+        return known
 
 
 def _content(report: Report) -> dict[str, Any]:
