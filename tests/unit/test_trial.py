@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from pruner.report.jsonl import encode_report
 from pruner.settings.retention import retention_rules
 from pruner.trial import Listed, Trial, from_list, of_report, of_stream, print_trial, try_rules
 from tests.builders.objects import HOST, NOW, A, B, analysed, digest, image, image_stream, item, pod, rule
+from tests.servers import ROOT
 from tests.unit.test_retention_recipes import RECIPES, Tag, spec_tag
 
 DAY = 24 * 60
@@ -301,3 +303,19 @@ def test_texts_of_a_list_cannot_command_a_terminal() -> None:
     print_trial(trial, plain_console(file=shown, width=200))
     assert "##" not in shown.getvalue()
     assert "\\u{23}#vso[x]" in shown.getvalue()
+
+
+def documented_mistakes() -> list[tuple[str, str]]:
+    text = (ROOT / "docs" / "faults.md").read_text(encoding="utf-8").partition("## Retention rules")[2]
+    rows = re.findall(r"^\| `(- \{.*?\})` \| `(.*)` \|$", text.partition("\n## ")[0], re.MULTILINE)
+    assert len(rows) > 5
+    return rows
+
+
+@pytest.mark.parametrize(("rules", "message"), documented_mistakes())
+def test_the_documentation_has_the_messages_of_mistakes_in_rules_R29(rules: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "rules.yaml"
+    path.write_text(rules, encoding="utf-8")
+    done = run("--file", path)
+    assert done.exit_code == 2
+    assert f"error: {path}: {message}" in done.stderr.splitlines()
