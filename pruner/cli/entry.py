@@ -32,7 +32,7 @@ VERBS: Final[Mapping[str, tuple[str, str]]] = {
     "report": ("pruner.cli.report:report", "Show a plan, or the report of preview or up, from a file."),
     "retention": ("pruner.cli.retention:retention", "Try retention rules on tags before they are used."),
     "translate": ("pruner.cli.translate:translate", "Translate an oc command or an Ansible task into configuration."),
-    "storage": ("pruner.cli.storage:storage", "Show what keeps the registry large, and what each step would free."),
+    "storage": ("pruner.cli.storage:storage", "Show what keeps the registry large, by reason."),
 }
 """Where each verb is, and its line in the list of verbs, which is shown without importing it."""
 
