@@ -31,6 +31,7 @@ from pruner.cluster.sizes import SizeClaims
 from pruner.cluster.unlink_journal import REGISTRY_NAMESPACE
 from pruner.console import Margin, data
 from pruner.errors import ForbiddenError, NotFoundError, PrunerError
+from pruner.planning import history_of
 from pruner.printable import printable
 from pruner.settings import Settings
 
@@ -67,6 +68,7 @@ class Examination(msgspec.Struct, frozen=True, kw_only=True):
     not_served: tuple[str, ...]
     registry: Registry | None
     registry_problem: str | None
+    usage_history_problem: str | None
     cluster_role: dict[str, Any]
     role: dict[str, Any]
     """Of the namespace of the lease."""
@@ -77,7 +79,7 @@ class Examination(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def preview_works(self) -> bool:
-        return not self.lacks("preview") and self.registry_problem is None
+        return not self.lacks("preview") and self.registry_problem is None and self.usage_history_problem is None
 
     @property
     def up_works(self) -> bool:
@@ -134,6 +136,7 @@ async def examine(api: Api, settings: Settings) -> Examination:
         not_served=tuple(kind.name for kind, is_served in served.items() if not is_served),
         registry=registry,
         registry_problem=problem,
+        usage_history_problem=await _history_problem(api, settings),
         cluster_role=_role("ClusterRole", {}, role_rules(needed)),
         role=_role("Role", {"namespace": REGISTRY_NAMESPACE}, role_rules(needed, REGISTRY_NAMESPACE)),
     )
@@ -167,6 +170,15 @@ async def _checked(api: Api, permission: Permission, bound: asyncio.Semaphore) -
         permission.purpose,
         allowed,
     )
+
+
+async def _history_problem(api: Api, settings: Settings) -> str | None:
+    """Why it is not known what ran within `keep_used_within`; None where it is, or nobody asks."""
+    try:
+        await history_of(api, settings, api.clock.latest or datetime.now(UTC))
+    except PrunerError as error:
+        return str(error)
+    return None
 
 
 async def _registry(api: Api, settings: Settings) -> tuple[Registry | None, str | None]:
@@ -258,6 +270,8 @@ def verdict(found: Examination) -> Iterable[str]:
     """What would work, and the way to the rest."""
     if found.registry_problem is not None:
         yield found.registry_problem
+    if found.usage_history_problem is not None:
+        yield found.usage_history_problem
     for missing in found.lacks("advised"):
         yield f"a run goes on without it, and says so: {missing}"
     if found.up_works:

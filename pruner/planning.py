@@ -28,6 +28,8 @@ from pruner.cluster.registry import RegistryClient
 from pruner.cluster.registry_discovery import find_registry
 from pruner.cluster.resources import IMAGE_STREAMS, IMAGES
 from pruner.cluster.snapshot import Progress, silent, take_snapshot
+from pruner.cluster.usage_history import used_before
+from pruner.cluster.workloads import Referrer
 from pruner.errors import UnsafePlanError
 from pruner.files import read_lines
 from pruner.interpreter import no_search_for_cycles
@@ -56,6 +58,7 @@ async def make_plan(api: Api, settings: Settings, *, progress: Progress = silent
         progress=progress,
     )
     check_view(snapshot, settings)
+    snapshot = with_history(snapshot, await history_of(api, settings, snapshot.as_of, progress=progress))
     if approved is not None:
         check_approved(approved, snapshot)
     noted = (*_absent(snapshot), *_unprotected(snapshot, settings), *_unverified(api.connection, settings))
@@ -84,6 +87,22 @@ async def make_plan(api: Api, settings: Settings, *, progress: Progress = silent
     return msgspec.structs.replace(analysis, plan=plan)
 
 
+async def history_of(api: Api, settings: Settings, now: datetime, *, progress: Progress = silent) -> Referrer | None:
+    """What ran within `keep_used_within` before `now` (R39); None where nobody asks. Raises ClusterError where it is not known."""
+    history, within = settings.usage_history, settings.keep_used_within
+    if history is None or within is None:
+        return None
+    progress(f"asking {history.url} what ran")
+    return await used_before(history, within, api.connection, now, timeouts=api.timeouts)
+
+
+def with_history(snapshot: Snapshot, history: Referrer | None) -> Snapshot:
+    """The snapshot, with what ran before among its workloads."""
+    if history is None:
+        return snapshot
+    return msgspec.structs.replace(snapshot, referrers=(*snapshot.referrers, history))
+
+
 async def measure_storage(
     api: Api, settings: Settings, *, progress: Progress = silent
 ) -> tuple[str, datetime, Storage, tuple[Step, ...]]:
@@ -100,6 +119,7 @@ async def measure_storage(
         progress=progress,
     )
     check_view(snapshot, settings)
+    snapshot = with_history(snapshot, await history_of(api, settings, snapshot.as_of, progress=progress))
     rules = dataclasses.replace(settings.analysis, strict=False, prune_registry=False)
     progress("analysing")
     with no_search_for_cycles():

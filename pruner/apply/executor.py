@@ -29,10 +29,11 @@ from pruner.cluster.api import Api
 from pruner.cluster.objects import Snapshot
 from pruner.cluster.registry import RegistryClient
 from pruner.cluster.snapshot import Progress, silent, take_snapshot
+from pruner.cluster.workloads import Referrer
 from pruner.errors import ClusterError, ForbiddenError, RegistryError, UnsafePlanError
 from pruner.interpreter import no_search_for_cycles
 from pruner.plan import Approval, DeletedStream, PrunedImage, PrunePlan, StreamChange
-from pruner.planning import check_view, missing_permissions
+from pruner.planning import check_view, history_of, missing_permissions, with_history
 from pruner.settings import Settings
 
 GOOD_FOR: Final = 10.0
@@ -108,6 +109,7 @@ class _Run:
         # Whether something may have been changed.
         self.begun = False
         self.done: set[str] = set()
+        self.history: Referrer | None = None
 
     async def check_permissions(self) -> None:
         """Raise ForbiddenError before anything is changed, where the API server says that it would refuse."""
@@ -243,6 +245,10 @@ class _Run:
                 f"the plan is of cluster {self.plan.cluster}, and {self.api.server} is {snapshot.cluster}"
             )
         check_view(snapshot, self.settings)
+        if self.history is None:
+            # What has run since then is in the snapshot, or is seen by the watch.
+            self.history = await history_of(self.api, self.settings, snapshot.as_of, progress=self.progress)
+        snapshot = with_history(snapshot, self.history)
         unlinked = {stream: frozenset(digests) for stream, digests in lease.journal.unlinked.items()}
         return msgspec.structs.replace(snapshot, unlinked=unlinked if lease.held else {**snapshot.unlinked, **unlinked})
 

@@ -31,7 +31,7 @@ from pruner.fleet.model import (
     wave_of,
 )
 from pruner.fleet.violations import violations
-from pruner.settings import ALIASES, HOLD_KEYS, SECRETS, may_hold_credentials
+from pruner.settings import ALIASES, HISTORY, HOLD_KEYS, SECRETS, is_secret, may_hold_credentials
 
 _PLACES: Final = frozenset({"host", "kubeconfig", "context"})
 PATHS: Final = ("ca_cert", "client_cert", "client_key", "registry_ca_cert", "kubeconfig")
@@ -129,6 +129,8 @@ class _Reading:
             for header, part in value.items():
                 if header != "user_agent" and not isinstance(part, Reference):
                     self._secret(f"{name}.{header}", *place, header)
+        if name == HISTORY and _has_token(value):
+            self._secret(f"{name}.token", *place)
         if name in PATHS and isinstance(value, str) and not content:
             return os.pathsep.join(str(self._beside(part)) for part in value.split(os.pathsep) if part)
         return value
@@ -263,6 +265,13 @@ def _with_references(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _with_references(part) for name, part in value.items()}
     return value
+
+
+def _has_token(history: Any) -> bool:
+    """Whether a token stands in a usage_history, and not a reference to one."""
+    if isinstance(history, dict):
+        return history.get("token") is not None and not isinstance(history["token"], Reference)
+    return is_secret(HISTORY, history)
 
 
 def _servers(kubeconfig: Any) -> dict[str, str]:

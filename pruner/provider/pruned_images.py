@@ -82,6 +82,10 @@ class PrunedImages(Resource, module="pruner", name="PrunedImages"):
         registry_ca_cert: CA bundle used to verify the registry's certificate (path or PEM content; default none)
         registry_validate_certs: Verify the registry's certificate (bool; default as validate_certs; environment
             K8S_AUTH_VERIFY_SSL)
+        keep_used_within: Keep images that ran within this time, by usage_history (minutes, or such as 30d; default only
+            what is in use now)
+        usage_history: Prometheus that knows which images ran, for keep_used_within (map of url, ca_cert, token and
+            partial_history; default none)
         extra_referrers: Further kinds whose images are in use: presets, or resources with the dotted paths of their
             images (list of presets (argo-rollouts, knative, kserve, kubevirt, tekton) and maps of group, version,
             resource, and template, images, values or streams; default [])

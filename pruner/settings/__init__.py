@@ -8,11 +8,12 @@ from pruner.settings.declaration import (
     RunSettings,
 )
 from pruner.settings.parameter import Kind, Parameter
-from pruner.settings.parameters import ALIASES, BY_NAME, HOLD_KEYS, PARAMETERS, SECRETS, Settings, is_secret
+from pruner.settings.parameters import ALIASES, BY_NAME, HISTORY, HOLD_KEYS, PARAMETERS, SECRETS, Settings, is_secret
 from pruner.settings.presets import NODE_IMAGES, PRESETS, PodSource
 from pruner.settings.retention import EmptyStreams, RetentionRule
 from pruner.settings.shown import may_hold_credentials, shown
 from pruner.settings.sources import read, settled_by
+from pruner.settings.usage_history import UsageHistory
 from pruner.settings.values import PROXY_HEADERS, Percent, References, UnfitError
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "BY_NAME",
     "DEFAULT_KEEP_TAG_REVISIONS",
     "DEFAULT_KEEP_YOUNGER_THAN",
+    "HISTORY",
     "HOLD_KEYS",
     "NODE_IMAGES",
     "PARAMETERS",
@@ -38,6 +40,7 @@ __all__ = [
     "RunSettings",
     "Settings",
     "UnfitError",
+    "UsageHistory",
     "is_secret",
     "may_hold_credentials",
     "read",

@@ -97,6 +97,8 @@ SECRETS: Final = frozenset(parameter.name for parameter in PARAMETERS if paramet
 """Never shown. A kubeconfig may be given by its content, which holds credentials, so it is one of them."""
 HOLD_KEYS: Final = frozenset({"client_cert", "client_key"})
 """Paths as a rule; where they are given by their content they are secrets."""
+HISTORY: Final = "usage_history"
+"""A map whose token is a secret."""
 _DEFAULTS: Final = Settings()
 
 
@@ -104,6 +106,8 @@ def is_secret(name: str, value: Any) -> bool:
     """Whether a parameter's value, as it is given, must be kept secret. A name that is no parameter may be a misspelt one of a secret."""
     if name in HOLD_KEYS:
         return not isinstance(value, str) or may_hold_credentials(value)
+    if name == HISTORY:
+        return value.get("token") is not None if isinstance(value, Mapping) else may_hold_credentials(value)
     return name in SECRETS or name not in BY_NAME
 
 

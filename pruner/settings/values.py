@@ -281,6 +281,10 @@ def api_url(value: object) -> str:
     return _url(value, "give username and password, or api_key")
 
 
+def history_url(value: object) -> str:
+    return _url(value, "give token")
+
+
 def proxy_url(value: object) -> str:
     # Credentials would be shown wherever the address is, in the state too.
     return _url(value, "give proxy_headers with proxy_basic_auth")

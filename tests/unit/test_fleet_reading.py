@@ -171,6 +171,8 @@ clusters:
             "1:42: api_key: a secret does not stand in this file; write {env: VARIABLE} or {file: PATH}"),
         ("clusters: [{name: a, settings: {proxy_headers: {basic_auth: 'a:b'}}}]",
             "1:61: proxy_headers.basic_auth: a secret does not stand in this file; write {env: VARIABLE} or {file: PATH}"),
+        ("clusters: [{name: a, settings: {usage_history: {url: 'https://a', token: sesame}}}]",
+            "1:48: usage_history.token: a secret does not stand in this file; write {env: VARIABLE} or {file: PATH}"),
         ("clusters: [{name: a, settings: {kubeconfig: {clusters: []}}}]",
             "1:45: kubeconfig: a secret does not stand in this file; write {env: VARIABLE} or {file: PATH}"),
         ("clusters: [{name: a, settings: {api_key: {env: A, file: B}}}]", "1:42: api_key: takes one of env and file, and nothing else"),

@@ -403,3 +403,23 @@ def test_only_a_schedule_that_restarts_the_registry_may_patch_its_deployment() -
             "of": "Role",
         }
     ]
+
+
+def test_R39_only_a_schedule_that_asks_what_ran_may_ask_the_monitoring() -> None:
+    def bound(**history: Any) -> list[str]:
+        settings = {"keep_used_within": "30d", "usage_history": {"url": "https://thanos", **history}} if history else {}
+        found = schedule_objects(Schedule(image="pruner:1", settings=settings))
+        return [each["roleRef"]["name"] for each in found if each["kind"] == "ClusterRoleBinding"]
+
+    assert bound() == ["pruner"]
+    assert bound(ca_cert="/var/run/secrets/service-ca.crt") == ["cluster-monitoring-view", "pruner"]
+    assert bound(partial_history=True) == ["cluster-monitoring-view", "pruner"]
+    assert bound(token={"env": "THANOS"}) == ["pruner"]
+
+
+def test_R39_a_token_of_the_monitoring_does_not_go_into_a_config_map() -> None:
+    history = {"url": "https://thanos", "token": "planted"}
+    with pytest.raises(SettingsError) as raised:
+        schedule_objects(Schedule(image="pruner:1", settings={"keep_used_within": "30d", "usage_history": history}))
+    assert "a token does not go into a ConfigMap" in str(raised.value)
+    assert "planted" not in str(raised.value)

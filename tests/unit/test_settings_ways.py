@@ -22,6 +22,7 @@ from pruner.settings import (
     PodSource,
     RetentionRule,
     Settings,
+    UsageHistory,
     read,
 )
 
@@ -89,6 +90,14 @@ ROWS = [
     Row("as_of", "2026-01-31T13:00:00+01:00", "2026-01-31T13:00:00+01:00", datetime(2026, 1, 31, 12, tzinfo=UTC)),
     Row("max_deletions", "10%", "10%", Percent(10)),
     Row("allow_empty_cluster", True, "true", True),
+    Row("keep_used_within", "30d", "30d", timedelta(days=30), {"usage_history": {"url": "https://thanos.example.org"}}),
+    Row(
+        "usage_history",
+        {"url": "https://thanos.example.org", "partial_history": True},
+        '{"url": "https://thanos.example.org", "partial_history": true}',
+        UsageHistory(url="https://thanos.example.org", partial_history=True),
+        {"keep_used_within": "30d"},
+    ),
     Row("restart_registry", True, "true", True),
     Row("workers", 7, "7", 7),
     Row("report", "{folder}/report.jsonl", "{folder}/report.jsonl", "{folder}/report.jsonl"),
