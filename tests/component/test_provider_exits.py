@@ -102,7 +102,7 @@ def defect(_stage: Stage) -> dict[str, Any]:
     return Odd(host=NOBODY)
 
 
-DEFECT = "this is a defect of pruner: KeyError at provider.py:"
+DEFECT = "this is a defect of pruner: KeyError at lifecycle.py:"
 CHECKS: tuple[tuple[Callable[[Stage], dict[str, Any]], str | None, str], ...] = (
     (planned_inputs, None, "17 images"),
     (unknown, None, "not known before host is known"),
