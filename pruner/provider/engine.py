@@ -100,6 +100,16 @@ def fail(error: PrunerError, *, resource_id: str | None = None, outputs: Mapping
     raise AssertionError("abort does not return")
 
 
+def seed() -> bytes:
+    """The random seed of the check that is being served, empty outside of one.
+
+    The engine draws a new one for each resource and deployment, and keeps it in the file of `preview --save-plan`: a check of
+    `up --plan` has the seed of that preview.
+    """
+    call = _serving()
+    return bytes(getattr(call.request, "randomSeed", b"")) if call is not None else b""
+
+
 cancelled = threading.Event()
 """Set when the engine asks the provider to stop."""
 

@@ -35,6 +35,7 @@ from pruner.files import write_file
 from pruner.plan import PrunePlan
 from pruner.planning import make_plan
 from pruner.provider import engine
+from pruner.provider.approval import check_approval, note_seed
 from pruner.provider.process_lock import process_lock
 from pruner.provider.provider import OUTPUTS
 from pruner.provider.rendering import LISTED, rendered, table
@@ -135,7 +136,10 @@ def _planned(given: Mapping[str, Any]) -> dict[str, Any]:
         return {"summary": message}
     settings = _read(given)
     analysis = _run(_plan(settings))
-    kept = KeptPlans.of_user().keep(analysis)
+    plans = KeptPlans.of_user()
+    kept = plans.keep(analysis)
+    if settings.require_approval:
+        note_seed(plans, engine.seed(), analysis.plan.fingerprint)
     _show(analysis.plan, Path(settings.report) if settings.report else kept)
     return rendered(analysis.plan)
 
@@ -150,6 +154,7 @@ def _apply(id_: str | None, props: dict[str, Any]) -> tuple[str, dict[str, Any]]
     plan, result, wrong = None, Result(), list[str]()
     settings = _read(given)
     if fingerprint is not None:
+        check_approval(settings, str(fingerprint))
         plan = KeptPlans.of_user().plan(str(fingerprint))
         result, wrong = _carry_out(settings, plan)
         # From here on something may have been deleted, so nothing but _UnfinishedError is raised.

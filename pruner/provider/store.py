@@ -31,6 +31,8 @@ _KEPT: Final = 7 * 24 * 3600
 _WRITING: Final = 3600
 """Seconds after which a file that is still being written belongs to a run that was killed."""
 
+_LONGEST_NOTE: Final = 1000
+
 _waiting: Final[Counter[Path]] = Counter()
 """Resources of this program that have made the same plan and have not carried it out yet, by its file."""
 
@@ -114,6 +116,22 @@ class KeptPlans:
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
 
+    def write_note(self, name: str, text: str) -> None:
+        """Keep a short text for later processes, for as long as a plan. Raises PrunerError when it cannot be written."""
+        self._make()
+        replace_file(self.folder / f"note-{name}", [text.encode()])
+
+    def note(self, name: str) -> str | None:
+        """The text that was kept under this name; None where there is none, or it is not the user's own."""
+        path = self.folder / f"note-{name}"
+        try:
+            self._check_folder()
+            with open(path, "rb", opener=_open) as file:
+                _check_file(os.fstat(file.fileno()), path)
+                return file.read(_LONGEST_NOTE).decode(errors="replace")
+        except (OSError, PrunerError):
+            return None
+
     def _make(self) -> None:
         try:
             # Its parents are for their owner as well: whoever may rename the folder may put another one into its place.
@@ -138,7 +156,7 @@ class KeptPlans:
 
     def _sweep(self) -> None:
         now = time.time()
-        for pattern, age in (("sha256-*.jsonl", _KEPT), (PART, _WRITING)):
+        for pattern, age in (("sha256-*.jsonl", _KEPT), ("note-*", _KEPT), (PART, _WRITING)):
             for path in self.folder.glob(pattern):
                 with contextlib.suppress(OSError):
                     if path.lstat().st_mtime < now - age:

@@ -56,6 +56,7 @@ VALUES: dict[str, Any] = {
     "protect_selector": "keep=true",
     "approved_plan": "{pem}",
     "approved_digest": f"sha256:{'0' * 64}",
+    "require_approval": True,
     "as_of": "2026-01-31T12:00:00Z",
     "max_deletions": "10%",
     "allow_empty_cluster": True,

@@ -87,6 +87,7 @@ ROWS = [
     Row("protect_selector", "keep=true", "keep=true", "keep=true"),
     Row("approved_plan", FILE, FILE, FILE),
     Row("approved_digest", "A" * 64, f"sha256:{'A' * 64}", f"sha256:{'a' * 64}", {"approved_plan": FILE}),
+    Row("require_approval", True, "true", True),
     Row("as_of", "2026-01-31T13:00:00+01:00", "2026-01-31T13:00:00+01:00", datetime(2026, 1, 31, 12, tzinfo=UTC)),
     Row("max_deletions", "10%", "10%", Percent(10)),
     Row("allow_empty_cluster", True, "true", True),

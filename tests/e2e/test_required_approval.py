@@ -1,0 +1,61 @@
+"""`require_approval` with the real CLI: an up that nobody can have reviewed deletes nothing."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from tests.pulumi_project import Project
+from tests.servers import RunningSandbox
+
+REFUSED = "require_approval is set, and this up is not bound to a plan that was made before; nothing was changed"
+
+
+@pytest.fixture
+def required(demo: Project, sandbox: RunningSandbox) -> Project:
+    demo.configure(require_approval="true", as_of=sandbox.clock())
+    return demo
+
+
+def test_an_up_with_its_own_preview_is_refused_and_a_saved_plan_carried_out(
+    required: Project, sandbox: RunningSandbox
+) -> None:
+    before = sandbox.images()
+    assert REFUSED in required.fail("up", "--yes")
+    required.succeed("preview", "--save-plan", "plan.json")
+    assert sandbox.images() == before
+
+    required.succeed("up", "--yes", "--skip-preview", "--plan", "plan.json")
+    assert len(sandbox.images()) < len(before)
+
+
+def test_a_plan_saved_on_another_machine_is_carried_out_after_a_preview(
+    required: Project, sandbox: RunningSandbox
+) -> None:
+    required.succeed("preview", "--save-plan", "plan.json")
+    before = sandbox.images()
+    shutil.rmtree(required.folder / ".cache")
+    assert REFUSED in required.fail("up", "--yes", "--skip-preview", "--plan", "plan.json")
+    shutil.rmtree(required.folder / ".cache")
+    assert sandbox.images() == before
+
+    required.succeed("up", "--yes", "--plan", "plan.json")
+    assert len(sandbox.images()) < len(before)
+
+
+def test_an_approved_plan_is_carried_out(required: Project, sandbox: RunningSandbox) -> None:
+    before = len(sandbox.images())
+    subprocess.run(
+        [sys.executable, "-m", "pruner", "plan", "--host", sandbox.api_url, "--out", "plan.jsonl"],
+        cwd=required.folder,
+        env={**required.environment, "K8S_AUTH_API_KEY": sandbox.tokens["admin"]},
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+    required.configure(approved_plan=str(required.folder / "plan.jsonl"))
+    required.succeed("up", "--yes", "--skip-preview")
+    assert len(sandbox.images()) < before
+    assert required.outputs()["failures"] == []
