@@ -4,6 +4,7 @@
 #   make test        everything, as CI runs it
 #   make test-unit   the fast tests alone, without the properties over generated clusters
 #   make check       format, lint, types, layers, generated parts, writing, and whether every test can be collected
+#   make plugin      the archive of the native provider, in artefacts
 #   make docs        the API reference, from docstrings, in artefacts/api
 #   make bench       measurements (see bench/)
 #   make mutants     mutation run over pruner/analysis
@@ -11,7 +12,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: demo test test-unit check docs bench mutants setup setup-pulumi setup-integration clean
+.PHONY: demo test test-unit check plugin docs bench mutants setup setup-pulumi setup-integration clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -20,7 +21,7 @@ TOOLS ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/pruner
 export KUBE_APISERVER = $(shell cat "$(TOOLS)/kube-apiserver.path" 2>/dev/null)
 export PRUNER_ANSIBLE = $(shell cat "$(TOOLS)/ansible.path" 2>/dev/null)
 export TEKTON_CRDS = $(shell cat "$(TOOLS)/tekton.path" 2>/dev/null)
-pulumi_path = $(CURDIR)/$(BIN):$(shell cat "$(TOOLS)/pulumi.path" 2>/dev/null)
+pulumi_path = $(CURDIR)/$(BIN):$(shell cat "$(TOOLS)/pulumi.path" 2>/dev/null)$(addprefix :,$(shell cat "$(TOOLS)/pulumi-yaml.path" 2>/dev/null))
 pytest = PATH="$(pulumi_path):$$PATH" $(BIN)/python -m pytest
 
 $(VENV)/.stamp: requirements.txt policies/requirements.txt requirements-dev.txt
@@ -41,6 +42,7 @@ setup-integration:
 	@tools/get_debian
 	@tools/get_chromium
 	@{ tools/get_kube_apiserver "$(TOOLS)" || [ -z "$${CI:-}" ]; } | tail -1 > "$(TOOLS)/kube-apiserver.path"
+	@{ tools/get_pulumi_yaml "$(TOOLS)" || [ -z "$${CI:-}" ]; } | tail -1 > "$(TOOLS)/pulumi-yaml.path"
 	@{ tools/get_tekton || [ -z "$${CI:-}" ]; } | tail -1 > "$(TOOLS)/tekton.path"
 	@{ tools/get_ansible "$(TOOLS)" || [ -z "$${CI:-}" ]; } | tail -1 > "$(TOOLS)/ansible.path"
 
@@ -76,6 +78,9 @@ test-unit-covered:
 
 test-rest:
 	$(pytest) $(spread) --cov-append --cov-report=term:skip-covered --ignore=tests/unit tests
+
+plugin: setup
+	@$(BIN)/python -m tools.plugin
 
 docs: setup
 	$(BIN)/python -m tools.api_reference

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -18,12 +18,15 @@ import msgspec
 from pruner.analysis.blobs import pushed_to
 from pruner.errors import PrunerError
 from pruner.plan import PrunePlan
+from pruner.provider.naming import camel, snake
+from pruner.provider.schema import DYNAMIC_TYPE
+from pruner.provider.schema import TYPE as NATIVE_TYPE
 from pruner.provider.store import KeptPlans
 from pruner.report import Report
 from pruner.report.model import NO_STREAM, ReportedImage
 from pruner.settings import ALIASES, Settings, read
 
-TYPE: Final = "pulumi-python:dynamic/pruner:PrunedImages"
+TYPE: Final = DYNAMIC_TYPE
 JUDGED: Final = (
     "validate_certs",
     "registry_validate_certs",
@@ -36,6 +39,29 @@ JUDGED: Final = (
     "ignore_invalid_refs",
 )
 """Parameters that a rule looks at. Secrets are none of them, so that no message can name one."""
+
+
+def inputs_of(resource_type: str, inputs: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The inputs of a PrunedImages, of either provider, by the names of parameters; None for any other resource."""
+    if resource_type == NATIVE_TYPE:
+        return _ByParameter(inputs)
+    return inputs if resource_type == TYPE else None
+
+
+class _ByParameter(Mapping[str, Any]):
+    """Inputs of the native provider. Values are read when they are asked for: to read one that is not known yet is an error."""
+
+    def __init__(self, inputs: Mapping[str, Any]) -> None:
+        self._inputs = inputs
+
+    def __getitem__(self, name: str) -> Any:
+        return self._inputs[camel(name)]
+
+    def __iter__(self) -> Iterator[str]:
+        return map(snake, self._inputs)
+
+    def __len__(self) -> int:
+        return len(self._inputs)
 
 
 class Share(msgspec.Struct, frozen=True):

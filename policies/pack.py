@@ -21,7 +21,7 @@ from pulumi_policy import (
     policy,
 )
 
-from policies.facts import TYPE, Share, gather, not_planned
+from policies.facts import Share, gather, inputs_of, not_planned
 from policies.rules import RULES, Rule
 from pruner.errors import PrunerError
 from pruner.printable import LONGEST_LINE, printable
@@ -91,9 +91,10 @@ def _schema(rule: Rule) -> dict[str, dict[str, Any]]:
 
 def _validator(rule: Rule) -> Callable[[ResourceValidationArgs, Callable[..., None]], None]:
     def validate(args: ResourceValidationArgs, report_violation: Callable[..., None]) -> None:
-        if args.resource_type == TYPE:
+        inputs = inputs_of(args.resource_type, args.props)
+        if inputs is not None:
             preview = pulumi.runtime.is_dry_run()
-            for message in objections(rule, args.props, args.get_config(), preview=preview, urn=args.urn):
+            for message in objections(rule, inputs, args.get_config(), preview=preview, urn=args.urn):
                 report_violation(message)
 
     return validate

@@ -1,6 +1,6 @@
 """Speaking to Pulumi's engine from inside the provider: progress on the status line, warnings under Diagnostics, clean failures.
 
-The SDK hands a dynamic provider none of these. The engine's address is the provider process's first argument; the call that is being
+The SDK hands a dynamic provider none of these. The engine's address is the provider process's last argument; the call that is being
 served, with the resource's URN in its request and with its gRPC context, is found on the stack. Outside of an engine, as in tests of the
 provider, nothing is said and failures are raised as they are.
 """
@@ -13,7 +13,7 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, NoReturn
 
 import grpc
@@ -23,6 +23,7 @@ from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc, provider_pb2
 
 from pruner.errors import PrunerError
 from pruner.printable import LONGEST_LINE, prefixed, printable
+from pruner.provider.lifetime import end_with_engine
 
 _BETWEEN: Final = 0.2
 """Seconds between two lines of progress; the status line is read by people."""
@@ -34,7 +35,9 @@ class EngineLog:
     def __init__(self) -> None:
         call = _serving()
         self._urn = call.request.urn if call is not None else ""
-        address = sys.argv[1] if len(sys.argv) > 1 and _is_provider_process() else None
+        address = _address()
+        if address is not None:
+            end_with_engine(address, cancelled)
         self._stub = engine_pb2_grpc.EngineStub(grpc.insecure_channel(address)) if address else None
         self._last = 0.0
 
@@ -66,6 +69,34 @@ class EngineLog:
             self._stub = None
 
 
+_native: Final[list[tuple[str, Callable[[Mapping[str, Any]], Any]]]] = []
+"""The engine's address, and how outputs are encoded for it, in the process of the native provider."""
+
+
+def serve_natively(address: str, encode: Callable[[Mapping[str, Any]], Any]) -> None:
+    """Tell this module that it runs in the native provider, whose engine has this address."""
+    _native.append((address, encode))
+    end_with_engine(address, cancelled)
+
+
+def _address() -> str | None:
+    """The engine's address; None outside of an engine, as in tests of the provider."""
+    if _native:
+        return _native[0][0]
+    return address_in(sys.argv) if _is_provider_process() else None
+
+
+def address_in(arguments: Sequence[str]) -> str | None:
+    """The engine's address among the arguments of a provider's process, where it is the last one, after flags for logs."""
+    last = arguments[-1] if len(arguments) > 1 else ""
+    host, _, port = last.rpartition(":")
+    return last if host and port.isdecimal() else None
+
+
+def _encoded(outputs: Mapping[str, Any]) -> Any:
+    return _native[0][1](outputs) if _native else asyncio.run(rpc.serialize_properties(dict(outputs), {}))
+
+
 def _is_provider_process() -> bool:
     main = sys.modules.get("__main__")
     return getattr(main, "DynamicResourceProviderServicer", None) is not None
@@ -92,7 +123,7 @@ def fail(error: PrunerError, *, resource_id: str | None = None, outputs: Mapping
     logging.getLogger("grpc._server").setLevel(logging.CRITICAL)
     status = status_pb2.Status(code=grpc.StatusCode.UNKNOWN.value[0], message=message)
     if resource_id is not None:
-        properties = asyncio.run(rpc.serialize_properties(dict(outputs or {}), {}))
+        properties = _encoded(outputs or {})
         failed = provider_pb2.ErrorResourceInitFailed(id=resource_id, properties=properties, reasons=[message])
         status.details.add().Pack(failed)
     call.context.set_trailing_metadata((("grpc-status-details-bin", status.SerializeToString()),))

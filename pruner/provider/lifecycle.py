@@ -167,8 +167,9 @@ def _apply(id_: str | None, props: dict[str, Any]) -> tuple[str, dict[str, Any]]
     outputs = {**given, "plan": {}, **done}
     identity = id_ or (plan.cluster if plan is not None else "pruned")
     if wrong:
-        # The engine calls the provider by what the state says it is.
-        raise _UnfinishedError(wrong, identity, {**outputs, "__provider": props["__provider"]})
+        # The engine calls the dynamic provider by what the state says it is.
+        stored = {name: props[name] for name in ("__provider",) if name in props}
+        raise _UnfinishedError(wrong, identity, {**outputs, **stored})
     return identity, outputs
 
 
