@@ -33,22 +33,8 @@ secrets = {name: pulumi.Output.secret(inputs.pop(name)) for name in ("apiKey",) 
 pruned = PrunedImages("pruned", **inputs, **secrets)
 pulumi.export("summary", pruned.summary)
 """.replace("VERSION", __version__)
-YAML = """
-name: pruner
-runtime: yaml
-options:
-  refresh: always
-resources:
-  pruned:
-    type: pruner:PrunedImages
-    properties:
-      keepYoungerThan: 60
-      protect: ["blog/*"]
-    options:
-      version: VERSION
-outputs:
-  summary: ${pruned.summary}
-""".replace("VERSION", __version__)
+YAML = (ROOT / "examples" / "yaml" / "Pulumi.yaml").read_text(encoding="utf-8").replace("name: images", "name: pruner")
+"""The example, as a project of the name that the stack belongs to."""
 TYPE = "pruner:index:PrunedImages"
 
 
@@ -157,7 +143,7 @@ def test_a_yaml_program(yaml_program: Project, sandbox: RunningSandbox) -> None:
     assert "is beyond the newest 3 of its tag, and nothing refers to it (R16)" in preview
     assert "blog/site:" not in preview
     yaml_program.succeed("up", "--yes", "--skip-preview")
-    assert plan(settings_for(sandbox, protect=["blog/*"])).empty
+    assert plan(settings_for(sandbox, protect=["blog/*"], keep_younger_than=1440)).empty
     assert len(sandbox.images()) < len(images)
     assert "2 unchanged" in yaml_program.succeed("preview", "--expect-no-changes")
     yaml_program.succeed("destroy", "--yes", "--skip-preview")
