@@ -94,7 +94,7 @@ OPTIONS: Final = (
     Option("approved_digest", "run", "DIGEST", (),
            "SHA-256 digest of the file of approved_plan; a file with another digest is refused"),
     Option("require_approval", "run", None, (),
-           "Refuse an up that is bound neither by --plan nor by approved_plan to a plan that was made before"),
+           "Refuse an up without a reviewed plan"),
     Option("as_of", "run", "TIME", (),
            "Time that ages are measured against, to reproduce a plan"),
     Option("max_deletions", "run", "N|N%", (),

@@ -360,13 +360,9 @@ class RunSettings(HistorySettings):
             help="SHA-256 digest of the file of approved_plan; a file with another digest is refused",
         ),
     ] = None
-    require_approval: Annotated[
-        bool,
-        Parameter(
-            parse=values.boolean,
-            help="Refuse an up that is bound neither by --plan nor by approved_plan to a plan that was made before",
-        ),
-    ] = False
+    require_approval: Annotated[bool, Parameter(parse=values.boolean, help="Refuse an up without a reviewed plan")] = (
+        False
+    )
     as_of: Annotated[
         datetime | None,
         Parameter(
