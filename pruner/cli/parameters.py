@@ -94,7 +94,7 @@ OPTIONS: Final = (
     Option("approved_digest", "run", "DIGEST", (),
            "SHA-256 digest of the file of approved_plan; a file with another digest is refused"),
     Option("require_approval", "run", None, (),
-           "Refuse an up without a reviewed plan"),
+           "Refuse an up that nobody reviewed"),
     Option("as_of", "run", "TIME", (),
            "Time that ages are measured against, to reproduce a plan"),
     Option("max_deletions", "run", "N|N%", (),

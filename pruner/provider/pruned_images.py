@@ -92,7 +92,7 @@ class PrunedImages(Resource, module="pruner", name="PrunedImages"):
         approved_plan: Reviewed plan: prune only what it names, unless it came into use since (PATH; default none)
         approved_digest: SHA-256 digest of the file of approved_plan; a file with another digest is refused (64 hex
             digits, as sha256sum prints them, with or without sha256:; default none)
-        require_approval: Refuse an up without a reviewed plan (bool; default false)
+        require_approval: Refuse an up that nobody reviewed (bool; default false)
         as_of: Time that ages are measured against, to reproduce a plan (RFC 3339 time; default now, by the API server's
             clock)
         max_deletions: Refuse a plan that deletes more images and revisions than this (number or percentage; default

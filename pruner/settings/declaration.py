@@ -360,9 +360,7 @@ class RunSettings(HistorySettings):
             help="SHA-256 digest of the file of approved_plan; a file with another digest is refused",
         ),
     ] = None
-    require_approval: Annotated[bool, Parameter(parse=values.boolean, help="Refuse an up without a reviewed plan")] = (
-        False
-    )
+    require_approval: Annotated[bool, Parameter(parse=values.boolean, help="Refuse an up that nobody reviewed")] = False
     as_of: Annotated[
         datetime | None,
         Parameter(
