@@ -1,8 +1,7 @@
 """Every parameter, declared once: its type and default, and, as a `Parameter`, how it is given, checked and described.
 
-There is one struct per concern; `Settings` (pruner.settings.parameters) is all of them, and a function takes the struct that it needs. The
-tables of the documents, the schemas of Pulumi.yaml and fleet.yaml, the resource's docstring and the options of the command line are
-generated from these declarations.
+There is one struct per concern; `Settings` (pruner.settings.parameters) is all of them, and a function takes the struct that it needs.
+Tables, schemas, the resource's docstring and the options of the command line are generated from these declarations.
 """
 
 from __future__ import annotations
