@@ -60,10 +60,17 @@ VALUES: dict[str, Any] = {
     "as_of": "2026-01-31T12:00:00Z",
     "max_deletions": "10%",
     "allow_empty_cluster": True,
+    "restart_registry": True,
     "workers": 7,
     "report": "report.jsonl",
 }
-OTHERS = {"username": "jane", "password": "secret", "empty_streams": {"older_than": "30d"}}
+OTHERS = {
+    "username": "jane",
+    "password": "secret",
+    "empty_streams": {"older_than": "30d"},
+    "keep_used_within": "30d",
+    "usage_history": {"url": "https://thanos.example.org", "partial_history": True},
+}
 """What cannot be given beside api_key, and beside `references: oc`."""
 
 
