@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-import io
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from pruner.cli.options import FILE, SECRETS_FROM, settings_options
-from pruner.settings import Settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pruner.settings import Settings
 
 
 @click.command(epilog=SECRETS_FROM)
@@ -24,6 +26,9 @@ def storage(settings: Settings, form: str, as_json: bool, output: Path | None, w
 
     Nothing is changed, and the registry is not asked: sizes are those that Images give.
     """
+    import asyncio
+    import io
+
     from pruner.cli.cluster import with_api
     from pruner.cli.output import console, json_text
     from pruner.files import write_file
