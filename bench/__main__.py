@@ -4,7 +4,8 @@
     python -m bench --list          which there are
     python -m bench --quick         sizes that take a minute together; nothing is written
 
-Each group that is measured takes the place of its earlier figures in docs/bench.json, and docs/bench.md is written again.
+Each group that is measured takes the place of its earlier figures in docs/bench.json, and docs/bench.md is written
+again.
 """
 
 from __future__ import annotations

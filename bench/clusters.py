@@ -1,8 +1,9 @@
 """Clusters of any size, as the bytes that an API server would send.
 
-Of 10 images in an image stream five are the history of its even tags and five that of its odd ones, so that n images have n tags and 5n
-revisions. An image has 8 layers, of which 70 % are shared, and takes 4 to 20 KB, most of it labels and environment that no rule reads. What
-is revision 3 or 4 goes unless one of the workloads runs it. The same number of images makes the same cluster.
+Of 10 images in an image stream five are the history of its even tags and five that of its odd ones, so that n images
+have n tags and 5n revisions. An image has 8 layers, of which 70 % are shared, and takes 4 to 20 KB, most of it labels
+and environment that no rule reads. What is revision 3 or 4 goes unless one of the workloads runs it. The same number of
+images makes the same cluster.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ Json = dict[str, Any]
 
 
 class Cluster:
-    """`lists` gives every kind, by the path of its list, and the objects of it as JSON, in the order of an API server."""
+    """`lists` gives every kind, by the path of its list, and
+    the objects of it as JSON, in the order of an API server.
+    """
 
     def __init__(self, images: int) -> None:
         self.random = random.Random(images)  # noqa: S311 - contents of a benchmark

@@ -1,4 +1,6 @@
-"""docs/bench.md, from docs/bench.json: nothing in it is written by hand, and each figure names the command that measured it."""
+"""docs/bench.md, from docs/bench.json: nothing in it is written
+by hand, and each figure names the command that measured it.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +16,10 @@ Json = dict[str, Any]
 HEAD = (
     "Server and clients run on one machine, side by side, so ratios within a table mean more than seconds. "
     "`make bench` measures everything; `python -m bench GROUP` measures one group, and writes this page again.",
-    "What stands for the API server sends pages that were rendered beforehand (`bench/server.py`). "
-    "The *bare client* fetches the same lists with aiohttp and throws them away; the one that *decodes* has what rules read decoded, "
-    "and keeps nothing either. "
-    "The clusters have 8 layers an image, 70 % of them shared, 5 revisions a tag, 5 times as many revisions as images, "
-    "and objects of 4 to 20 KB (`bench/clusters.py`).",
+    "What stands for the API server sends pages that were rendered beforehand (`bench/server.py`). The *bare client* "
+    "fetches the same lists with aiohttp and throws them away; the one that *decodes* has what rules read decoded, and "
+    "keeps nothing either. The clusters have 8 layers an image, 70 % of them shared, 5 revisions a tag, 5 times as "
+    "many revisions as images, and objects of 4 to 20 KB (`bench/clusters.py`).",
 )
 
 

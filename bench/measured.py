@@ -1,11 +1,11 @@
-"""What is measured, each run in a process of its own: it does one thing against a server and prints what that took as JSON.
+"""What is measured, each run in a process of its own: it does one thing against a server and prints the figures.
 
     python -m bench.measured floor URL [decode]
     python -m bench.measured plan URL [registry]
     python -m bench.measured apply|bare URL TOKEN [WORKERS]
 
-Wall and CPU time are those of the work, without the start of the interpreter and imports, which are the same whatever the size;
-peak memory is the whole process's.
+Wall and CPU time are those of the work, without the start of the interpreter and imports, which are the same whatever
+the size; peak memory is the whole process's.
 """
 
 # ruff: noqa: PLC0415 - what a process does not use, it does not import: its memory is measured
@@ -43,9 +43,10 @@ def measured(work: Callable[[], dict[str, Any]]) -> None:
 
 
 def floor(url: str, decode: str = "") -> None:
-    """The same lists, in the same order, fetched by a bare client that looks for the next page's token and for nothing else.
+    """The same lists, in the same order, fetched by a bare client that looks for the next page's token only.
 
-    With `decode` the fields that rules read are decoded as well, and thrown away: the least that anything in Python has to do.
+    With `decode` the fields that rules read are decoded as well, and thrown away: the least that anything in Python has
+    to do.
     """
     import gc
     import re

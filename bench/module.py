@@ -1,9 +1,9 @@
-"""Runs in the Python that has the Ansible collection: the module openshift_adm_prune_images, in check mode, and what that took as JSON.
+"""Runs in the Python with the Ansible collection: openshift_adm_prune_images in check mode, and its times as JSON.
 
     PYTHON bench/module.py URL [TOKEN]
 
-With a token it deletes, Images and items of image streams only: its client of the registry does not work with the `kubernetes`
-package that is installed with it.
+With a token it deletes, Images and items of image streams only: its client of the registry does not work with the
+`kubernetes` package that is installed with it.
 """
 
 from __future__ import annotations

@@ -116,7 +116,10 @@ def _memory_of(pid: int) -> int:
 
 
 def best_of(measurements: Mapping[str, Callable[[], Json]], times: int) -> Json:
-    """By name, the best of so many runs. They take turns, so that a time in which the machine has something else to do is everybody's."""
+    """By name, the best of so many runs.
+
+    They take turns, so that a time in which the machine has something else to do is everybody's.
+    """
     found: Json = {}
     for _ in range(times):
         for name, measure in measurements.items():

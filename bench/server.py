@@ -2,12 +2,14 @@
 
     python -m bench.server IMAGES
 
-It says on one line of JSON when it is ready and how large the cluster is. `/bench/counts` gives requests and bytes since it was asked
-last. Lists take `limit` in multiples of 500 and without one are sent whole; single objects, discovery and access reviews are answered as
-well. What is written is taken and forgotten, and a watch never says anything. `/bench/set?pace=N&gzip=0` sets how many bytes per second
-it sends (0 is no limit), and whether pages are sent compressed to clients that accept it, as API servers send answers of more than 128 KiB.
+It says on one line of JSON when it is ready and how large the cluster is. `/bench/counts` gives requests and bytes
+since it was asked last. Lists take `limit` in multiples of 500 and without one are sent whole; single objects,
+discovery and access reviews are answered as well. What is written is taken and forgotten, and a watch never says
+anything. `/bench/set?pace=N&gzip=0` sets how many bytes per second it sends (0 is no limit), and whether pages are sent
+compressed to clients that accept it, as API servers send answers of more than 128 KiB.
 
-Its clock is this machine's, so the same cluster grows older from day to day; everything in it is past every age limit that is measured.
+Its clock is this machine's, so the same cluster grows older from day to day; everything in it is past every age limit
+that is measured.
 """
 
 from __future__ import annotations
@@ -28,9 +30,11 @@ from bench.clusters import Cluster, encoded
 
 PAGE: Final = 500
 KINDS: Final = {
-    "images": "Image", "imagestreams": "ImageStream", "pods": "Pod", "replicasets": "ReplicaSet", "deployments": "Deployment",
-    "builds": "Build", "buildconfigs": "BuildConfig", "deploymentconfigs": "DeploymentConfig", "daemonsets": "DaemonSet",
-    "replicationcontrollers": "ReplicationController", "statefulsets": "StatefulSet", "jobs": "Job", "cronjobs": "CronJob",
+    "images": "Image", "imagestreams": "ImageStream", "pods": "Pod", "replicasets": "ReplicaSet",
+    "deployments": "Deployment", "builds": "Build", "buildconfigs": "BuildConfig",
+    "deploymentconfigs": "DeploymentConfig", "daemonsets": "DaemonSet",
+    "replicationcontrollers": "ReplicationController", "statefulsets": "StatefulSet",
+    "jobs": "Job", "cronjobs": "CronJob",
     "controllerrevisions": "ControllerRevision", "limitranges": "LimitRange",
     "namespaces": "Namespace", "clusterversions": "ClusterVersion", "leases": "Lease",
 }  # fmt: skip
@@ -328,7 +332,10 @@ class Connection(asyncio.Protocol):
         self.world.requests += 1
         if asked.query.get("watch") == ["true"]:
             assert self.transport is not None
-            head = f"HTTP/1.1 200 OK\r\nDate: {formatdate(usegmt=True)}\r\nContent-Type: {JSON}\r\nTransfer-Encoding: chunked\r\n\r\n"
+            head = (
+                f"HTTP/1.1 200 OK\r\nDate: {formatdate(usegmt=True)}\r\nContent-Type: {JSON}\r\n"
+                "Transfer-Encoding: chunked\r\n\r\n"
+            )
             self.transport.write(head.encode())
             return
         if method == "HEAD":

@@ -1,7 +1,7 @@
 """The rules about how much a run takes: images, bytes and shares of what there is, in all and of each namespace.
 
-A run may have several PrunedImages resources. Amounts are those of all that were judged so far, so that a limit cannot be passed by
-cutting a prune into pieces; what two of them name counts once.
+A run may have several PrunedImages resources. Amounts are those of all that were judged so far, so that a limit cannot
+be passed by cutting a prune into pieces; what two of them name counts once.
 """
 
 from __future__ import annotations
@@ -48,13 +48,13 @@ def max_bytes(facts: Facts, options: Options) -> Iterator[str]:
         if by_namespace is not None and amount > by_namespace:
             of_it = [image for image in _deleted(shares) if namespace in namespaces(image)]
             yield (
-                f"would free {size(amount)} of namespace {namespace}{_together(shares)}, and {size(by_namespace)} are allowed: "
-                f"{names(of_it)}"
+                f"would free {size(amount)} of namespace {namespace}{_together(shares)}, and {size(by_namespace)} are "
+                f"allowed: {names(of_it)}"
             )
 
 
 def _unknown_sizes(facts: Facts, options: Options) -> tuple[int, list[ReportedImage]] | None:
-    """How many blobs of unknown size are pruned that could exceed any limit, and the images with them; None for no such blob.
+    """How many pruned blobs of unknown size could exceed any limit, and the images with them; None for none.
 
     Layers could; manifests and configs are a few kilobytes each.
     """
@@ -101,7 +101,10 @@ def approval(facts: Facts, options: Options) -> Iterator[str]:
             f"(approved_plan and approved_digest): {names(deleted)}"
         )
     elif unknown is not None:
-        yield f"{count(unknown[0], 'blob')} of unknown size need an approved plan (approved_plan and approved_digest): {names(unknown[1])}"
+        yield (
+            f"{count(unknown[0], 'blob')} of unknown size need an approved plan "
+            f"(approved_plan and approved_digest): {names(unknown[1])}"
+        )
 
 
 def _shares(facts: Facts) -> tuple[Share, ...]:
@@ -159,5 +162,6 @@ def _over_share(
     if limit is not None and whole and 100 * len(images) > limit * whole:
         share = 100 * len(images) / whole
         yield (
-            f"would delete {share:.1f}% of the {whole} {what}{_together(shares)}, and {number(limit)}% are allowed: {names(images)}"
+            f"would delete {share:.1f}% of the {whole} {what}{_together(shares)}, and {number(limit)}% are allowed: "
+            f"{names(images)}"
         )

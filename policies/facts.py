@@ -1,7 +1,8 @@
 """What the rules of the pack judge: the whole plan, what is known of the rest, and the settings that it was made with.
 
-The resource's inputs name the plan by its fingerprint; large plans stand there in sums only. The whole plan is read from where `check`
-has kept it (pruner.provider.store), so that a rule sees the names in either case, and sees exactly what up would carry out.
+The resource's inputs name the plan by its fingerprint; large plans stand there in sums only. The whole plan is read
+from where `check` has kept it (pruner.provider.store), so that a rule sees the names in either case, and sees exactly
+what up would carry out.
 """
 
 from __future__ import annotations
@@ -49,7 +50,10 @@ def inputs_of(resource_type: str, inputs: Mapping[str, Any]) -> Mapping[str, Any
 
 
 class _ByParameter(Mapping[str, Any]):
-    """Inputs of the native provider. Values are read when they are asked for: to read one that is not known yet is an error."""
+    """Inputs of the native provider.
+
+    Values are read when they are asked for: to read one that is not known yet is an error.
+    """
 
     def __init__(self, inputs: Mapping[str, Any]) -> None:
         self._inputs = inputs
@@ -67,8 +71,9 @@ class _ByParameter(Mapping[str, Any]):
 class Share(msgspec.Struct, frozen=True):
     """What one resource's plan contributes to the amounts of a run.
 
-    `staying` are the namespaces of every image that stays, None where only the plan is known; `freed` are bytes by blob, by namespace.
-    A blob counts in every namespace that loses an image with it, so that no other namespace's image can take bytes off its sum.
+    `staying` are the namespaces of every image that stays, None where only the plan is known; `freed` are bytes by
+    blob, by namespace. A blob counts in every namespace that loses an image with it, so that no other namespace's image
+    can take bytes off its sum.
     """
 
     cluster: str
@@ -102,10 +107,10 @@ class Share(msgspec.Struct, frozen=True):
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """All that a rule may look at. `preview` is False where up is about to carry the plan out.
 
-    `approved` is the approved plan that approved_digest binds; without that it is None, and `unbound` is True, since whoever can write the
-    file can write another date and another content into it.
-    `others` are the shares of the resources that this run has judged before: what a run may take is a matter of all of them.
-    `notes` are those of this resource's plan.
+    `approved` is the approved plan that approved_digest binds; without that it is None, and `unbound` is True, since
+    whoever can write the file can write another date and another content into it. `others` are the shares of the
+    resources that this run has judged before: what a run may take is a matter of all of them. `notes` are those of this
+    resource's plan.
     """
 
     report: Report
@@ -128,7 +133,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def streams(image: ReportedImage) -> set[str]:
-    """The image streams that an image is pruned from, and the one that it was pushed to; of an image that stays those that name it.
+    """The image streams that an image is pruned from or was pushed to; of an image that stays those that name it.
 
     Where an image was pushed to, its dockerImageReference says. As everywhere the host is not compared (R6).
     """
@@ -147,7 +152,9 @@ def fingerprint(inputs: Mapping[str, Any]) -> str:
 
 
 def not_planned(inputs: Mapping[str, Any]) -> str | None:
-    """Why no rule can judge this resource yet; None where there is a plan, or one that says that there is nothing to do."""
+    """Why no rule can judge this resource yet; None where there
+    is a plan, or one that says that there is nothing to do.
+    """
     plan = inputs.get("plan")
     if plan is None:
         return "there is no plan"

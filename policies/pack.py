@@ -1,7 +1,7 @@
-"""The rules as policies of Pulumi: each judges every PrunedImages resource, at the level and with the options that are configured.
+"""The rules as policies of Pulumi: each judges every PrunedImages resource, with its configured level and options.
 
-What keeps a rule from judging, such as a plan that cannot be read or an option that makes no sense, counts as an objection: a rule that
-could not look has not let anything through.
+What keeps a rule from judging, such as a plan that cannot be read or an option that makes no sense, counts as an
+objection: a rule that could not look has not let anything through.
 """
 
 from __future__ import annotations
@@ -28,15 +28,16 @@ from pruner.printable import LONGEST_LINE, printable
 from pruner.suggestions import closest
 
 _seen_in_run: dict[tuple[bool, str], Share] = {}
-"""Shares of the resources that were judged, by preview and URN; a pack lives as long as a run, or as its preview and update together."""
+"""Shares of the resources that were judged, by preview and URN; a
+pack lives as long as a run, or as its preview and update together."""
 
 
 def complete_servicer() -> None:
-    """Have the SDK's servicer do what it leaves out: tell previews from ups, and refuse a configuration that would have no effect.
+    """Have the SDK's servicer do what it leaves out: tell previews from ups, refuse configuration without effect.
 
-    A pack that a language host starts is told by the environment, which the SDK reads before each judgement. To an executable the
-    engine tells it in a call (ConfigureStack) of which the SDK takes the tags only. And of rules or options that there are not, neither
-    engine nor SDK says a word: a misspelt limit would be no limit.
+    A pack that a language host starts is told by the environment, which the SDK reads before each judgement. To an
+    executable the engine tells it in a call (ConfigureStack) of which the SDK takes the tags only. And of rules or
+    options that there are not, neither engine nor SDK says a word: a misspelt limit would be no limit.
     """
     servicer: Any = policy._PolicyAnalyzerServicer
     stack, configure = servicer.ConfigureStack, servicer.Configure

@@ -1,7 +1,8 @@
-"""The rules: each looks at the facts of a plan and at its own options, and gives a message for everything that it objects to.
+"""The rules: each looks at the facts of a plan and at its own options, and gives a message for every objection.
 
-`RULES` is the only place that knows a rule's name, level, options and what it says; the pack and the table of docs/policies.md are
-made from it. A limit that is not set does not apply. Messages name the images, the first few of them, and count the rest.
+`RULES` is the only place that knows a rule's name, level, options and what it says; the pack and the table of
+docs/policies.md are made from it. A limit that is not set does not apply. Messages name the images, the first few of
+them, and count the rest.
 """
 
 from __future__ import annotations
@@ -145,15 +146,15 @@ def recently_running(facts: Facts, options: Options) -> Iterator[str]:
     paths = sorted({path for pattern in options.get("reports") or () for path in glob.glob(pattern, recursive=True)})
     if not paths:
         yield (
-            "there is no earlier report that could say what was running: have previews write some, and name them in `reports`. "
-            f"It would delete {names(facts.touched)}"
+            "there is no earlier report that could say what was running: have previews write some, and name them in "
+            f"`reports`. It would delete {names(facts.touched)}"
         )
         return
     found = [report for path in paths if (report := _seen(Path(path), facts.plan.cluster, since)) is not None]
     if not found:
         yield (
-            f"none of {count(len(paths), 'earlier report')} tells of this cluster in the last {number(days)} days, so that what ran is not "
-            f"known. It would delete {names(facts.touched)}"
+            f"none of {count(len(paths), 'earlier report')} tells of this cluster in the last {number(days)} days, so "
+            f"that what ran is not known. It would delete {names(facts.touched)}"
         )
         return
     seen: dict[str, tuple[datetime, str]] = {}
@@ -168,7 +169,9 @@ def recently_running(facts: Facts, options: Options) -> Iterator[str]:
 
 
 def _seen(path: Path, cluster: str, since: datetime) -> tuple[datetime, dict[str, str]] | None:
-    """When the report was made, and by which pod each digest ran then; None where it does not tell of this cluster and time."""
+    """When the report was made, and by which pod each digest ran
+    then; None where it does not tell of this cluster and time.
+    """
     try:
         report = read_report(path)
     except OSError as error:
@@ -186,7 +189,10 @@ def _seen(path: Path, cluster: str, since: datetime) -> tuple[datetime, dict[str
 
 def references_of_oc(facts: Facts, _options: Options) -> Iterator[str]:
     if facts.settings.references == "oc":
-        yield f"references is `oc`: fewer uses protect an image than with `extended`. These would go: {names(facts.touched)}"
+        yield (
+            "references is `oc`: fewer uses protect an image than with `extended`. "
+            f"These would go: {names(facts.touched)}"
+        )
 
 
 def ignored_references(facts: Facts, _options: Options) -> Iterator[str]:
@@ -194,7 +200,10 @@ def ignored_references(facts: Facts, _options: Options) -> Iterator[str]:
         ignored = [note for note in facts.notes if note.startswith("ignored: ")]
         which = f": {'; '.join(ignored[:NAMED])}" if ignored else ""
         more = f" and {len(ignored) - NAMED} more" if len(ignored) > NAMED else ""
-        yield f"ignore_invalid_refs is set: what these references use is not known, and may be among what goes{which}{more}"
+        yield (
+            "ignore_invalid_refs is set: what these references use is not known, "
+            f"and may be among what goes{which}{more}"
+        )
 
 
 def certificates(facts: Facts, _options: Options) -> Iterator[str]:
@@ -217,16 +226,19 @@ def plan_age(facts: Facts, options: Options) -> Iterator[str]:
     limit = timedelta(hours=hours)
     if facts.unbound:
         yield (
-            "approved_plan is given without approved_digest, so the date in it is anybody's word; give the digest of the file that was "
-            f"reviewed. It would delete {names(facts.touched)}"
+            "approved_plan is given without approved_digest, so the date in it is anybody's word; give the digest of "
+            f"the file that was reviewed. It would delete {names(facts.touched)}"
         )
     if facts.approved is not None and facts.now - facts.approved.as_of > limit:
         yield (
-            f"the approved plan is of {time(facts.approved.as_of)}, and may be {number(hours)} hours old: have it reviewed again. "
-            f"It would delete {names(facts.touched)}"
+            f"the approved plan is of {time(facts.approved.as_of)}, and may be {number(hours)} hours old: have it "
+            f"reviewed again. It would delete {names(facts.touched)}"
         )
     if facts.now - facts.plan.as_of > limit:
-        yield f"as_of is {time(facts.plan.as_of)}, and may be {number(hours)} hours ago. It would delete {names(facts.touched)}"
+        yield (
+            f"as_of is {time(facts.plan.as_of)}, and may be {number(hours)} hours ago. "
+            f"It would delete {names(facts.touched)}"
+        )
 
 
 # --- when, and who has looked ----------------------------------------------------------------------------------------
@@ -290,14 +302,16 @@ RULES: Final[tuple[Rule, ...]] = (
     Rule("ignored-references", "advisory", "No reference that does not parse is passed over.", {}, ignored_references),
     Rule("certificates", "advisory", "Cluster and registry prove who they are.", {}, certificates),
     Rule("plan-age", "mandatory", "No plan is carried out that is older than this.",
-        {"hours": Option({"type": "number", "minimum": 0, "default": 72}, "most hours between review and up")}, plan_age),
+        {"hours": Option({"type": "number", "minimum": 0, "default": 72}, "most hours between review and up")},
+        plan_age),
     Rule("maintenance-window", "mandatory", "Changes are made inside of maintenance windows only.",
         {"windows": Option(_PATTERNS, "like `mon-fri 22:00-05:00` or `sat 00:00-24:00`"),
          "timezone": Option({"type": "string", "default": "UTC"}, "name of a time zone, like Europe/Vienna"),
          "previews": _PREVIEWS},
         maintenance_window),
     Rule("approval", "mandatory", "What is larger than this is carried out by an approved plan only.",
-        {"images": Option(_COUNT, "most images without approval"), "bytes": Option(_BYTES, "most bytes without approval"),
+        {"images": Option(_COUNT, "most images without approval"),
+         "bytes": Option(_BYTES, "most bytes without approval"),
          "previews": _PREVIEWS},
         approval),
 )  # fmt: skip

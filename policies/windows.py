@@ -1,4 +1,7 @@
-"""Maintenance windows: `mon-fri 22:00-05:00` is every night that begins on one of these days, `sat 00:00-24:00` is a whole day."""
+"""Maintenance windows:
+
+`mon-fri 22:00-05:00` is every night that begins on one of these days, `sat 00:00-24:00` is a whole day.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,10 @@ _WINDOW: Final = re.compile(
 
 
 class Window(msgspec.Struct, frozen=True):
-    """Minutes of the day, on days of the week (0 is Monday). Where `end` is not after `begin` it is that of the next day."""
+    """Minutes of the day, on days of the week (0 is Monday).
+
+    Where `end` is not after `begin` it is that of the next day.
+    """
 
     days: frozenset[int]
     begin: int

@@ -1,4 +1,6 @@
-"""Terminals: rich consoles that interpret nothing in what they print, and a margin that keeps texts off the beginning of lines."""
+"""Terminals: rich consoles that interpret nothing in what they
+print, and a margin that keeps texts off the beginning of lines.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,10 @@ class _Plain(Console):
 
 
 def plain_console(**options: Any) -> Console:
-    """A console that takes text as text: no markup, no emoji codes, no highlighting. Options are those of `rich.console.Console`."""
+    """A console that takes text as text: no markup, no emoji codes, no highlighting.
+
+    Options are those of `rich.console.Console`.
+    """
     return _Plain(markup=False, emoji=False, highlight=False, **options)
 
 
@@ -33,7 +38,8 @@ def data(text: str) -> Text:
 class Margin:
     """What is rendered with `| ` before every line.
 
-    Long texts are wrapped, and a wrapped line may begin anywhere in them, also with what a CI runner takes for a command.
+    Long texts are wrapped, and a wrapped line may begin anywhere in them, also with what a CI runner takes for a
+    command.
     """
 
     def __init__(self, content: RenderableType) -> None:

@@ -1,8 +1,8 @@
 """Whether preview and up would work, and what is missing: `pruner doctor`.
 
-`examine` is given a connection and the settings and gives an `Examination`: who one is, what the server is, which permissions there are
-and which are missing, where the registry is, how far the clocks are apart, and the smallest ClusterRole that suffices. It asks by access
-reviews and by the registry's own checks, and changes nothing.
+`examine` is given a connection and the settings and gives an `Examination`: who one is, what the server is, which
+permissions there are and which are missing, where the registry is, how far the clocks are apart, and the smallest
+ClusterRole that suffices. It asks by access reviews and by the registry's own checks, and changes nothing.
 """
 
 from __future__ import annotations

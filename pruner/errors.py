@@ -1,8 +1,8 @@
 """Everything that pruner raises on purpose, as one tree.
 
 Each message says what is wrong, where, and what to do about it; the provider, the command line and the fleet print it
-without a traceback. Anything else that is raised is a defect of pruner. Messages may quote a cluster, a server or a file
-as it is: they are made printable here.
+without a traceback. Anything else that is raised is a defect of pruner. Messages may quote a cluster, a server or a
+file as it is: they are made printable here.
 
     PrunerError
     ├── SettingsError            a parameter is wrong; nothing was contacted
@@ -118,8 +118,9 @@ class InvalidReferencesError(PrunerError):
         self.references = tuple(references)
         count, rest = len(self.references), len(self.references) - _MOST_REFERENCES
         super().__init__(
-            f"{count} image {'reference does' if count == 1 else 'references do'} not parse, so it is not known which images "
-            "are in use, and nothing is pruned; correct them, or set ignore_invalid_refs to continue without them:",
+            f"{count} image {'reference does' if count == 1 else 'references do'} not parse, so it is not known which "
+            "images are in use, and nothing is pruned; correct them, or set ignore_invalid_refs to continue without "
+            "them:",
             *self.references[:_MOST_REFERENCES],
             *([f"and {rest} more"] if rest > 0 else []),
         )

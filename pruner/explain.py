@@ -1,8 +1,8 @@
 """Why an image, a tag or an image stream is kept or pruned: `pruner explain REF`.
 
-`explain` is given an analysis and a name, and gives an `Explanation`: what the name stands for, what refers to it, the reason for the
-decision, and what would have to change for another decision. It is a pure function; the command takes the analysis from a cluster and
-writes the explanation as text or as JSON. Nothing is changed.
+`explain` is given an analysis and a name, and gives an `Explanation`: what the name stands for, what refers to it, the
+reason for the decision, and what would have to change for another decision. It is a pure function; the command takes
+the analysis from a cluster and writes the explanation as text or as JSON. Nothing is changed.
 """
 
 from __future__ import annotations
@@ -45,7 +45,9 @@ class Decision(msgspec.Struct, frozen=True):
 
 
 class ExplainedRevision(msgspec.Struct, frozen=True):
-    """One revision of a tag (`namespace/stream:tag`; 0 is the current one), what refers to it, and the decision on it."""
+    """One revision of a tag (`namespace/stream:tag`; 0 is the
+    current one), what refers to it, and the decision on it.
+    """
 
     tag: str
     revision: int
@@ -74,9 +76,9 @@ class ExplainedBlob(msgspec.Struct, frozen=True):
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that is known about a name.
 
-    `decision` is that on the Image, where the name stands for one, or on an image stream that is deleted as a whole (R34). `retention` is
-    what the retention rule decides that a tag belongs to (R29). `blobs` is the number of its blobs, `pruned_blobs` are those that
-    are pruned; `indexes` name the image, `members` it names.
+    `decision` is that on the Image, where the name stands for one, or on an image stream that is deleted as a whole
+    (R34). `retention` is what the retention rule decides that a tag belongs to (R29). `blobs` is the number of its
+    blobs, `pruned_blobs` are those that are pruned; `indexes` name the image, `members` it names.
     """
 
     reference: str
@@ -96,8 +98,8 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
 def explain(analysis: Analysis, reference: str) -> Explanation:
     """What this name stands for: a digest, `namespace/stream[:tag|@digest]`, or a pull spec.
 
-    A digest may be cut short where it is unique, and a scheme before it, as in a pod's imageID, is passed over. Raises UnknownNameError for
-    malformed names, and for unknown ones.
+    A digest may be cut short where it is unique, and a scheme before it, as in a pod's imageID, is passed over. Raises
+    UnknownNameError for malformed names, and for unknown ones.
     """
     text = reference.strip().rpartition("://")[2]
     digest = _digest(analysis, text)
@@ -107,8 +109,8 @@ def explain(analysis: Analysis, reference: str) -> Explanation:
         spec = parse_pull_spec(text)
     except InvalidPullSpecError as error:
         raise UnknownNameError(
-            f"{reference!r} is none of a digest, namespace/stream, namespace/stream:tag, namespace/stream@digest and a pull "
-            f"spec: {error}"
+            f"{reference!r} is none of a digest, namespace/stream, namespace/stream:tag, namespace/stream@digest and a "
+            f"pull spec: {error}"
         ) from None
     return _of_pull_spec(analysis, text, spec)
 

@@ -1,7 +1,8 @@
 """Writes files: the one place that decides what is replaced, what is written through, and what a failure leaves.
 
-A regular file is replaced in one step, so that whoever is interrupted or finds the disk full leaves what was there before. Anything else
-that a path may name (a device, a pipe, `/dev/stdout`, `/dev/fd/3`) is written to, and never replaced.
+A regular file is replaced in one step, so that whoever is interrupted or finds the disk full leaves what was there
+before. Anything else that a path may name (a device, a pipe, `/dev/stdout`, `/dev/fd/3`) is written to, and never
+replaced.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _LINKS: Final = 40
 
 
 def write_file(path: Path, chunks: Iterable[bytes]) -> None:
-    """Write a file: replace a regular one and keep its mode, make a missing one with its folders, write through to anything else.
+    """Write a file: replace a regular one and keep its mode, make a missing one with its folders, else write through.
 
     A symbolic link to a device or a pipe is followed, one to a file is refused.
     Raises PrunerError, which names the file, when it cannot be written.
@@ -57,7 +58,7 @@ def write_file(path: Path, chunks: Iterable[bytes]) -> None:
 
 
 def replace_file(path: Path, chunks: Iterable[bytes]) -> None:
-    """Put a file for its owner only (0600) into its place in one step, whatever is there: a symbolic link is replaced, not followed.
+    """Put a file for its owner only (0600) into its place in one step; a symbolic link is replaced, not followed.
 
     Raises PrunerError, which names the file, when it cannot be written.
     """

@@ -1,6 +1,7 @@
 """Where the files are that pruner ships beside its modules: its Pulumi program and its policy pack.
 
-A wheel holds them inside the package; in a checkout they are at the top of the repository, where Pulumi looks for a project.
+A wheel holds them inside the package; in a checkout they are at the top of the repository, where Pulumi looks for a
+project.
 """
 
 from __future__ import annotations
@@ -22,7 +23,10 @@ def project_folder() -> Path:
 
 
 def policy_pack() -> Path:
-    """What `pulumi preview --policy-pack` takes: the pack's executable. Raises PrunerError when the installation lacks it."""
+    """What `pulumi preview --policy-pack` takes: the pack's executable.
+
+    Raises PrunerError when the installation lacks it.
+    """
     folder = _shipped("policy_pack/policies", _PACKAGE.parent / "policies", ("run", "__main__.py", "PulumiPolicy.yaml"))
     return folder / "run"
 

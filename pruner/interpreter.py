@@ -1,7 +1,7 @@
-"""How the process runs while a large cluster is read and decided: without cyclic garbage collection, with short turns of its threads.
+"""How the process runs while a large cluster is read and decided: no cyclic garbage collection, short thread turns.
 
-These are settings of the whole process. Several users may overlap, in any order and in several threads: what was there before the
-first one came is restored when the last one leaves.
+These are settings of the whole process. Several users may overlap, in any order and in several threads: what was there
+before the first one came is restored when the last one leaves.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def _shorten() -> float:
 
 
 no_search_for_cycles: Final = _Shared(_stop_collecting, _collect_again)
-"""Inside, cycles are not looked for, among very many objects that can have none. What its count frees is freed as always.
+"""Inside, cycles are not looked for among very many objects without any. Reference counts free objects as always.
 
 Python looks for them among all objects it tracks each time there are a quarter more; while hundreds of thousands of
 values are made that is time spent for nothing.
@@ -78,15 +78,17 @@ values are made that is time spent for nothing.
 short_turns: Final = _Shared(_shorten, sys.setswitchinterval)
 """Inside, a thread that has something to do waits ten times shorter for its turn than Python lets it.
 
-A page of a list is decompressed in less time than that, and while it waits nothing is done that the next page could be decoded from.
+A page of a list is decompressed in less time than that, and while it waits nothing is done that the next page could be
+decoded from.
 """
 
 
 def keep_freed_memory() -> None:
     """Have the C library keep what a page of a list took for the next one, from now on and where it is glibc.
 
-    It gives large pieces back to the system as they are freed and gets new ones, of which every 4 KB are made ready by the system when they
-    are first written to: of the time that it takes to read a large cluster that is an eighth, and all threads wait meanwhile.
+    It gives large pieces back to the system as they are freed and gets new ones, of which every 4 KB are made ready by
+    the system when they are first written to: of the time that it takes to read a large cluster that is an eighth, and
+    all threads wait meanwhile.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:

@@ -1,7 +1,7 @@
-"""From the settings to a plan: connect, take a snapshot, find the registry, analyse, and see whether the plan is one to be trusted.
+"""From the settings to a plan: connect, take a snapshot, find the registry, analyse, and see if it can be trusted.
 
-Everything here reads. `make_plan` is what a preview, `explain` and the fleet have in common. In addition to the rules of the analysis it
-refuses what looks like a broken view of the cluster, and plans that are larger than allowed.
+Everything here reads. `make_plan` is what a preview, `explain` and the fleet have in common. In addition to the rules
+of the analysis it refuses what looks like a broken view of the cluster, and plans that are larger than allowed.
 """
 
 from __future__ import annotations
@@ -37,16 +37,19 @@ from pruner.plan import UNVERIFIED, Approval, PrunedBlob, PrunePlan, decode
 from pruner.settings import AnalysisSettings, Percent, Settings
 
 MEASURED: Final = 2000
-"""Manifests, and layers, whose sizes are asked of the registry, a request each; of more than these none is, and the plan says so."""
+"""Manifests, and layers, whose sizes are asked of the registry,
+a request each; of more than these none is, and the plan says so."""
 
 REPOSITORIES: Final = 3
-"""Repositories in which a layer is looked for: any of those to which its images were pushed has it, unless somebody made a name up."""
+"""Repositories in which a layer is looked for: any of those to
+which its images were pushed has it, unless somebody made a name up."""
 
 
 async def make_plan(api: Api, settings: Settings, *, progress: Progress = silent) -> Analysis:
     """The plan for what the cluster has now, and all decisions.
 
-    Raises ClusterError, RegistryError, InvalidReferencesError, UnsafePlanError, SettingsError; nothing is changed in any case.
+    Raises ClusterError, RegistryError, InvalidReferencesError, UnsafePlanError, SettingsError; nothing is changed in
+    any case.
     """
     approved = read_plan(settings.approved_plan, settings.approved_digest) if settings.approved_plan else None
     snapshot = await take_snapshot(
@@ -88,7 +91,10 @@ async def make_plan(api: Api, settings: Settings, *, progress: Progress = silent
 
 
 async def history_of(api: Api, settings: Settings, now: datetime, *, progress: Progress = silent) -> Referrer | None:
-    """What ran within `keep_used_within` before `now` (R39); None where nobody asks. Raises ClusterError where it is not known."""
+    """What ran within `keep_used_within` before `now` (R39); None where nobody asks.
+
+    Raises ClusterError where it is not known.
+    """
     history, within = settings.usage_history, settings.keep_used_within
     if history is None or within is None:
         return None
@@ -170,7 +176,9 @@ def check_approved(approved: PrunePlan, snapshot: Snapshot) -> None:
 
 
 def check_view(snapshot: Snapshot, settings: Settings) -> None:
-    """Raise UnsafePlanError where the cluster shows so little that the view of it is rather broken than the cluster empty."""
+    """Raise UnsafePlanError where the cluster shows so little
+    that the view of it is rather broken than the cluster empty.
+    """
     if settings.allow_empty_cluster or not snapshot.images:
         return
     images = f"{len(snapshot.images)} image{'' if len(snapshot.images) == 1 else 's'}"
@@ -196,8 +204,8 @@ def check_size(plan: PrunePlan, snapshot: Snapshot, settings: Settings) -> None:
     if plan.deletions > allowed:
         of = f", {allowed:g} of {whole}" if isinstance(limit, Percent) else ""
         raise UnsafePlanError(
-            f"the plan would delete {plan.deletions} images and revisions, and max_deletions is {limit}{of}; nothing is "
-            "pruned. Look at what has grown, or raise max_deletions"
+            f"the plan would delete {plan.deletions} images and revisions, and max_deletions is {limit}{of}; nothing "
+            "is pruned. Look at what has grown, or raise max_deletions"
         )
 
 
@@ -232,8 +240,8 @@ def _about(registry: Registry, plan: PrunePlan) -> list[str]:
     if registry.deletes_blobs or plan.empty:
         return []
     return [
-        f"registry {registry.url} has no endpoint that deletes blobs: manifests and links go, and the space is freed by the "
-        "registry's own garbage collector"
+        f"registry {registry.url} has no endpoint that deletes blobs: manifests and links go, and the space is freed "
+        "by the registry's own garbage collector"
     ]
 
 
@@ -246,7 +254,9 @@ async def _measured(
     settings: Settings,
     progress: Progress,
 ) -> PrunePlan:
-    """The plan with the registry's sizes of what the API does not know: manifests, and layers that no two images agree about."""
+    """The plan with the registry's sizes of what the API does not
+    know: manifests, and layers that no two images agree about.
+    """
     manifests = [blob for blob in plan.blobs if blob.size is None and blob.kind == "manifest"]
     others = [
         blob
@@ -311,6 +321,7 @@ async def missing_permissions(api: Api, plan: PrunePlan, settings: Settings) -> 
         ):
             group, plural, verb = permission.resource.group, permission.plural, permission.verb
             missing.append(
-                f"no permission to {verb} {plural}.{group} (grant verb {verb!r} on resource {plural!r} of API group {group!r})"
+                f"no permission to {verb} {plural}.{group} (grant verb {verb!r} on resource {plural!r} of API group "
+                f"{group!r})"
             )
     return missing

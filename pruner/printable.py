@@ -2,11 +2,12 @@ r"""Text of a cluster or server made printable, so that it is data wherever it i
 
 Names, labels, annotations and messages are chosen by whoever may write them. Printed as they are they move a terminal's
 cursor, hide or reorder text, begin a new line, or give a command to the CI runner that reads the log. `printable`
-replaces the characters that do this by escapes, `\u{1b}` for ESC; everything else stays as it is, also in other scripts.
+replaces the characters that do this by escapes, `\u{1b}` for ESC; everything else stays as it is, also in other
+scripts.
 
 Each text passes once, where it leaves pruner: `PrunerError` and `Problem` do it for messages, `EngineLog` for Pulumi's
-log, the report and the fleet for their pages. A line of output must not begin with such a text either; `prefixed` is for
-texts of several lines.
+log, the report and the fleet for their pages. A line of output must not begin with such a text either; `prefixed` is
+for texts of several lines.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ _BLANKS: Final = frozenset(map(chr, (0xA0, 0x1680, *range(0x2000, 0x200B), 0x202
 """Spaces (category Zs), which `str.isprintable` rejects: they are visible as gaps and do nothing else."""
 
 _COMMAND: Final = re.compile(r"#(?=#[\w.-]*(?:\[|\Z))")
-"""Azure Pipelines (`##vso[`), GitHub (`##[`) and TeamCity (`##teamcity[`) obey commands also in the middle of a line."""
+"""Azure Pipelines (`##vso[`), GitHub (`##[`) and TeamCity
+(`##teamcity[`) obey commands also in the middle of a line."""
 
 _BEGINNING: Final = re.compile(r"\A(\s*)(::|---|\+\+\+|~~~|\^\^\^)")
 """GitHub (`::error::`, after blanks) and Buildkite (`--- group`) obey commands at the beginning of a line."""

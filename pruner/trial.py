@@ -1,7 +1,8 @@
 """Trying retention rules: what they decide about tags that are listed somewhere, without a plan (R29, R30, R35).
 
-The tags come from a list, from image streams as `oc get imagestreams -o json` prints them, or from a plan's file. References are not looked
-at, so an expired tag stays in a plan for as long as it is in use (R31). Everything here is pure; `pruner.cli.retention` reads and shows.
+The tags come from a list, from image streams as `oc get imagestreams -o json` prints them, or from a plan's file.
+References are not looked at, so an expired tag stays in a plan for as long as it is in use (R31). Everything here is
+pure; `pruner.cli.retention` reads and shows.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ MOST_PROBLEMS: Final = 100
 class TriedTag(msgspec.Struct, frozen=True, kw_only=True):
     """A tag, the rule that decides about it (None where none matches), and the decision in words.
 
-    `stream` is `namespace/name`, empty where the list names none. `used_by` is what refers to the tag's image, as far as a plan says it.
+    `stream` is `namespace/name`, empty where the list names none. `used_by` is what refers to the tag's image, as far
+    as a plan says it.
     """
 
     stream: str
@@ -51,7 +53,10 @@ class TriedTag(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Trial(msgspec.Struct, frozen=True, kw_only=True):
-    """The decisions, sorted by image stream and tag, by the time that ages are measured against. `idle` rules match none of the tags."""
+    """The decisions, sorted by image stream and tag, by the time that ages are measured against.
+
+    `idle` rules match none of the tags.
+    """
 
     as_of: datetime
     rules: tuple[str, ...]
@@ -81,7 +86,7 @@ _FORM: Final = "[NAMESPACE/STREAM:]TAG [MOVED], such as shop/web:pr-17 14d"
 
 
 def from_list(text: str, as_of: datetime, where: str) -> Listed:
-    """The tags of a list: one a line, with an image stream before it and when it was last moved after it, or image streams as JSON.
+    """The tags of a list: one a line, as [NAMESPACE/STREAM:]TAG [MOVED], or image streams as JSON.
 
     Raises SettingsError with every line that is wrong.
     """

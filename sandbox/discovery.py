@@ -1,7 +1,8 @@
 """
 What the API says about itself: its version, its groups and their resources. A client that finds a group missing here
 may take it that there are no objects of it. Whoever asks for it gets all of it in one document (aggregated discovery);
-a sandbox can also be one from before that, and groups can be out of reach, as those of an aggregated server that is down.
+a sandbox can also be one from before that, and groups can be out of reach, as those of an aggregated server that is
+down.
 """
 
 import msgspec
@@ -29,8 +30,8 @@ AGGREGATED_VERSIONS = ("v2", "v2beta1")
 
 class Situation(msgspec.Struct, forbid_unknown_fields=True):
     """
-    How discovery is: `aggregated` or only in the old form; and which groups are `stale`: listed, but the server that has
-    them is down, so that nobody knows their resources and requests for them are answered with 503.
+    How discovery is: `aggregated` or only in the old form; and which groups are `stale`: listed, but the server that
+    has them is down, so that nobody knows their resources and requests for them are answered with 503.
     """
 
     aggregated: bool = True
@@ -38,7 +39,10 @@ class Situation(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def answer(catalogue: Catalogue, situation: Situation, path: str, accept: str) -> Response | None:
-    """The response to a GET of a discovery document, None when there is none at the path. StatusError 503 of a stale group."""
+    """The response to a GET of a discovery document, None when there is none at the path.
+
+    StatusError 503 of a stale group.
+    """
     parts = path.strip("/").split("/")
     version = _wanted_version(accept) if situation.aggregated and len(parts) == 1 else None
     if version is not None and parts[0] in ("api", "apis"):

@@ -37,10 +37,10 @@ class Action(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
     What happens. `delay` (seconds) comes first and may go with any other. `status` answers with `headers` and `body`
     (text, or JSON), by default as the server would word it. `hang` never answers. `hold` does nothing until the rule is
-    removed, then the request is handled as if nothing had been; not when its client has disconnected meanwhile. `drop` resets
-    the connection before the request is handled, or after it, when only the answer is lost. `truncate` sends so many bytes of the answer's
-    body. `pad` sends so many bytes of spaces before the body, with `compress` both as gzip. `trickle` sends the body byte by byte, with
-    so many seconds in between. `kill` ends the sandbox, before or after.
+    removed, then the request is handled as if nothing had been; not when its client has disconnected meanwhile. `drop`
+    resets the connection before the request is handled, or after it, when only the answer is lost. `truncate` sends so
+    many bytes of the answer's body. `pad` sends so many bytes of spaces before the body, with `compress` both as gzip.
+    `trickle` sends the body byte by byte, with so many seconds in between. `kill` ends the sandbox, before or after.
     """
 
     delay: float = 0.0

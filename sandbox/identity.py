@@ -1,7 +1,7 @@
 """
 Who may do what. The sandbox has four users of its own, one for each question that a test asks (does it work at all,
-does it work with only the permissions it needs, what if it may only look, what if it may nothing), and takes more from a
-file. API and registry ask here.
+does it work with only the permissions it needs, what if it may only look, what if it may nothing), and takes more from
+a file. API and registry ask here.
 """
 
 import base64

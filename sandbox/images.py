@@ -1,6 +1,6 @@
 """
-What OpenShift's image API does in addition to storing: an image stream's tags get a history, a mapping makes an Image and a
-history item in one step, and a stream's images can be looked up by tag and by digest. The registry writes through
+What OpenShift's image API does in addition to storing: an image stream's tags get a history, a mapping makes an Image
+and a history item in one step, and a stream's images can be looked up by tag and by digest. The registry writes through
 here when something is pushed, the API when something is imported.
 """
 

@@ -73,7 +73,10 @@ def build_from(kind: str, name: str, namespace: str | None = None) -> Json:
 
 
 def build(ref: str, source: Json, *, strategy: str = "Docker", output: str = "", config: bool = False) -> Json:
-    """A Build, or with `config` a BuildConfig. `strategy` is Source, Docker or Custom; `output` is an ImageStreamTag."""
+    """A Build, or with `config` a BuildConfig.
+
+    `strategy` is Source, Docker or Custom; `output` is an ImageStreamTag.
+    """
     spec: Json = {"strategy": {"type": strategy, f"{strategy.lower()}Strategy": {"from": source}}}
     if output:
         spec["output"] = {"to": {"kind": "ImageStreamTag", "name": output}}

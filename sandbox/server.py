@@ -238,7 +238,9 @@ class Sandbox:
         draft.replace(self.objects_file)
 
     def load(self) -> None:
-        """Reads the saved objects in place of those there are; what named the registry's old address names the new one."""
+        """Reads the saved objects in place of those there are;
+        what named the registry's old address names the new one.
+        """
         raw = self.objects_file.read_bytes()
         old = msgspec.json.decode(raw, type=SavedHost).registry_host
         saved = msgspec.json.decode(raw.replace(old.encode(), self.registry_host.encode()), type=Saved)

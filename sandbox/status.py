@@ -42,7 +42,9 @@ class StatusError(Exception):
 
 
 class PlainError(StatusError):
-    """A failure that real servers word in plain text, since it comes from before the part of them that knows objects."""
+    """A failure that real servers word in plain text, since
+    it comes from before the part of them that knows objects.
+    """
 
     def response(self) -> Response:
         return PlainTextResponse(f"{self}\n", self.code, self.headers)

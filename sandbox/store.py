@@ -99,7 +99,10 @@ Selector = Callable[[Stored], bool]
 
 
 class Snapshots:
-    """The lists that `continue` tokens point into. `place` says which list it is: a token is of no use for another one."""
+    """The lists that `continue` tokens point into.
+
+    `place` says which list it is: a token is of no use for another one.
+    """
 
     def __init__(self) -> None:
         self._kept: OrderedDict[str, tuple[str, int, list[Stored]]] = OrderedDict()

@@ -1,6 +1,6 @@
 """
-Clusters and Pulumi projects for tests of every layer that needs one. The demo cluster is made once in a session; each test gets a copy of
-it, with a process of its own, so that no test sees what another did.
+Clusters and Pulumi projects for tests of every layer that needs one. The demo cluster is made once in a session; each
+test gets a copy of it, with a process of its own, so that no test sees what another did.
 """
 
 import os
@@ -37,7 +37,9 @@ def tried(record_property: Callable[[str, object], None]) -> Tried:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print the cases that single tests have tried, which no count of tests shows, and the examples of the fuzz tests."""
+    """Print the cases that single tests have tried, which no
+    count of tests shows, and the examples of the fuzz tests.
+    """
     sums: Counter[str] = Counter()
     fuzzed: Counter[str] = Counter()
     for report in terminalreporter.getreports("passed"):

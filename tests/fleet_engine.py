@@ -1,7 +1,7 @@
-"""An engine for tests of fleets: a program in place of the Pulumi CLI that does with each cluster's stack what it was told to.
+"""An engine for tests of fleets: in place of the Pulumi CLI, does what it was told with each cluster's stack.
 
-It takes the commands that the Automation API gives, writes what a provider would write, and keeps what it was asked. So what a fleet
-makes of it is tested in moments; that the real CLI does these things is tested in tests/e2e.
+It takes the commands that the Automation API gives, writes what a provider would write, and keeps what it was asked. So
+what a fleet makes of it is tested in moments; that the real CLI does these things is tested in tests/e2e.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ if words == ["version"]:
 elif words[:2] == ["stack", "output"]:
     print("{}")
 elif words[:2] == ["stack", "history"]:
-    print(json.dumps([{"kind": "update", "startTime": "2026-01-31T12:00:00.000Z", "message": "", "environment": {}, "config": {},
-        "result": "succeeded"}]))
+    print(json.dumps([{"kind": "update", "startTime": "2026-01-31T12:00:00.000Z", "message": "",
+        "environment": {}, "config": {}, "result": "succeeded"}]))
 elif words[0] in ("preview", "up"):
     stack = after("--stack")
     with open(os.path.join(here, "orders")) as file:

@@ -140,7 +140,9 @@ def missing_of(sandbox: RunningSandbox, repository: str, image: dict[str, Any]) 
 
 
 def end_state(sandbox: RunningSandbox) -> str:
-    """All that a run changes, as a text to compare: images, tags with their histories, tags in spec, blobs and links on disk."""
+    """All that a run changes, as a text to compare: images, tags
+    with their histories, tags in spec, blobs and links on disk.
+    """
     root = registry_root(sandbox)
     streams = {
         f"{stream['metadata']['namespace']}/{stream['metadata']['name']}": stream

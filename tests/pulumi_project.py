@@ -1,4 +1,6 @@
-"""A Pulumi project of a test's own: a copy of this one's program, a state in a folder, and the real CLI to run on it."""
+"""A Pulumi project of a test's own: a copy of this one's
+program, a state in a folder, and the real CLI to run on it.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,10 @@ def pulumi_path() -> str | None:
 
 
 def environment_in(folder: Path) -> dict[str, str]:
-    """Only what the CLI and a program need: nothing of whoever runs the tests decides about a cluster. All is kept in the folder."""
+    """Only what the CLI and a program need: nothing of whoever runs the tests decides about a cluster.
+
+    All is kept in the folder.
+    """
     kept = {name: os.environ[name] for name in ("PATH", "TMPDIR", "COVERAGE_PROCESS_START") if name in os.environ}
     return {
         **kept,

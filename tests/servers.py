@@ -1,6 +1,7 @@
 """
 Starts a sandbox of its own for a test, in a process of its own, and hands out a small client for it. What a test needs
-to know about its cluster in addition to what the cluster's own API says (requests, disk, faults, clock) is asked for here.
+to know about its cluster in addition to what the cluster's own API says (requests, disk, faults, clock) is asked for
+here.
 """
 
 import http.client
@@ -280,8 +281,8 @@ def running_sandbox(
     A sandbox on a folder, for as long as the context lasts. Further arguments are those of the command line, such as
     `"--without-group", "apps.openshift.io"`. AssertionError with what it said when it does not start.
 
-    The clock of a populated folder's copy goes on from when that was populated: what is young there is young however long the tests
-    have been running.
+    The clock of a populated folder's copy goes on from when that was populated: what is young there is young however
+    long the tests have been running.
     """
     command = [sys.executable, "-m", "sandbox", "--data", str(data), "--populate", populate, "--with-parent"]
     # A file takes any number of complaints; a pipe that nobody reads would stop the sandbox in the middle of one.
@@ -318,7 +319,8 @@ def _ready(process: subprocess.Popen[bytes], said: IO[bytes]) -> Json:
 def renewed(make: Callable[[], Made], seconds: float = FRESH_SECONDS) -> Callable[[], Made]:
     """Gives what `make` made, and makes it again once that is older than `seconds`.
 
-    A copy of a populated cluster goes on from the time it was filled at, and a run believes no clock that is far from this machine's.
+    A copy of a populated cluster goes on from the time it was filled at, and a run believes no clock that is far from
+    this machine's.
     """
     made: list[tuple[float, Made]] = []
 
@@ -346,7 +348,10 @@ def files_in(folder: Path) -> set[str]:
 
 
 def copied(source: Path, target: Path) -> Path:
-    """A copy of a saved folder. The registry's files are linked, not copied: what is written into one is what is there."""
+    """A copy of a saved folder.
+
+    The registry's files are linked, not copied: what is written into one is what is there.
+    """
     target.mkdir(parents=True)
     if (source / REGISTRY_FOLDER).is_dir():
         shutil.copytree(source / REGISTRY_FOLDER, target / REGISTRY_FOLDER, copy_function=os.link)

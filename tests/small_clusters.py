@@ -1,7 +1,8 @@
 """Small clusters in a sandbox, for tests that run on one again and again: some made by chance, and one made for races.
 
-What is made by chance is the same for the same seed: few layers that are shared, tags that move, images in two repositories, tags that
-name images of other streams, indexes, items whose Image is absent, images that no stream names, users of all of it.
+What is made by chance is the same for the same seed: few layers that are shared, tags that move, images in two
+repositories, tags that name images of other streams, indexes, items whose Image is absent, images that no stream names,
+users of all of it.
 """
 
 from __future__ import annotations
@@ -132,7 +133,9 @@ async def _by_chance(cluster: Builder, seed: int) -> None:
 
 
 async def _for_races(cluster: Builder) -> None:
-    """A stream with a revision and a tag that go, and what shares layers with them: another that goes, and one that stays."""
+    """A stream with a revision and a tag that go, and what shares
+    layers with them: another that goes, and one that stays.
+    """
     base = noise("base", SMALL)
     for name, age in (("old", 90), ("new", 50)):
         await cluster.push("shop/app:latest", layers=[base, noise("app", SMALL), noise(name, SMALL)], age_days=age)
@@ -142,7 +145,9 @@ async def _for_races(cluster: Builder) -> None:
 
 
 async def _for_retention(cluster: Builder) -> None:
-    """Tags that expire, with and without an entry in spec.tags and a signature, one of them used; and image streams without tags."""
+    """Tags that expire, with and without an entry in spec.tags and
+    a signature, one of them used; and image streams without tags.
+    """
     described = {"name": "pr-1", "annotations": {"description": "the first one"}}
     promoted = {"name": "pr-2", "from": {"kind": "ImageStreamTag", "namespace": "shop", "name": "lib:v1"}}
     await cluster.push("shop/lib:v1", layers=[noise("lib", SMALL)], age_days=90)

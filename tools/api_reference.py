@@ -28,7 +28,10 @@ PUBLIC: Final = (
 
 
 def write(folder: Path) -> None:
-    """Write a page for each public module, an index and a search index. A name that cannot be documented is an error."""
+    """Write a page for each public module, an index and a search index.
+
+    A name that cannot be documented is an error.
+    """
     warnings.filterwarnings("error", message="Found .* but it does not resolve")
     for name in PUBLIC:
         module = importlib.import_module(name)

@@ -20,7 +20,8 @@ from markdown_it.token import Token
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 LONGEST_LINE: Final = 120
-"""Characters of a line in a document; tables, code and lines that are one link are exempt, since they cannot be wrapped."""
+"""Characters of a line in a document; tables, code and lines
+that are one link are exempt, since they cannot be wrapped."""
 LONGEST_SUBJECT: Final = 72
 """Characters of a commit subject; forges and `git log` cut longer ones."""
 
@@ -51,7 +52,8 @@ INSTEAD: Final = {
     r"DECISIONS\b": "a rule of docs/rules.md, by its number",
     r"PARAMETERS\.md\b": "docs/parameters.md",
 }
-"""Regular expressions for words that this project does not use, and what to write instead. Capitals are compared as they stand."""
+"""Regular expressions for words that this project does not use,
+and what to write instead. Capitals are compared as they stand."""
 
 _WORDS: Final = {
     re.compile(rf"\b{pattern}", re.IGNORECASE if pattern.islower() else 0): use for pattern, use in INSTEAD.items()
@@ -59,7 +61,8 @@ _WORDS: Final = {
 _EXEMPT: Final = ("tools/check_writing.py", "tests/unit/test_writing.py")
 """Files that hold the words as examples."""
 _GENERATED: Final = ("docs/bench.md",)
-"""Documents whose every sentence is in a program that is checked itself, and whose lines are as long as it makes them."""
+"""Documents whose every sentence is in a program that is
+checked itself, and whose lines are as long as it makes them."""
 _TWO_SENTENCES: Final = re.compile(r"(?<!\be\.g)(?<!\bi\.e)(?<!\bvs)(?<!\d)[.!?]\)? (?=[A-Z])")
 _SUBJECT_VERBS: Final = re.compile(
     r"(?:Have|Let|Had|Added|Adds|Adding|Fixed|Fixes|Fixing|Changed|Changes|Removed|Removes)\b"
@@ -67,7 +70,9 @@ _SUBJECT_VERBS: Final = re.compile(
 
 
 def problems(names: Sequence[str] = ()) -> Iterator[str]:
-    """Each problem of these files as `file:line: what is wrong`; of all tracked files and the branch's commits without names."""
+    """Each problem of these files as `file:line: what is wrong`;
+    of all tracked files and the branch's commits without names.
+    """
     files = list(names or _tracked("*.md", "*.py"))
     for name in files:
         text = (ROOT / name).read_text(encoding="utf-8")

@@ -1,11 +1,12 @@
-"""Compare the plans that two revisions of pruner make of the same generated clusters, decision by decision but for wording.
+"""Compare the plans that two revisions of pruner make of the same clusters, each decision but for its wording.
 
     python -m tools.compare_plans REVISION               the code of REVISION against that of this checkout
     python -m tools.compare_plans REVISION --cases 1000  more clusters; 200 otherwise
 
-A case is a cluster with settings, planned as it is and again with the plan of another cluster as the approved one. Both revisions are
-given the same cases as JSON, each in a process of its own. A case with a setting or an object that REVISION cannot read is left out and
-counted. Printed are the differences, as paths of values; the exit code is 1 where there is one, or where nothing could be compared.
+A case is a cluster with settings, planned as it is and again with the plan of another cluster as the approved one. Both
+revisions are given the same cases as JSON, each in a process of its own. A case with a setting or an object that
+REVISION cannot read is left out and counted. Printed are the differences, as paths of values; the exit code is 1 where
+there is one, or where nothing could be compared.
 """
 
 from __future__ import annotations
@@ -44,7 +45,9 @@ class Answer(msgspec.Struct):
 
 
 class Comparison(msgspec.Struct, frozen=True):
-    """How many plans were compared, how many of them prune something, how many cases were left out, and what differs."""
+    """How many plans were compared, how many of them prune
+    something, how many cases were left out, and what differs.
+    """
 
     plans: int
     pruning: int
@@ -104,7 +107,9 @@ def _decided(analysis: Any) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """The value without what is empty, and reasons by their rules: a field that one revision lacks is as one that is empty."""
+    """The value without what is empty, and reasons by their rules:
+    a field that one revision lacks is as one that is empty.
+    """
     if hasattr(value, "rule") and hasattr(value, "kept"):
         return f"{'kept' if value.kept else 'pruned'} by {value.rule}"
     if isinstance(value, msgspec.Struct):

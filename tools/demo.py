@@ -2,8 +2,9 @@
 
     make demo
 
-It starts what it needs on free loopback ports, keeps everything in .demo/, and stops what it has started. It ends with exit code 0 only
-if the second preview shows no changes and the registry has shrunk by what the plan promised, to the byte.
+It starts what it needs on free loopback ports, keeps everything in .demo/, and stops what it has started. It ends with
+exit code 0 only if the second preview shows no changes and the registry has shrunk by what the plan promised, to the
+byte.
 """
 
 from __future__ import annotations

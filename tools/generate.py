@@ -3,7 +3,8 @@
     python tools/generate.py            rewrite the files that hold them
     python tools/generate.py --check    exit 1 and name the files that differ
 
-Each part stands between two marks in its file, and the rest of the file stays as it is. The schema of fleet.yaml is a file of its own.
+Each part stands between two marks in its file, and the rest of the file stays as it is. The schema of fleet.yaml is a
+file of its own.
 """
 
 from __future__ import annotations
@@ -134,7 +135,9 @@ def options() -> str:
                 metavar = None if parameter.choices or parameter.kind == "boolean" else parameter.metavar
                 of = concern.__name__.removesuffix("Settings").lower()
                 head = ", ".join(map(_literal, (parameter.name, of, metavar, parameter.choices)))
-                rows.append(f"    Option({head},\n           {_literal(parameter.help)}),\n")
+                lines = textwrap.wrap(parameter.help, 104, drop_whitespace=False)
+                text = "\n           ".join(map(_literal, lines))
+                rows.append(f"    Option({head},\n           {text}),\n")
     return f"OPTIONS: Final = (\n{''.join(rows)})\n"
 
 

@@ -1,12 +1,12 @@
-"""Mutation run over pruner/analysis and pruner/reasons: how many small defects, planted one at a time, the unit tests find.
+"""Mutation run over pruner/analysis and pruner/reasons: how many small planted defects the unit tests find.
 
     python tools/mutants.py [FOLDER]          FOLDER keeps the virtual environment and the results; .tools/mutants
-    python tools/mutants.py --only MODULE     only mutants of this module, such as analysis.blobs; may be given several times
-    python tools/mutants.py --survivors       run those again that survived the last run, with the tests of now
+    python tools/mutants.py --only MODULE     only mutants of this module, such as analysis.blobs; may be given several
+    times python tools/mutants.py --survivors       run those again that survived the last run, with the tests of now
     python tools/mutants.py --show NAME       what a mutant that survived changes
 
-Mutants are planted by mutmut into a copy of the package; each is run against the unit tests that reach it, in a forked process. Printed are
-killed and surviving mutants, and their names; the exit code is 1 where less than 90 % were killed.
+Mutants are planted by mutmut into a copy of the package; each is run against the unit tests that reach it, in a forked
+process. Printed are killed and surviving mutants, and their names; the exit code is 1 where less than 90 % were killed.
 """
 
 from __future__ import annotations
@@ -125,7 +125,9 @@ def _survivors(found: dict[str, int | None]) -> list[str]:
 
 
 def _module(name: str) -> str:
-    """`history` of `pruner.analysis.history.x_function__mutmut_1`, `wording` of `pruner.reasons.wording.x_function__mutmut_1`."""
+    """`history` of `pruner.analysis.history.x_function__mutmut_1`,
+    `wording` of `pruner.reasons.wording.x_function__mutmut_1`.
+    """
     return name.split(".")[-2]
 
 

@@ -2,8 +2,8 @@
 
     python -m tools.plugin FOLDER     writes FOLDER/pulumi-resource-pruner-vVERSION-OS-ARCH.tar.gz and prints its path
 
-The archive holds a script that starts the installed package: the plugin is as small as that on every platform, and one `pip install`
-keeps the command, the dynamic provider and the plugin at one version.
+The archive holds a script that starts the installed package: the plugin is as small as that on every platform, and one
+`pip install` keeps the command, the dynamic provider and the plugin at one version.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ python=${{PRUNER_PYTHON:-${{VIRTUAL_ENV:+$VIRTUAL_ENV/bin/python}}}}
 python=${{python:-python3}}
 found=$("$python" -c 'import pruner; print(pruner.__version__)' 2>/dev/null)
 if [ "$found" != "{__version__}" ]; then
-  echo "pulumi-resource-pruner: $python has pulumi-pruner ${{found:-not installed}}, and this plugin needs {__version__};" \\
+  echo "pulumi-resource-pruner: $python has pulumi-pruner ${{found:-not installed}}," \\
+    "and this plugin needs {__version__};" \\
     "run $python -m pip install pulumi-pruner=={__version__}, or name a Python that has it with PRUNER_PYTHON" >&2
   exit 1
 fi
@@ -40,7 +41,10 @@ exec "$python" -u -m pruner.provider.native "$@"
 def archive(folder: Path) -> Path:
     """Write the archive into the folder; its path."""
     machine = platform.machine().lower()
-    name = f"pulumi-resource-pruner-v{__version__}-{platform.system().lower()}-{_ARCHITECTURES.get(machine, machine)}.tar.gz"
+    name = (
+        f"pulumi-resource-pruner-v{__version__}-{platform.system().lower()}-"
+        f"{_ARCHITECTURES.get(machine, machine)}.tar.gz"
+    )
     folder.mkdir(parents=True, exist_ok=True)
     content = SCRIPT.encode()
     member = tarfile.TarInfo("pulumi-resource-pruner")

@@ -1,7 +1,8 @@
 """The groups of measurements: each module is one, and has its section in docs/bench.md.
 
-A group has an `ORDER` among the sections, a `TITLE`, and three functions: `measure(run)` gives what was measured as JSON, `section(found)`
-the paragraphs that show it, and `targets(found)` what it should have been. A new module here is a new group.
+A group has an `ORDER` among the sections, a `TITLE`, and three functions: `measure(run)` gives what was measured as
+JSON, `section(found)` the paragraphs that show it, and `targets(found)` what it should have been. A new module here is
+a new group.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Deletions per second: our run, a bare client and the Ansible module, each on a copy of the same sandbox.
 
-The sandbox is filled by pushing; each tag has 20 revisions of which 17 go, with layers of their own and shared ones. On loopback it
-answers at once and one process of it is what limits all; with LATENCY each answer takes as long as those of a real cluster.
+The sandbox is filled by pushing; each tag has 20 revisions of which 17 go, with layers of their own and shared ones. On
+loopback it answers at once and one process of it is what limits all; with LATENCY each answer takes as long as those of
+a real cluster.
 """
 
 from __future__ import annotations
@@ -117,11 +118,11 @@ def rate(took: Json) -> float:
 
 def section(found: Json) -> list[str]:
     return [
-        "On copies of one sandbox: the same deletions by our run, and by a bare client that was told beforehand what to send. The module "
-        "deletes Images and updates streams only, one request at a time; its registry client fails with the `kubernetes` package of its "
-        "own requirements.",
-        f"With {LATENCY * 1000:.0f} ms for each response, as `oc adm prune images` had them from a real OpenShift (7,500 writes in 17.8 s "
-        "by five workers):",
+        "On copies of one sandbox: the same deletions by our run, and by a bare client that was told beforehand what "
+        "to send. The module deletes Images and updates streams only, one request at a time; its registry client fails "
+        "with the `kubernetes` package of its own requirements.",
+        f"With {LATENCY * 1000:.0f} ms for each response, as `oc adm prune images` had them from a real OpenShift "
+        "(7,500 writes in 17.8 s by five workers):",
         _table(found["latency"]),
         "On loopback, where the sandbox answers at once and its one process is what limits everybody:",
         _table(found["loopback"]),

@@ -184,8 +184,8 @@ def _opened(page: Path) -> float | None:
 def section(found: Json) -> list[str]:
     return [
         "From the start of the process to its end. The memory of Pulumi's commands is that of all processes together. "
-        f"*Empty program*: a Pulumi program without resources. The large cluster has {found['large']['images']:,} images, and stands on "
-        "the unpaced server.",
+        f"*Empty program*: a Pulumi program without resources. The large cluster has {found['large']['images']:,} "
+        "images, and stands on the unpaced server.",
         table(
             ("what", "s", "MiB", "floor", "floor s"),
             [*_help_rows(found), *_small_rows(found), *_large_rows(found["large"])],

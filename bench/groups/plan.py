@@ -83,13 +83,12 @@ def counted(command: list[str], url: str, timeout: float = 600) -> Json:
 
 def section(found: Json) -> list[str]:
     return [
-        "*paced*: 100 MB/s, which is four to five times what a real OpenShift API reached (78 MB in 3.4 to 4.1 s); no API server is as "
-        "fast as loopback. *compressed*: pages in gzip, as API servers send them to clients that accept it. *unpaced*: what decoding and "
-        "deciding cost, with a server that costs nothing.",
+        "*paced*: 100 MB/s, which is four to five times what a real OpenShift API reached (78 MB in 3.4 to 4.1 s); no "
+        "API server is as fast as loopback. *compressed*: pages in gzip, as API servers send them to clients that "
+        "accept it. *unpaced*: what decoding and deciding cost, with a server that costs nothing.",
         _table(found["clusters"]),
-        "Each figure of the plan grows from the smallest to the largest of these clusters with this exponent, where 1 is linear: "
-        + ", ".join(f"{name} {growth(found, figure):.2f}" for figure, name in GROWING.items())
-        + ".",
+        "Each figure of the plan grows from the smallest to the largest of these clusters with this exponent, where 1 "
+        "is linear: " + ", ".join(f"{name} {growth(found, figure):.2f}" for figure, name in GROWING.items()) + ".",
     ]
 
 

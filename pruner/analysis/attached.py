@@ -1,7 +1,7 @@
 """Attached tags: signatures, attestations and SBOMs that are tags named after the image they belong to (R35).
 
-cosign, oras and others push them into the image stream of their subject as `sha256-<64 hex>.sig`, or with another suffix; without one
-the tag's index lists the referrers of the subject (OCI 1.1).
+cosign, oras and others push them into the image stream of their subject as `sha256-<64 hex>.sig`, or with another
+suffix; without one the tag's index lists the referrers of the subject (OCI 1.1).
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ def subject_of(tag: str) -> str | None:
 def kept_subjects(waiting: Mapping[str, Iterable[str]], kept: Set[str], graph: IndexGraph) -> frozenset[str]:
     """The subjects that are kept, when tags attached to kept ones are kept with their images.
 
-    `waiting` are, by subject, the images that tags attached to it name and that are kept only if the subject is; `kept` are the images that
-    are kept without any of these tags. It begins with nothing attached being kept, so that no tag protects its own subject. Each image is
-    looked at once.
+    `waiting` are, by subject, the images that tags attached to it name and that are kept only if the subject is; `kept`
+    are the images that are kept without any of these tags. It begins with nothing attached being kept, so that no tag
+    protects its own subject. Each image is looked at once.
     """
     reached = set(kept)
     found = {subject for subject in waiting if subject in reached}

@@ -1,7 +1,7 @@
 """Blobs: what of the registry goes with revisions and images, and what is shared with something that stays (R24, R25).
 
-An image's blobs are its layers, its config and its manifest. A blob goes when no remaining Image needs it; a link in a repository
-when nothing that remains in that repository needs it.
+An image's blobs are its layers, its config and its manifest. A blob goes when no remaining Image needs it; a link in a
+repository when nothing that remains in that repository needs it.
 """
 
 from __future__ import annotations
@@ -71,8 +71,8 @@ def layers_and_configs(images: Iterable[Image]) -> set[str]:
 class _Needs(msgspec.Struct, frozen=True):
     """What is known of repositories, by `namespace/name`: digests of images.
 
-    `left_behind` are those whose links an interrupted run may have left there, `reachable` those of them that an Image leads to;
-    `also_needed` are needed there though the stream does not name them.
+    `left_behind` are those whose links an interrupted run may have left there, `reachable` those of them that an Image
+    leads to; `also_needed` are needed there though the stream does not name them.
     """
 
     left_behind: dict[str, set[str]]
@@ -136,8 +136,8 @@ class Links:
     def _stays_unnamed(self, image: Image) -> bool:
         """Whether an image, or an index above it, would stay if no stream named it.
 
-        Such a one, pushed minutes ago for instance, needs the repository that it was pushed to. Which other streams name it must not
-        count here, or links would go because more revisions are kept elsewhere (P4, P6).
+        Such a one, pushed minutes ago for instance, needs the repository that it was pushed to. Which other streams
+        name it must not count here, or links would go because more revisions are kept elsewhere (P4, P6).
         """
         unnamed, graph = self._image_rules.unnamed, self.graph
         if not graph.nested:
@@ -160,7 +160,9 @@ class Links:
         return self.graph.with_members({*history.pruned(), *removed, *self.left_behind(history.stream.name)})
 
     def left_behind(self, stream: str) -> set[str]:
-        """Images whose links an interrupted run may have left here: those that go and were pushed here, and those it has noted."""
+        """Images whose links an interrupted run may have left here:
+        those that go and were pushed here, and those it has noted.
+        """
         return self._needs.left_behind.get(stream, set())
 
     def unreachable(self, stream: str, removed: Iterable[str]) -> set[str]:
@@ -182,7 +184,9 @@ class Links:
 
 
 def pushed_to(location: str) -> str | None:
-    """`namespace/name` of the repository that a managed image at this `Image.location` was pushed to; None where it names none."""
+    """`namespace/name` of the repository that a managed image at
+    this `Image.location` was pushed to; None where it names none.
+    """
     try:
         return parse_pull_spec(location.removesuffix("@")).stream
     except InvalidPullSpecError:

@@ -1,7 +1,8 @@
 """Which of many globs match a text, by looking up how they begin and end (R29).
 
-Half a million tags are compared with a hundred rules. Comparing each tag with each pattern would take longer than the rest of a plan, so
-patterns are found by the literal text that they begin or end with, and only those that fit are looked at.
+Half a million tags are compared with a hundred rules. Comparing each tag with each pattern would take longer than the
+rest of a plan, so patterns are found by the literal text that they begin or end with, and only those that fit are
+looked at.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from pruner.analysis.protection import expression
 
 Matches = Callable[[str], object]
 Entry = tuple[int, Matches | None]
-"""The place of a rule, and what matches a text that begins or ends as one of its patterns; None where that is enough."""
+"""The place of a rule, and what matches a text that begins
+or ends as one of its patterns; None where that is enough."""
 Table = tuple[tuple[int, dict[str, tuple[Entry, ...]]], ...]
 """Entries by literal text, for each length of such a text."""
 
@@ -37,8 +39,8 @@ def _expression(patterns: Sequence[str]) -> str:
 class Globs:
     """Rules by their place, each with patterns of which `!` excludes; a rule without patterns matches everything.
 
-    Patterns have so many `slashes` and no colon. Neither is crossed by a wildcard, so nothing else matches than texts with as many, and in
-    these a single `*` before, after or between literal texts needs no closer look.
+    Patterns have so many `slashes` and no colon. Neither is crossed by a wildcard, so nothing else matches than texts
+    with as many, and in these a single `*` before, after or between literal texts needs no closer look.
     """
 
     def __init__(self, rules: Iterable[tuple[int, Sequence[str]]], slashes: int = 0) -> None:
@@ -124,7 +126,9 @@ def _literal_ends(pattern: str) -> tuple[str, str]:
 
 @lru_cache(maxsize=4096)
 def _rest(pattern: str) -> Matches | None:
-    """What decides when the literal beginning of a pattern fits, or else its literal end; None where nothing is left to decide."""
+    """What decides when the literal beginning of a pattern fits,
+    or else its literal end; None where nothing is left to decide.
+    """
     beginning, end = _literal_ends(pattern)
     if pattern in (f"{beginning}*", f"*{end}", "*/*"):
         return None

@@ -14,7 +14,7 @@ from pruner.reasons import AttachedToKept, Expired, ImageAbsent, PruneReason, Re
 
 
 class TagDecisions(msgspec.Struct, frozen=True, gc=False):
-    """The reason for the decision on each revision of a tag, whether each is kept, and the numbers of those that are pruned.
+    """The reason for the decision on each revision of a tag, whether each is kept, and the numbers of those that go.
 
     Most tags of a cluster have one of a few dozen in common.
     """
@@ -58,7 +58,8 @@ class TagHistory(msgspec.Struct, frozen=True, gc=False):
 class StreamHistory(msgspec.Struct, frozen=True, gc=False):
     """An image stream and the histories of its tags.
 
-    `whole` says whether there is any tag that goes as a whole unless something keeps it: an expired one, or an attached one.
+    `whole` says whether there is any tag that goes as a whole unless something keeps it: an expired one, or an attached
+    one.
     """
 
     stream: ImageStream

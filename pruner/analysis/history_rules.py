@@ -1,6 +1,7 @@
 """The history of tags: which revisions of every image stream are pruned (R14 to R21, R30 to R35, docs/rules.md).
 
-`HistoryRules.reasons` gives all reasons for the decision on one revision. `HistoryRules.decide` takes the first one of every revision.
+`HistoryRules.reasons` gives all reasons for the decision on one revision. `HistoryRules.decide` takes the first one of
+every revision.
 """
 
 from __future__ import annotations
@@ -141,7 +142,9 @@ class HistoryRules:
     def _spec_tag_not_approved(
         self, stream: ImageStream, tag: str, fate: TagFate, reasons: list[Reason], approval: Approval
     ) -> bool:
-        """Whether the tag would lose its last item, and its entry in `spec.tags`, which the approved plan does not name."""
+        """Whether the tag would lose its last item, and its entry
+        in `spec.tags`, which the approved plan does not name.
+        """
         return (
             fate.expired
             and not any(reason.kept for reason in reasons)
@@ -150,7 +153,9 @@ class HistoryRules:
         )
 
     def _keep_attached(self, stream: ImageStream, tags: list[TagHistory], used: Mapping[str, Users]) -> None:
-        """Keep the tags that are attached to what this stream itself keeps, which may have come into use since the snapshot."""
+        """Keep the tags that are attached to what this stream itself
+        keeps, which may have come into use since the snapshot.
+        """
         waiting = by_subject(attached_and_pruned(tags))
         if not waiting:
             return
@@ -184,9 +189,10 @@ class HistoryRules:
         return msgspec.structs.replace(history, tags=tuple(decided(tag) for tag in history.tags))
 
     def reasons(self, stream: ImageStream, tag: str, revision: int, item: TagEvent) -> Iterator[Reason]:
-        """All reasons for the decision on a revision: those that keep it, in the order of the rules, or else what prunes it.
+        """All reasons for the decision on a revision: those that keep it, in the order of the rules, or what prunes it.
 
-        This is what the rules say, written for the reader. `decide` does the same to all revisions of a cluster, written for speed.
+        This is what the rules say, written for the reader. `decide` does the same to all revisions of a cluster,
+        written for speed.
         """
         fate = self.fates.fate(stream, tag, self.fates.decisions(stream).get(tag))
         kept = False

@@ -1,7 +1,7 @@
 """Images: which of them are pruned, once it is known which revisions are (R12, R18, R22, R23, docs/rules.md).
 
-`ImageRules` gives a decision for every Image of the snapshot. What keeps one is looked for first; then everything that is
-reached from a kept one through manifest lists and indexes is kept as well.
+`ImageRules` gives a decision for every Image of the snapshot. What keeps one is looked for first; then everything that
+is reached from a kept one through manifest lists and indexes is kept as well.
 """
 
 from __future__ import annotations
@@ -38,7 +38,9 @@ _UNREFERENCED = Unreferenced()
 
 
 class ImageRules:
-    """The rules for Images, made ready once for a snapshot: what refers to what, and the digests that pruned revisions named."""
+    """The rules for Images, made ready once for a snapshot: what
+    refers to what, and the digests that pruned revisions named.
+    """
 
     def __init__(
         self,

@@ -1,4 +1,6 @@
-"""The index graph: which images are members of which manifest lists and OCI indexes, at any depth, in both directions."""
+"""The index graph: which images are members of which manifest
+lists and OCI indexes, at any depth, in both directions.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
 """Expired tags and what they come from: a tag that goes takes its reference to another tag with it (R10, R31).
 
-A tag that `spec.tags[].from` takes from another one keeps that one in use for as long as the tag itself stays. Whether an expired
-tag stays can depend on such a reference of another expired tag, and so on. At first none of these references counts. Those of tags that
-turn out to stay are added until there are no more. An image stream is decided again only when something in it was added.
+A tag that `spec.tags[].from` takes from another one keeps that one in use for as long as the tag itself stays. Whether
+an expired tag stays can depend on such a reference of another expired tag, and so on. At first none of these references
+counts. Those of tags that turn out to stay are added until there are no more. An image stream is decided again only
+when something in it was added.
 """
 
 from __future__ import annotations
@@ -42,7 +43,10 @@ class Sources(msgspec.Struct, frozen=True):
 
 
 def settle(histories: dict[str, StreamHistory], sources: Iterable[TagSource], rules: HistoryRules) -> list[TagSource]:
-    """Decide again, in `histories` by `namespace/name`, what the sources of expired tags that stay keep. Gives these sources."""
+    """Decide again, in `histories` by `namespace/name`, what the sources of expired tags that stay keep.
+
+    Gives these sources.
+    """
     waiting: defaultdict[str, list[TagSource]] = defaultdict(list)
     for source in sources:
         waiting[source.stream].append(source)

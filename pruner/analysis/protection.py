@@ -1,7 +1,7 @@
 """The patterns of `protect`: image streams, tags and digests that are never pruned (R18).
 
-A pattern is `namespace/stream` (all of its tags), `namespace/stream:tag`, or a digest; `*` stands for any characters, `?` for
-one; neither crosses the slash or the colon between namespace, stream and tag.
+A pattern is `namespace/stream` (all of its tags), `namespace/stream:tag`, or a digest; `*` stands for any characters,
+`?` for one; neither crosses the slash or the colon between namespace, stream and tag.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from pruner.cluster.objects import ImageStream
 
 
 def expression(glob: str) -> str:
-    """The pattern as a regular expression that does not backtrack: what people write here must not be able to stop a run.
+    """The pattern as a regular expression that does not backtrack, so that what people write cannot stop a run.
 
-    A `*` takes as little as it can, up to the next piece of the pattern, and never tries anything else: atomic groups, `(?>...)`. Only the
-    last piece before a slash, a colon or the end is looked for there, since a piece has one length.
+    A `*` takes as little as it can, up to the next piece of the pattern, and never tries anything else: atomic groups,
+    `(?>...)`. Only the last piece before a slash, a colon or the end is looked for there, since a piece has one length.
     """
     return "".join(part if part in "/:" else _segment(part) for part in re.split("([/:])", glob))
 

@@ -1,7 +1,7 @@
 """The analysis as a whole: snapshot and rules in, plan and decisions out.
 
-Deciding goes from use to storage: revisions of tags, then images, then blobs and links. Each step is given what the one before
-has decided, so that keeping a revision, for whatever reason, keeps its image, its members and its blobs.
+Deciding goes from use to storage: revisions of tags, then images, then blobs and links. Each step is given what the one
+before has decided, so that keeping a revision, for whatever reason, keeps its image, its members and its blobs.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ from pruner.settings.retention import written
 class Analysis(msgspec.Struct, frozen=True):
     """The plan, and the decision on everything that it does not contain as well.
 
-    `history_rules` and `links` decide again on an image stream that has changed in the meantime; they and `image_rules` know all reasons
-    for keeping something, where a decision gives the first one.
+    `history_rules` and `links` decide again on an image stream that has changed in the meantime; they and `image_rules`
+    know all reasons for keeping something, where a decision gives the first one.
     """
 
     plan: PrunePlan
@@ -57,7 +57,8 @@ class Analysis(msgspec.Struct, frozen=True):
         return all_references(self.usage, self.graph.images.values(), streams)
 
     def __repr__(self) -> str:
-        # asyncio writes the result of a program's main task into a message that it throws away: hundreds of megabytes, seconds.
+        # asyncio writes the result of a program's main task into a message that it throws away: hundreds of megabytes,
+        # seconds.
         return f"Analysis({self.plan.summary})"
 
 
@@ -70,8 +71,8 @@ def analyse(
 ) -> Analysis:
     """Decide everything. With an approval nothing goes that it does not name.
 
-    `usage` is what `find_usage` has found in the snapshot, where that has been done already; the snapshot's workloads are then not
-    asked for.
+    `usage` is what `find_usage` has found in the snapshot, where that has been done already; the snapshot's workloads
+    are then not asked for.
 
     Raises InvalidReferencesError (R9), and SettingsError for a pattern that matches nothing, when that is asked for.
     """
@@ -159,7 +160,9 @@ def _decided_revisions(
     protection: Protection,
     approval: Approval | None,
 ) -> tuple[Usage, dict[str, Users], HistoryRules, tuple[StreamHistory, ...]]:
-    """The usage, what of it counts in every image stream, and the decisions on revisions, as if every attached tag went (R35)."""
+    """The usage, what of it counts in every image stream, and the
+    decisions on revisions, as if every attached tag went (R35).
+    """
     streams = sorted(snapshot.streams, key=lambda stream: (stream.metadata.namespace, stream.metadata.name))
     retention = TagRetention(rules.retention, snapshot.as_of) if rules.retention else None
     sources = Sources.of(usage, streams, retention) if retention is not None and usage.sources else Sources()
@@ -181,7 +184,9 @@ def _decided_revisions(
 def _kept_subjects(
     histories: Iterable[StreamHistory], images: Mapping[str, Reason], graph: IndexGraph
 ) -> frozenset[str]:
-    """The kept images that tags are attached to which lose revisions, or which are kept for this reason already (R35)."""
+    """The kept images that tags are attached to which lose
+    revisions, or which are kept for this reason already (R35).
+    """
     attached = [history for history in histories if history.whole]
     waiting = by_subject(each for history in attached for each in attached_and_pruned(history.tags))
     found = {subject for history in attached for subject in attached_to_kept(history.tags)}
@@ -204,7 +209,9 @@ def _idle(snapshot: Snapshot, graph: IndexGraph, protection: Protection, history
 def _keep_unapproved(
     approval: Approval, images: dict[str, Reason], blobs: dict[str, PrunedBlob], graph: IndexGraph, snapshot: Snapshot
 ) -> dict[str, PrunedBlob]:
-    """Keep the images that would take a blob with them which was not approved: something shared it when the plan was made."""
+    """Keep the images that would take a blob with them which was
+    not approved: something shared it when the plan was made.
+    """
     unapproved = blobs.keys() - approval.blobs
     kept = {
         name

@@ -1,9 +1,10 @@
 """Pull specs: `[transport://][host[:port]/][namespace/]name[:tag][@digest]`, parsed once, at the edge, into a value.
 
-The grammar of names and tags is docker-image-py's. Three things are decided here. The first component: Docker takes it for a host when it
-contains a dot or a colon, is `localhost` or has capitals, while the library's raw parser takes any first component; Docker's rule
-applies, as it does in `oc`, and so a host may contain an underscore. The digest: the library knows three algorithms, OCI
-registers more and allows others. And the length: a pull spec is somebody's text, and the library's time grows with its square.
+The grammar of names and tags is docker-image-py's. Three things are decided here. The first component: Docker takes it
+for a host when it contains a dot or a colon, is `localhost` or has capitals, while the library's raw parser takes any
+first component; Docker's rule applies, as it does in `oc`, and so a host may contain an underscore. The digest: the
+library knows three algorithms, OCI registers more and allows others. And the length: a pull spec is somebody's text,
+and the library's time grows with its square.
 """
 
 from __future__ import annotations
@@ -60,7 +61,9 @@ class PullSpec(msgspec.Struct, frozen=True):
 
     @property
     def bare(self) -> str | None:
-        """The name alone, when there is neither host nor namespace: possibly a stream of the object's own namespace (R10)."""
+        """The name alone, when there is neither host nor namespace:
+        possibly a stream of the object's own namespace (R10).
+        """
         return self.path if not self.host and "/" not in self.path else None
 
 
@@ -109,8 +112,8 @@ def parse_pull_spec(text: str) -> PullSpec:
 def _parse_tagged(named: str) -> tuple[str, str, str | None]:
     """Host, path and tag of what stands before the digest.
 
-    An image stream's tags have its name in common, so that is parsed apart from them, once for all. A text that cannot be taken apart
-    so is left to the library, with its tag, to say what is wrong.
+    An image stream's tags have its name in common, so that is parsed apart from them, once for all. A text that cannot
+    be taken apart so is left to the library, with its tag, to say what is wrong.
     """
     name, colon, tag = named.rpartition(":")
     if colon and _TAG.fullmatch(tag):

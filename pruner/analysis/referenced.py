@@ -1,4 +1,6 @@
-"""What refers to an image, however it is named: by its digest, by that of its config, or by a tag whose current revision it is."""
+"""What refers to an image, however it is named: by its digest,
+by that of its config, or by a tag whose current revision it is.
+"""
 
 from __future__ import annotations
 

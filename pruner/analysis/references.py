@@ -23,9 +23,9 @@ Form = Literal[
 class Reference(msgspec.Struct, frozen=True, gc=False):
     """One use, as it is written. `namespace` is where names without a namespace are looked up.
 
-    It stands at `place`, where that has several in the one that is `named`. `pulled` says whether a kubelet, a node or a builder
-    takes it from there: if such a text cannot be understood, what it uses is not known (R9). All others are resolved by
-    OpenShift itself, which ignores what it cannot parse.
+    It stands at `place`, where that has several in the one that is `named`. `pulled` says whether a kubelet, a node or
+    a builder takes it from there: if such a text cannot be understood, what it uses is not known (R9). All others are
+    resolved by OpenShift itself, which ignores what it cannot parse.
     """
 
     form: Form

@@ -1,6 +1,7 @@
-"""Which tags expire: the first retention rule that matches a tag, and whether one of its conditions keeps it (R29, R30, R32).
+"""Which tags expire: the first retention rule that matches a tag, and whether it keeps the tag (R29, R30, R32).
 
-References are not looked at here: an expired tag that something refers to is kept all the same (R31, `pruner.analysis.revision_rules`).
+References are not looked at here: an expired tag that something refers to is kept all the same (R31,
+`pruner.analysis.revision_rules`).
 """
 
 from __future__ import annotations
@@ -171,7 +172,7 @@ def _precedence(tag: str, variants: tuple[str, ...]) -> tuple[tuple[Any, ...] | 
 
 
 def version_of(tag: str, variants: tuple[str, ...] = ()) -> tuple[Version | None, str]:
-    """The version that a tag names (SemVer 2.0, a leading `v` is allowed), and its variant; None for a tag that is no version.
+    """The version that a tag names (SemVer 2.0, a leading `v` is allowed), and its variant; None for other tags.
 
     Of several `variants` that a tag ends with, the first one counts.
     """

@@ -42,8 +42,8 @@ _WITHIN_LIMIT = WithinSizeLimit()
 class RevisionRules:
     """The rules for revisions, made ready once for a snapshot: ages, uses, limits of image sizes, protection.
 
-    `keeping` and `pruning` are what the rules say, written for the reader; `decide` and `decide_by` do the same to all revisions of a
-    tag, written for speed.
+    `keeping` and `pruning` are what the rules say, written for the reader; `decide` and `decide_by` do the same to all
+    revisions of a tag, written for speed.
     """
 
     def __init__(
@@ -168,7 +168,9 @@ class RevisionRules:
         return self.young_after is not None and moment(created) > self.young_after
 
     def used_in(self, stream: ImageStream) -> Mapping[str, Users]:
-        """Users by digest in this stream: with the extended rules also of indexes of what is current in a used tag (R12)."""
+        """Users by digest in this stream: with the extended rules
+        also of indexes of what is current in a used tag (R12).
+        """
         used = self.used_digests.get(stream.name, {})
         if self.rules.references != "extended" or not self.graph.nested:
             return used
@@ -190,7 +192,8 @@ class RevisionRules:
     ) -> list[Reason]:
         """The first of the `reasons` for each item of a tag, without those of its stream.
 
-        Half a million items of a large cluster go through this loop, so it asks each nothing twice and calls nothing for most.
+        Half a million items of a large cluster go through this loop, so it asks each nothing twice and calls nothing
+        for most.
         """
         young_after, images, count = self.young_after, self.graph.images, self.rules.keep_tag_revisions
         newest, over_size_only = -1 if count is None else count, self.rules.prune_over_size_limit
@@ -270,7 +273,7 @@ class RevisionRules:
         return reasons
 
     def decided_by_fate_alone(self, item: TagEvent, used: Mapping[str, Users]) -> bool:
-        """Whether `decide_by` gives the reason of the fate for the only revision of a tag that nothing refers to or protects.
+        """Whether `decide_by` gives the fate's reason for a tag's only revision, if nothing refers to or protects it.
 
         So it is with nearly all tags of a large cluster, which are written once.
         """

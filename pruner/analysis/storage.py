@@ -1,12 +1,12 @@
 """What keeps the registry as large as it is: its bytes by image stream and by what keeps them.
 
-A blob of several images is stored once, so its bytes are divided among those that need it: equally among the image streams, and within one
-equally among what keeps it there. So the rows of an image stream add up to its share, and those of all streams to the whole registry.
-`alone` are the bytes that nothing else keeps.
+A blob of several images is stored once, so its bytes are divided among those that need it: equally among the image
+streams, and within one equally among what keeps it there. So the rows of an image stream add up to its share, and those
+of all streams to the whole registry. `alone` are the bytes that nothing else keeps.
 
-An image can be kept for several reasons; it counts for the one that is hardest to give up: what runs, what somebody asked to keep,
-workloads that are idle, the number of revisions, and its age, in this order (`RANKS`). Images that were imported from other registries take
-no space in this one and don't count.
+An image can be kept for several reasons; it counts for the one that is hardest to give up: what runs, what somebody
+asked to keep, workloads that are idle, the number of revisions, and its age, in this order (`RANKS`). Images that were
+imported from other registries take no space in this one and don't count.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ Key = tuple[str, Cause]
 
 
 class Sum(msgspec.Struct, frozen=True):
-    """What is kept in a part of the registry: so many `images`, and the `objects` that refer to them where the cause names a kind.
+    """What is kept in a part of the registry: so many `images`, and the `objects` of a cause that names a kind.
 
     `bytes` are its share, and `alone` those that nothing outside of the part needs.
     """
@@ -120,8 +120,8 @@ class Sum(msgspec.Struct, frozen=True):
 class Storage(msgspec.Struct, frozen=True, kw_only=True):
     """The bytes of the registry. `blobs` are stored, `unmeasured` of them with a size that is not known.
 
-    `rows` are what each cause keeps in each image stream; they and the sums of namespaces, image streams and causes have the largest
-    share first. Images that belong to no image stream have the empty name, and so has their namespace.
+    `rows` are what each cause keeps in each image stream; they and the sums of namespaces, image streams and causes
+    have the largest share first. Images that belong to no image stream have the empty name, and so has their namespace.
     """
 
     bytes: int
@@ -135,7 +135,10 @@ class Storage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def storage(decided: Decided, sizes: Mapping[str, int], idle: Mapping[str, str]) -> Storage:
-    """Divide the registry's bytes. `sizes` are bytes by digest of a blob, `idle` the kinds of idle workloads by name."""
+    """Divide the registry's bytes.
+
+    `sizes` are bytes by digest of a blob, `idle` the kinds of idle workloads by name.
+    """
     stored = [image for image in decided.graph.images.values() if image.managed]
     causes = _Causes(decided, idle)
     keys = _keys(decided, stored, causes)
@@ -257,7 +260,8 @@ class _Causes:
 def _keys(decided: Decided, stored: Iterable[Image], causes: _Causes) -> dict[str, tuple[Key, ...]]:
     """The image streams that each image belongs to, with what keeps it, by digest.
 
-    It belongs to those that name it, those that go on to name it if there are any; or else to the repository that it was pushed to.
+    It belongs to those that name it, those that go on to name it if there are any; or else to the repository that it
+    was pushed to.
     """
     found = causes.found()
     kept: defaultdict[str, dict[str, None]] = defaultdict(dict)

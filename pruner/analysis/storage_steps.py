@@ -1,7 +1,7 @@
 """What each setting would free if it were changed by one step, and what deleting idle workloads would.
 
-Each step is decided by the same rules as a plan, from the same snapshot, so that what is said here is what a plan with that setting would
-free in addition to the present one.
+Each step is decided by the same rules as a plan, from the same snapshot, so that what is said here is what a plan with
+that setting would free in addition to the present one.
 """
 
 from __future__ import annotations
@@ -31,7 +31,10 @@ MOST_RULES: Final = 3
 
 
 class SetTo(msgspec.Struct, frozen=True, tag="setting", tag_field="type"):
-    """Change a setting from `now` to `then`, as they are written in a configuration. `rule` is the retention rule that has it."""
+    """Change a setting from `now` to `then`, as they are written in a configuration.
+
+    `rule` is the retention rule that has it.
+    """
 
     setting: str
     now: str
@@ -62,9 +65,10 @@ def steps(
     idle: Mapping[str, str],
     found: Storage,
 ) -> tuple[Step, ...]:
-    """The steps, those first that free most. `usage` is found with its sources apart, `idle` are idle workloads and their kinds.
+    """The steps, those first that free most. `usage` has its sources apart, `idle` are idle workloads and their kinds.
 
-    Idle workloads of a kind that nothing is kept by, as `found` says, are not tried: nothing would be freed without them.
+    Idle workloads of a kind that nothing is kept by, as `found` says, are not tried: nothing would be freed without
+    them.
     """
     holding = {cause.kind for cause, _ in found.causes if isinstance(cause, HeldByIdle)}
     trial = _Trial(snapshot, usage, decided)

@@ -1,4 +1,6 @@
-"""What retention rules and attachment say about whole tags (R30 to R35), in addition to what decides about every revision."""
+"""What retention rules and attachment say about whole tags
+(R30 to R35), in addition to what decides about every revision.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +18,10 @@ from pruner.settings import AnalysisSettings
 
 
 class TagFate(msgspec.Struct, frozen=True, gc=False):
-    """What decides about a tag that a retention rule matches or that is attached, in addition to what decides about every tag.
+    """What also decides about a tag that a retention rule matches or that is attached.
 
-    `keep` keeps all of its revisions, `current` the current one. With `prune` every other one is pruned unless it is in use; without, the
-    newest `count` are kept. `expired` says that its entry in `spec.tags` goes with it.
+    `keep` keeps all of its revisions, `current` the current one. With `prune` every other one is pruned unless it is in
+    use; without, the newest `count` are kept. `expired` says that its entry in `spec.tags` goes with it.
     """
 
     keep: KeepReason | None = None
@@ -40,7 +42,8 @@ _NO_DECISIONS: Mapping[str, TagDecision] = {}
 class TagFates:
     """The fates of tags, made ready once for a snapshot.
 
-    `follows` says whether attached tags share the fate of their subjects, `kept_subjects` are those that are known to be kept.
+    `follows` says whether attached tags share the fate of their subjects, `kept_subjects` are those that are known to
+    be kept.
     """
 
     def __init__(self, snapshot: Snapshot, rules: AnalysisSettings, graph: IndexGraph) -> None:
@@ -71,7 +74,10 @@ class TagFates:
     def fate(
         self, stream: ImageStream, tag: str, decision: TagDecision | None, also_kept: Set[str] = frozenset()
     ) -> TagFate | None:
-        """`also_kept` are subjects that are kept in addition to those that are known to be. None for a tag like any other."""
+        """`also_kept` are subjects that are kept in addition to those that are known to be.
+
+        None for a tag like any other.
+        """
         subject = subject_of(tag) if self.follows and tag[:7] == PREFIX else None
         if subject is None:
             return None if decision is None else self.by_rule(decision)
@@ -99,7 +105,10 @@ class TagFates:
         return TagFate(keep, current, prune, count, expired=isinstance(prune, Expired))
 
     def by_rule(self, decision: TagDecision) -> TagFate:
-        """The fate of a tag that is not attached to anything. Decisions are shared by many tags, and so are their fates."""
+        """The fate of a tag that is not attached to anything.
+
+        Decisions are shared by many tags, and so are their fates.
+        """
         known = self._of_decisions.get(id(decision))
         if known is None:
             # With the decision, so that no other one is made at its address.

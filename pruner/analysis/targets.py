@@ -17,7 +17,8 @@ from pruner.analysis.pullspec import (
 from pruner.analysis.references import Reference
 
 _CACHED: Final = 2048
-"""Pull specs and image IDs whose meaning is remembered. Equal ones stand close together: objects are listed by namespace."""
+"""Pull specs and image IDs whose meaning is remembered. Equal
+ones stand close together: objects are listed by namespace."""
 
 
 class UselessReferenceError(InvalidPullSpecError):
@@ -25,7 +26,9 @@ class UselessReferenceError(InvalidPullSpecError):
 
 
 class Target(msgspec.Struct, frozen=True):
-    """What a pull spec or an image ID refers to: an image stream's tag or digest, a bare name, or a digest in whatever repository."""
+    """What a pull spec or an image ID refers to: an image stream's
+    tag or digest, a bare name, or a digest in whatever repository.
+    """
 
     stream: str | None
     bare: str | None
@@ -38,7 +41,8 @@ def target_of(text: str) -> Target:
     """What a pull spec refers to: its digest, or else its tag (R7). Raises InvalidPullSpecError."""
     transport, bare = split_transport(text)
     if is_registered_digest(bare):
-        # An image ID instead of a name, which container runtimes take as well: it reads as a pull spec `sha256` with a tag.
+        # An image ID instead of a name, which container runtimes take as well: it reads as a pull spec `sha256` with a
+        # tag.
         return Target(None, None, None, bare)
     if transport and is_digest(f"sha256:{bare}"):
         return Target(None, None, None, f"sha256:{bare}")

@@ -1,8 +1,9 @@
 """Who uses what: from the references of all objects to the tags and digests that they protect.
 
-`find_usage` is given a snapshot and the rules and gives a `Usage`. A reference that cannot be understood is an error, all of
-them listed together, since what it uses would go unprotected (R9); with `ignore_invalid_refs` each is a warning. References
-that OpenShift itself ignores are warnings in any case: what a tenant writes must not keep a cluster from being pruned.
+`find_usage` is given a snapshot and the rules and gives a `Usage`. A reference that cannot be understood is an error,
+all of them listed together, since what it uses would go unprotected (R9); with `ignore_invalid_refs` each is a warning.
+References that OpenShift itself ignores are warnings in any case: what a tenant writes must not keep a cluster from
+being pruned.
 """
 
 from __future__ import annotations
@@ -62,9 +63,10 @@ class TagSource(msgspec.Struct, frozen=True):
 class Usage(msgspec.Struct, frozen=True):
     """What is in use, and by whom.
 
-    `tags` by (`namespace/name`, tag); `digests` by (`namespace/name`, digest); `anywhere` by digest, whichever repository was
-    named (R12): it protects only with `references: extended`, and is empty otherwise. `outputs` are the image streams that builds push to,
-    which keep a stream and none of its revisions (R34). `sources` are those that were asked for apart, and are in none of the others.
+    `tags` by (`namespace/name`, tag); `digests` by (`namespace/name`, digest); `anywhere` by digest, whichever
+    repository was named (R12): it protects only with `references: extended`, and is empty otherwise. `outputs` are the
+    image streams that builds push to, which keep a stream and none of its revisions (R34). `sources` are those that
+    were asked for apart, and are in none of the others.
     """
 
     tags: dict[tuple[str, str], Users] = {}
@@ -75,7 +77,9 @@ class Usage(msgspec.Struct, frozen=True):
     sources: tuple[TagSource, ...] = ()
 
     def with_sources(self, sources: Iterable[TagSource], *, own: bool) -> Usage:
-        """The usage with what tags come from; with `own` the tags are in use as well, as those that share the fate of their source."""
+        """The usage with what tags come from; with `own` the tags are
+        in use as well, as those that share the fate of their source.
+        """
         tags: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
         digests: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
         anywhere: defaultdict[str, set[str]] = defaultdict(set)
@@ -125,8 +129,8 @@ def find_usage(
 
     With `sources_apart` the references in image streams are left to `Usage.with_sources`.
 
-    `local_streams` replaces those that the snapshot's own image streams say bare names may refer to (R10), `known_streams`, by
-    `namespace/name`, the image streams that tags and abbreviated digests are looked up in.
+    `local_streams` replaces those that the snapshot's own image streams say bare names may refer to (R10),
+    `known_streams`, by `namespace/name`, the image streams that tags and abbreviated digests are looked up in.
     """
     local = local_lookups(snapshot) if local_streams is None else local_streams
     return _Collector(snapshot, rules, local, known_streams).collect(sources_apart=sources_apart)

@@ -1,4 +1,6 @@
-"""Carrying out a plan: what it names and what may still go, in an order that loses nothing when it is interrupted anywhere."""
+"""Carrying out a plan: what it names and what may still go, in
+an order that loses nothing when it is interrupted anywhere.
+"""
 
 from typing import TYPE_CHECKING, Any
 

@@ -1,8 +1,9 @@
 """A run: from an approved plan to a result, against a cluster that lives on.
 
-Nothing is deleted on the word of the plan alone. The cluster is read again, and what the plan names and what may be pruned now
-is what goes: first revisions and links, stream by stream; then, after another look at everything that could need a blob, the images
-(R28). Each look is a whole analysis, with the plan as its limit, so that one set of rules decides everywhere.
+Nothing is deleted on the word of the plan alone. The cluster is read again, and what the plan names and what may be
+pruned now is what goes: first revisions and links, stream by stream; then, after another look at everything that could
+need a blob, the images (R28). Each look is a whole analysis, with the plan as its limit, so that one set of rules
+decides everywhere.
 """
 
 from __future__ import annotations
@@ -55,10 +56,10 @@ async def apply_plan(
 ) -> Result:
     """Carry out the plan. Everything that can be done is; what could not be stands in the result's `failures`.
 
-    From the first change on nothing is raised, not even for a defect: the result says what was done, and its `failures` what ended the run.
-    Raises ForbiddenError when a permission is missing, UnsafePlanError when the plan is another cluster's or another run is at work, and
-    whatever reading the cluster raises; in all these cases before anything is changed.
-    `clock` measures how long the Lease of another run is observed.
+    From the first change on nothing is raised, not even for a defect: the result says what was done, and its `failures`
+    what ended the run. Raises ForbiddenError when a permission is missing, UnsafePlanError when the plan is another
+    cluster's or another run is at work, and whatever reading the cluster raises; in all these cases before anything is
+    changed. `clock` measures how long the Lease of another run is observed.
     """
     breaker = CircuitBreaker(wish_to_stop)
     run = _Run(api, plan, settings, progress, warn, breaker)
@@ -165,8 +166,8 @@ class _Run:
     async def _prune_all_images(self, streams: StreamPruner, registry: RegistryClient | None, lease: RunLock) -> None:
         turns, finished = self._while_it_gets_on(), False
         while not finished and next(turns):
-            # No revision may go any more: a stream whose update failed counts with the items that the server has (R28). What was left
-            # alone, for whatever reason, stays with all of its blobs.
+            # No revision may go any more: a stream whose update failed counts with the items that the server has (R28).
+            # What was skipped, for whatever reason, stays with all of its blobs.
             images = frozenset(
                 it for it in self.approval.images if it[0] not in streams.still_linked and it[0] not in self.done
             )
@@ -178,7 +179,9 @@ class _Run:
                 finished = await self._prune_images(look, registry)
 
     async def _delete_empty_streams(self, lease: RunLock) -> None:
-        """Delete the approved image streams that are still empty and that nothing refers to (R34), after everything else."""
+        """Delete the approved image streams that are still empty
+        and that nothing refers to (R34), after everything else.
+        """
         turns, finished = self._while_it_gets_on(), False
         empty = EmptyStreamPruner(self.api, self.result)
         while not finished and next(turns):
@@ -206,7 +209,10 @@ class _Run:
         return all(_deletion(each.stream) in self.done for each in planned)
 
     def _while_it_gets_on(self) -> Iterator[bool]:
-        """True, as long as the run is not to stop. Raises ClusterError when some looks in a row were good for nothing."""
+        """True, as long as the run is not to stop.
+
+        Raises ClusterError when some looks in a row were good for nothing.
+        """
         idle = 0
         while not self.breaker.stopping:
             before = len(self.done)
@@ -350,7 +356,9 @@ def _until_stale(work: Callable[[T], Awaitable[None]]) -> Callable[[T], Awaitabl
 
 
 def _forget_what_is_needed(lease: RunLock, analysis: Analysis) -> None:
-    """Of what an earlier run has left: streams that are gone have no links to delete, and what is named again is not left."""
+    """Of what an earlier run has left: streams that are gone
+    have no links to delete, and what is named again is not left.
+    """
     remaining = {history.stream.name: history.remaining() for history in analysis.histories}
     for stream, digests in list(lease.journal.unlinked.items()):
         if stream not in remaining or not digests - analysis.graph.with_members(remaining[stream]):

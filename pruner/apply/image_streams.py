@@ -1,8 +1,8 @@
 """Image streams: an update of spec where tags expire, one of status, and then the links of the repository (R28, R32).
 
-What is written is the object that the server has, without the items that go; everything else in it stays as it was (R20). When it has
-changed since it was analysed it is decided again, and never overwritten. Before the update it is noted which links will be left without
-anything that tells of them, so that the next run can finish this one.
+What is written is the object that the server has, without the items that go; everything else in it stays as it was
+(R20). When it has changed since it was analysed it is decided again, and never overwritten. Before the update it is
+noted which links will be left without anything that tells of them, so that the next run can finish this one.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ CONFLICTS: Final = 10
 class StreamPruner:
     """Prunes image streams, one after the other or side by side.
 
-    `dropped` are the digests that removed items named, `still_linked` those of images that are kept, since links to them are left.
+    `dropped` are the digests that removed items named, `still_linked` those of images that are kept, since links to
+    them are left.
     """
 
     def __init__(
@@ -137,8 +138,9 @@ class StreamPruner:
     ) -> dict[str, Any]:
         """The stream after these entries of `spec.tags` were removed, which would bring the tags back (R32).
 
-        Spec comes before status: where a run dies in between, the tags are in status only, and the next run finishes them. An update of
-        spec leaves status as it is, and what came up in status meanwhile is a conflict of the update that follows.
+        Spec comes before status: where a run dies in between, the tags are in status only, and the next run finishes
+        them. An update of spec leaves status as it is, and what came up in status meanwhile is a conflict of the update
+        that follows.
         """
         if not tags:
             return stream

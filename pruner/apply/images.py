@@ -1,7 +1,7 @@
 """Images: their blobs first, the Image object last, and only when every blob of it is gone (R28).
 
-A blob that several images share which all go is deleted once. So whatever interrupts a run, an Image object still tells the next one
-which blobs there are to delete.
+A blob that several images share which all go is deleted once. So whatever interrupts a run, an Image object still tells
+the next one which blobs there are to delete.
 """
 
 from __future__ import annotations

@@ -18,7 +18,8 @@ LONGEST: Final = 300
 class Record(msgspec.Struct, frozen=True):
     """What a Lease says about its holder.
 
-    `renewed` is None for what is not a time; `seconds` is how long it lasts; `plausible` is False where its times contradict each other.
+    `renewed` is None for what is not a time; `seconds` is how long it lasts; `plausible` is False where its times
+    contradict each other.
     """
 
     holder: str

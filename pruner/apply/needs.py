@@ -1,7 +1,8 @@
 """What is needed now: an index of everything that came up in the cluster since a snapshot.
 
-Digests that are named or used, blobs that an image needs, links that a repository needs, image streams that are referred to, each with
-what needs it. Nothing here waits or asks a server: a `Watcher` (pruner.apply.watch) adds what it observes.
+Digests that are named or used, blobs that an image needs, links that a repository needs, image streams that are
+referred to, each with what needs it. Nothing here waits or asks a server: a `Watcher` (pruner.apply.watch) adds what it
+observes.
 """
 
 from __future__ import annotations

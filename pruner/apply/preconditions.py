@@ -1,8 +1,8 @@
 """Preconditions of deletions: what must still be true each time that a deletion is sent.
 
-A request may have to wait for the limiter, or because the server asks for it, and the cluster changes meanwhile. So the check is made when
-the request is sent. A deletion that must not happen any more is withdrawn: by `NeededError` where something needs the object, by
-`StaleViewError` where the cluster has to be read again first, or the run is to stop.
+A request may have to wait for the limiter, or because the server asks for it, and the cluster changes meanwhile. So the
+check is made when the request is sent. A deletion that must not happen any more is withdrawn: by `NeededError` where
+something needs the object, by `StaleViewError` where the cluster has to be read again first, or the run is to stop.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""Replicas of the registry after a run that deleted blobs: each caches which blobs there are, and only one has done the deleting.
+"""Replicas of the registry after blobs were deleted: each caches which there are, and only one has done the deleting.
 
-The others still answer for blobs that are gone, so pushes that rely on them fail, or leave tags that cannot be pulled. A rolling restart
-empties the caches. A run says when one is needed, and with `restart_registry` does it as `oc rollout restart` does: it sets an
-annotation on the pod template of the registry's Deployment, and the cluster replaces the pods one after the other.
+The others still answer for blobs that are gone, so pushes that rely on them fail, or leave tags that cannot be pulled.
+A rolling restart empties the caches. A run says when one is needed, and with `restart_registry` does it as `oc rollout
+restart` does: it sets an annotation on the pod template of the registry's Deployment, and the cluster replaces the pods
+one after the other.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ from pruner.errors import ClusterError, ExpiredError, NotFoundError
 RESTARTED_AT: Final = "kubectl.kubernetes.io/restartedAt"
 """The annotation on the pod template that `oc rollout restart` sets."""
 WITHIN: Final = 600.0
-"""Seconds after which a rolling restart is no longer waited for; as long as a Deployment itself takes one to make progress."""
+"""Seconds after which a rolling restart is no longer waited
+for; as long as a Deployment itself takes one to make progress."""
 INTERVAL: Final = 2.0
 """Seconds between two looks at it."""
 COMMAND: Final = f"oc -n {REGISTRY_NAMESPACE} rollout restart deployment/{REGISTRY}"
@@ -68,7 +70,9 @@ class _Deployment(msgspec.Struct, frozen=True):
 
     @property
     def rolled_out(self) -> bool:
-        """Whether all replicas are of the current pod template and available, and no other is left; as `oc rollout status` has it."""
+        """Whether all replicas are of the current pod template and
+        available, and no other is left; as `oc rollout status` has it.
+        """
         status = self.status
         return (
             status.observed_generation >= self.metadata.generation
@@ -96,9 +100,10 @@ class RegistryReplicas:
         self.interval = interval
 
     async def after_deletions(self, result: Result, *, restart: bool) -> None:
-        """Note in the result of a run that deleted blobs whether the registry has to be restarted, and with `restart` do so.
+        """Note in the result whether the registry has to be restarted after blobs were deleted; with `restart` do so.
 
-        What goes wrong with it is a failure of the result where a restart was asked for: objects are already deleted, so nothing is raised.
+        What goes wrong with it is a failure of the result where a restart was asked for: objects are already deleted,
+        so nothing is raised.
         """
         try:
             ready = await self._ready()
@@ -118,14 +123,19 @@ class RegistryReplicas:
                 result.failed(f"deployment {REGISTRY}", ClusterError(defects.said(error)))
 
     async def _ready(self) -> int:
-        """Ready replicas; 0 in a cluster without this Deployment, whose registry is another one. Raises ClusterError."""
+        """Ready replicas; 0 in a cluster without this Deployment, whose registry is another one.
+
+        Raises ClusterError.
+        """
         try:
             return (await self._deployment()).status.ready_replicas
         except NotFoundError:
             return 0
 
     async def _deployment(self) -> _Deployment:
-        """The Deployment, from the list of its namespace: previews may list Deployments, so that no other permission is needed."""
+        """The Deployment, from the list of its namespace: previews
+        may list Deployments, so that no other permission is needed.
+        """
         pages = self.api.pages(DEPLOYMENTS, decoder_of_pages(_Deployment), namespace=REGISTRY_NAMESPACE)
         found: list[_Deployment] = [
             each async for page in pages for each in page.items if each.metadata.name == REGISTRY

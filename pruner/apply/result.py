@@ -36,7 +36,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RegistryRestart(msgspec.Struct, frozen=True):
-    """Blobs were deleted, and each of the registry's replicas caches which there are: whether they were restarted since.
+    """Blobs were deleted, which the registry's replicas may have in their caches: whether they were restarted since.
 
     So many `replicas` were ready, None where that is not known. `command` restarts them.
     """
@@ -47,7 +47,10 @@ class RegistryRestart(msgspec.Struct, frozen=True):
 
 
 class Result(msgspec.Struct):
-    """The result of a run. Objects are whole, as the API gave them: images before they went, streams as they are now."""
+    """The result of a run.
+
+    Objects are whole, as the API gave them: images before they went, streams as they are now.
+    """
 
     deleted_images: list[dict[str, Any]] = []
     updated_image_streams: list[dict[str, Any]] = []

@@ -1,13 +1,14 @@
 """The run lock: a Lease in the cluster, taken for up, renewed while it goes on, released at its end.
 
-Two runs against one cluster would not lose anything, since every write names what it replaces, but they would work against each other and
-report each other's deletions as failures.
+Two runs against one cluster would not lose anything, since every write names what it replaces, but they would work
+against each other and report each other's deletions as failures.
 
-No date in a Lease is proof that its holder has died: anybody who may write Leases may write any date, and several API servers at one
-address may have several clocks. A Lease that looks expired is therefore observed for as long as it lasts, measured by this machine, as
-client-go's leader election does, and taken over if nobody renews it.
+No date in a Lease is proof that its holder has died: anybody who may write Leases may write any date, and several API
+servers at one address may have several clocks. A Lease that looks expired is therefore observed for as long as it
+lasts, measured by this machine, as client-go's leader election does, and taken over if nobody renews it.
 
-Without permission to write Leases the run continues, and says so. The Lease also carries the unlink journal (pruner.apply.unlink_journal).
+Without permission to write Leases the run continues, and says so. The Lease also carries the unlink journal
+(pruner.apply.unlink_journal).
 """
 
 from __future__ import annotations
@@ -146,7 +147,10 @@ class RunLock:
             return None
 
     async def _make(self) -> dict[str, Any]:
-        """A lease that nobody holds. It is taken by an update, as it is renewed and released: who may not do that must not hold it."""
+        """A lease that nobody holds.
+
+        It is taken by an update, as it is renewed and released: who may not do that must not hold it.
+        """
         metadata = {"name": LEASE, "namespace": self._namespace}
         body = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": {}}
         try:
@@ -171,8 +175,8 @@ class RunLock:
         A run changes the spec whenever it renews its Lease. Other changes, such as annotations, are not its word.
         """
         self.warn(
-            f"Lease {self._namespace}/{LEASE} of {record} was not released; it is observed for {record.seconds} seconds and then taken "
-            "over, unless its holder renews it"
+            f"Lease {self._namespace}/{LEASE} of {record} was not released; it is observed for {record.seconds} "
+            "seconds and then taken over, unless its holder renews it"
         )
         until = self.clock.now() + record.seconds
         while (left := until - self.clock.now()) > 0:
@@ -191,7 +195,8 @@ class RunLock:
     async def _take_over(self, lease: dict[str, Any]) -> dict[str, Any]:
         if not self.journal.read(lease):
             self.warn(
-                f"Lease {self._namespace}/{LEASE}: entries of its annotation {ANNOTATION} that no run has written are ignored and removed"
+                f"Lease {self._namespace}/{LEASE}: entries of its annotation {ANNOTATION} that no run has written are "
+                "ignored and removed"
             )
         return await self._update({**lease, "spec": self._spec(spec_of(lease), self.holder, taken=True)})
 

@@ -1,7 +1,7 @@
 """The unlink journal: which links a run is about to delete, so that the next run can finish an interrupted one.
 
-Most links are found again by the Images that are pruned. Where none would lead to a link, it is written into the run lock's Lease before
-the item that names it is removed (pruner.cluster.unlink_journal).
+Most links are found again by the Images that are pruned. Where none would lead to a link, it is written into the run
+lock's Lease before the item that names it is removed (pruner.cluster.unlink_journal).
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ _ROOM: Final = 200_000
 class UnlinkJournal:
     """What the Lease records, and what is known in addition.
 
-    `unlinked` are digests whose items were removed from image streams, by name of the stream, and whose links may be left.
+    `unlinked` are digests whose items were removed from image streams, by name of the stream, and whose links may be
+    left.
     """
 
     def __init__(self, warn: Callable[[str], None]) -> None:
@@ -47,7 +48,8 @@ class UnlinkJournal:
             return False
         if len(written(self._noted)) + sum(map(len, new)) > _ROOM:
             self._warn(
-                f"{stream}: too many links to be recorded; if this run is killed now, links of it may be left in the registry"
+                f"{stream}: too many links to be recorded; if this run is killed now, links of it may be left in the "
+                "registry"
             )
             return False
         self._noted.setdefault(stream, set()).update(new)

@@ -1,9 +1,10 @@
-"""Follows the cluster during a run, so that everything that comes to need an object is known before the object is deleted.
+"""Follows the cluster during a run, so that everything that comes to need an object is known before it is deleted.
 
-A `Watcher` follows images, image streams and all workloads from the resource versions of a snapshot, and adds what it observes to `Needs`.
-What comes up while the snapshot is still being analysed is kept until the analysis is there. A run asks just before every deletion whether
-the view `is_fresh`: a watch lasts seconds and is begun again and again, so that a dead connection is noticed, and while one is down
-deletions wait. Where a watch cannot be had, or has lost its place, `failure` says why, and the run reads the cluster again instead.
+A `Watcher` follows images, image streams and all workloads from the resource versions of a snapshot, and adds what it
+observes to `Needs`. What comes up while the snapshot is still being analysed is kept until the analysis is there. A run
+asks just before every deletion whether the view `is_fresh`: a watch lasts seconds and is begun again and again, so that
+a dead connection is noticed, and while one is down deletions wait. Where a watch cannot be had, or has lost its place,
+`failure` says why, and the run reads the cluster again instead.
 """
 
 from __future__ import annotations
@@ -72,7 +73,10 @@ class Watcher:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def begin(self, graph: IndexGraph, on_usage: Callable[[Usage], None]) -> None:
-        """The snapshot is analysed: what came up meanwhile is added to the needs. `on_usage` is called with every use from now on."""
+        """The snapshot is analysed: what came up meanwhile is added to the needs.
+
+        `on_usage` is called with every use from now on.
+        """
         self.needs.begin(graph, on_usage)
         pending, self._pending = self._pending or [], None
         for resource, source, event in pending:
@@ -116,7 +120,7 @@ class Watcher:
                     self._give_up(str(error))
                 else:
                     await asyncio.sleep(_RECONNECT * 2 ** (failures - 1))
-            except Exception as error:  # noqa: BLE001 - whatever ends it, the run must not go on as if nothing came up any more
+            except Exception as error:  # noqa: BLE001 - whatever ends it, the run must not go on as if nothing came up
                 self._distrust(f"watch {resource.name}: {type(error).__name__}: {error}")
 
     def _connected(self, number: int) -> None:

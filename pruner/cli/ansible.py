@@ -1,7 +1,8 @@
 """Reads a task of the Ansible module community.okd.openshift_adm_prune_images as parameters of pruner.
 
-The task may stand alone, in a list of tasks, or in a playbook. The module's options have the names of pruner's parameters, since those
-are named after them. A template has no value outside of Ansible, so it is refused, except where the value is a secret and left out anyway.
+The task may stand alone, in a list of tasks, or in a playbook. The module's options have the names of pruner's
+parameters, since those are named after them. A template has no value outside of Ansible, so it is refused, except where
+the value is a secret and left out anyway.
 """
 
 from __future__ import annotations

@@ -18,7 +18,10 @@ T = TypeVar("T")
 
 
 async def with_api(settings: Settings, work: Callable[[Api, Progress], Awaitable[T]]) -> T:
-    """What the work with the cluster's API gives. What it tells of its progress is shown on standard error, on a terminal only."""
+    """What the work with the cluster's API gives.
+
+    What it tells of its progress is shown on standard error, on a terminal only.
+    """
     shown = console(stderr=True)
     async with session(settings) as api:
         if not shown.is_terminal:

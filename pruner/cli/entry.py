@@ -1,6 +1,7 @@
 """The entry point: which verbs there are, and how each of them ends, whatever happens.
 
-Every way out is in `Exit`, and in docs/faults.md. What nobody has foreseen is a defect of pruner, and is called so in one line.
+Every way out is in `Exit`, and in docs/faults.md. What nobody has foreseen is a defect of pruner, and is called so in
+one line.
 """
 
 from __future__ import annotations
@@ -133,7 +134,9 @@ def _complain(message: str) -> None:
 
 
 def _prepare_streams() -> None:
-    """Have characters that the terminal cannot show escaped, and writing to a stream that is closed fail as writing to any other."""
+    """Have characters that the terminal cannot show escaped, and
+    writing to a stream that is closed fail as writing to any other.
+    """
     if sys.stdout is None:
         # Takes the number that is free, so that no connection or file of ours becomes standard output.
         sys.stdout = os.fdopen(os.open(os.devnull, os.O_RDONLY), "w", encoding="utf-8")

@@ -4,9 +4,6 @@ pruner fleet preview --file fleet.yaml --plans plans    make a plan for every cl
 pruner fleet up --file fleet.yaml --plans plans         carry out those that are still in the folder
 pruner fleet status --file fleet.yaml                   what came of the last runs
 pruner fleet report --file fleet.yaml                   the same as a page, with every revision and image
-
-Exit code 0: all is well. 1: some clusters failed, were refused by a policy, timed out or were stopped. 2: the file or the options are
-wrong, and nothing was contacted.
 """
 
 from __future__ import annotations
@@ -36,22 +33,21 @@ APPROVAL = "approval.json"
 
 
 class Selection(NamedTuple):
-    """What the options that all commands have in common come to."""
+    """What the options of all commands come to; `waves` are those of the whole fleet, where this is a share of it."""
 
     file: Path
     fleet: Fleet
     work: Path
     as_json: bool
     waves: tuple[str, ...] = ()
-    """Of the whole fleet, where this is a share of it."""
 
 
 @click.group(cls=Commands)
 def fleet() -> None:
     """Preview, review and prune many clusters together.
 
-    Ends with 0 when all is well, with 1 when some clusters failed, were refused by a policy, timed out or were stopped, and with 2 when the
-    file, the settings or the options are wrong: then nothing was contacted.
+    Ends with 0 when all is well, with 1 when some clusters failed, were refused by a policy, timed out or were stopped,
+    and with 2 when the file, the settings or the options are wrong: then nothing was contacted.
     """
 
 
@@ -80,13 +76,16 @@ def _common(command: Callable[..., Any]) -> Callable[..., Any]:
     decorated.__click_params__ = getattr(command, "__click_params__", [])  # type: ignore[attr-defined]
     for option in reversed(
         (
-            click.option("--file", default="fleet.yaml", type=FILE, show_default=True,
-                help="The fleet."),
-            click.option("--work", type=FOLDER, help="Folder for stacks' programs, logs and state (default: .fleet beside the file)."),
-            click.option("--label", "labels", multiple=True, metavar="K=V,..", help="Only clusters with all of these labels."),
+            click.option("--file", default="fleet.yaml", type=FILE, show_default=True, help="The fleet."),
+            click.option("--work", type=FOLDER,
+                         help="Folder for stacks' programs, logs and state (default: .fleet beside the file)."),
+            click.option("--label", "labels", multiple=True, metavar="K=V,..",
+                         help="Only clusters with all of these labels."),
             click.option("--wave", help="Only clusters of this wave."),
-            click.option("--shard", "shard_", metavar="INDEX/COUNT", help="Only this share of them; INDEX counts from 0."),
-            click.option("--shards", type=click.IntRange(1), help="As --shard JOB_COMPLETION_INDEX/SHARDS, in an Indexed Job."),
+            click.option("--shard", "shard_", metavar="INDEX/COUNT",
+                         help="Only this share of them; INDEX counts from 0."),
+            click.option("--shards", type=click.IntRange(1),
+                         help="As --shard JOB_COMPLETION_INDEX/SHARDS, in an Indexed Job."),
             as_json,
         )
     ):  # fmt: skip
@@ -181,7 +180,8 @@ def _put_down(plans: Path, chosen: Selection, outcomes: list[Outcome]) -> None:
     "approval_file",
     type=FILE,
     metavar="FILE",
-    help=f"Digests of the reviewed plans, from where only those who approve can write (default: {APPROVAL} in --plans).",
+    help=f"Digests of the reviewed plans, from where only those who approve can write "
+    f"(default: {APPROVAL} in --plans).",
 )
 @click.option("--again", is_flag=True, help="Also where the approved plan was carried out before.")
 def up_command(
@@ -194,8 +194,8 @@ def up_command(
         )
     if len(chosen.waves) > 1:
         raise click.UsageError(
-            f"a share of the fleet cannot keep the order of its waves ({', '.join(chosen.waves)}), since the others are not known to it: "
-            "give --wave, and begin the next one when all shares of the one before are done"
+            f"a share of the fleet cannot keep the order of its waves ({', '.join(chosen.waves)}), since the others "
+            "are not known to it: give --wave, and begin the next one when all shares of the one before are done"
         )
     from pruner.fleet.run import Options, up
 
@@ -255,7 +255,7 @@ def report(chosen: Selection, verb: str, output: Path | None) -> None:
         _write(output, lines)
 
 
-# --- what they are made of ---------------------------------------------------------------------------------------------
+# --- what they are made of --------------------------------------------------------------------------------------------
 
 
 def _run(
@@ -276,7 +276,7 @@ def _run(
 
 @contextmanager
 def _stoppable() -> Iterator[threading.Event]:
-    """The first SIGINT, SIGTERM or SIGHUP is a wish to stop: clusters at work are ended cleanly, and what was done is told."""
+    """The first SIGINT, SIGTERM or SIGHUP asks for a clean end of the clusters at work; what was done is told."""
     stop = threading.Event()
 
     def wish(_number: int, _frame: FrameType | None) -> None:

@@ -1,7 +1,7 @@
 """Reads a command line of `oc adm prune images` as parameters of pruner.
 
-The flags are those of oc 4.21 (pkg/cli/admin/prune/images/images.go of openshift/oc, and the global flags of kubectl), written as its
-flag library takes them: `--flag=value`, `--flag value`, `-n value`, and `--flag` alone for booleans.
+The flags are those of oc 4.21 (pkg/cli/admin/prune/images/images.go of openshift/oc, and the global flags of kubectl),
+written as its flag library takes them: `--flag=value`, `--flag value`, `-n value`, and `--flag` alone for booleans.
 """
 
 from __future__ import annotations
@@ -71,7 +71,8 @@ _LOGGING: Final = "pulumi has --verbose and --logtostderr of its own"
 
 FLAGS: Final[Mapping[str, Flag]] = {
     "all": _sets("all_images", _boolean),
-    "certificate-authority": _sets("registry_ca_cert", note="of the registry, as in oc; the API's is in the kubeconfig"),
+    "certificate-authority": _sets("registry_ca_cert",
+                                   note="of the registry, as in oc; the API's is in the kubeconfig"),
     "confirm": _ignored("`pulumi up` deletes, and `pulumi preview` is what oc does without it", _boolean),
     "force-insecure": _sets("registry_validate_certs", _inverted, "the opposite"),
     "ignore-invalid-refs": _sets("ignore_invalid_refs", _boolean),
@@ -81,14 +82,16 @@ FLAGS: Final[Mapping[str, Flag]] = {
     "prune-over-size-limit": _sets("prune_over_size_limit", _boolean, "oc refuses the two keep flags beside it"),
     "prune-registry": _sets("prune_registry", _boolean),
     "registry-url": _sets("registry_url"),
-    "namespace": _sets("namespace", note="oc looks for references in this namespace only; pruner in all namespaces", said=True),
+    "namespace": _sets("namespace", note="oc looks for references in this namespace only; pruner in all namespaces",
+                       said=True),
     "server": _sets("host"),
     "token": _sets("api_key"),
     "username": _sets("username"),
     "password": _sets("password"),
     "client-certificate": _sets("client_cert"),
     "client-key": _sets("client_key"),
-    "insecure-skip-tls-verify": _sets("validate_certs", _inverted, "the opposite; also for the registry, unless it has a CA"),
+    "insecure-skip-tls-verify": _sets("validate_certs", _inverted,
+                                      "the opposite; also for the registry, unless it has a CA"),
     "kubeconfig": _sets("kubeconfig"),
     "context": _sets("context"),
     "as": _sets("impersonate_user"),
@@ -149,7 +152,8 @@ def from_command_line(words: Sequence[str]) -> Translation:
         values.setdefault("registry_validate_certs", True)
     if "context" not in values and "host" not in values:
         notes.append(
-            "no --context: oc and pruner then use the kubeconfig's current one; name it, so that the stack always means the same cluster"
+            "no --context: oc and pruner then use the kubeconfig's current one; name it, so that the stack always "
+            "means the same cluster"
         )
     return translation(values, notes, problems)
 
@@ -167,7 +171,10 @@ def _take(name: str, flag: Flag, text: str, values: dict[str, Any], problems: li
 
 
 def _given(words: Sequence[str], problems: list[Problem]) -> Iterator[tuple[str, str]]:
-    """The flags of the command line with their values as texts. The problems get what is not known, or is not in its place."""
+    """The flags of the command line with their values as texts.
+
+    The problems get what is not known, or is not in its place.
+    """
     command: list[str] = []
     rest = list(words)
     while rest:
@@ -181,7 +188,10 @@ def _given(words: Sequence[str], problems: list[Problem]) -> Iterator[tuple[str,
             problems.append(
                 Problem(
                     "",
-                    f"oc adm prune images has no flag {shown(word.partition('=')[0])}{did_you_mean(f'--{name}', known)}",
+                    (
+                        "oc adm prune images has no flag "
+                        f"{shown(word.partition('=')[0])}{did_you_mean(f'--{name}', known)}"
+                    ),
                 )
             )
         elif text is not None:

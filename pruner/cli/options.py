@@ -38,7 +38,9 @@ as_json: Final = click.option("--json", "as_json", is_flag=True, help="Write JSO
 
 
 def settings_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command an option for every parameter that is not a secret, and call it with the `Settings` as its first argument."""
+    """Give a command an option for every parameter that is not a
+    secret, and call it with the `Settings` as its first argument.
+    """
     return _with_options(command, OPTIONS)
 
 
@@ -78,7 +80,9 @@ def _flag(name: str) -> str:
 
 
 def _check_text(given: Mapping[str, str]) -> None:
-    """Raise SettingsError for what is not text in the encoding of the system: the operating system hands it on as it is."""
+    """Raise SettingsError for what is not text in the encoding
+    of the system: the operating system hands it on as it is.
+    """
     problems = []
     for name, value in given.items():
         try:

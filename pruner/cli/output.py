@@ -25,7 +25,8 @@ WIDTH: Final = 160
 def form_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options of `show`, which `plan` and `report` have in common."""
     options: tuple[Callable[..., Any], ...] = (
-        click.option("--format", "form", type=click.Choice(FORMATS), default="text", show_default=True, help="Form of the report."),
+        click.option("--format", "form", type=click.Choice(FORMATS), default="text", show_default=True,
+                     help="Form of the report."),
         click.option("--json", "as_json", is_flag=True, help="The same as --format jsonl."),
         click.option("--output", type=FILE, help="Write to this file instead of standard output."),
         click.option("--limit", type=click.IntRange(1000), show_default="60000",

@@ -1,4 +1,6 @@
-"""The options of the command line that set parameters, as data: a command's help is shown without importing the settings."""
+"""The options of the command line that set parameters, as
+data: a command's help is shown without importing the settings.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,10 @@ from typing import Final, NamedTuple
 
 
 class Option(NamedTuple):
-    """The option of one parameter. `metavar` is None where the `choices` say what the value is, and of a flag, which takes none."""
+    """The option of one parameter.
+
+    `metavar` is None where the `choices` say what the value is, and of a flag, which takes none.
+    """
 
     name: str
     concern: str
@@ -34,7 +39,8 @@ OPTIONS: Final = (
     Option("namespace", "analysis", "NAME", (),
            "Prune image streams of this namespace only; references are read from all namespaces"),
     Option("prune_over_size_limit", "analysis", None, (),
-           "Prune revisions over the namespace's size limit; the two keep settings then apply only where they are set"),
+           "Prune revisions over the namespace's size limit; the two keep settings then apply only where they are "
+           "set"),
     Option("prune_registry", "analysis", None, (),
            "Also delete layer links, manifests and blobs in the registry"),
     Option("references", "analysis", None, ("extended", "oc"),
@@ -102,7 +108,8 @@ OPTIONS: Final = (
     Option("allow_empty_cluster", "run", None, (),
            "Prune although no workloads or no image streams are visible, which usually means missing permissions"),
     Option("restart_registry", "run", None, (),
-           "Restart OpenShift's registry after blobs were deleted if it has several replicas, since each caches what there is"),
+           "Restart OpenShift's registry after blobs were deleted if it has several replicas, since each caches what"
+           " there is"),
     Option("workers", "run", "N", (),
            "Number of concurrent requests"),
     Option("report", "run", "PATH", (),

@@ -28,7 +28,8 @@ def retention() -> None:
 @retention.command("try", epilog=SECRETS_FROM)
 @click.option("--file", "rules", type=FILE, required=True, help="YAML file with the rules, as --retention takes it.")
 @click.option("--tags", type=FILE,
-    help="File with a tag on every line: [NAMESPACE/STREAM:]TAG [MOVED], or image streams as JSON; - is standard input.")  # fmt: skip
+    help="File with a tag on every line: [NAMESPACE/STREAM:]TAG [MOVED], or image streams as JSON; "
+    "- is standard input.")  # fmt: skip
 @click.option("--stream", metavar="NAMESPACE/NAME", help="Image stream of the cluster, which is read for it.")
 @click.option("--plan", type=FILE, help="File that `pruner plan --out` has written.")
 @as_json
@@ -38,8 +39,8 @@ def try_(
 ) -> None:
     """Show which rule decides about each tag, and whether it is kept or expires. Nothing is changed.
 
-    The tags are those of --tags, --stream or --plan; without any of them, the rules are checked. MOVED is when the tag was moved: an
-    age such as 14d, or a time such as 2026-01-31T12:00:00Z. A cluster is contacted for --stream only.
+    The tags are those of --tags, --stream or --plan; without any of them, the rules are checked. MOVED is when the tag
+    was moved: an age such as 14d, or a time such as 2026-01-31T12:00:00Z. A cluster is contacted for --stream only.
 
     Ends with 0 whatever the rules decide, and with 2 when the rules, the tags or the options are wrong.
     """

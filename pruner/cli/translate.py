@@ -26,8 +26,8 @@ _LARGEST: Final = 1_000_000
 def translate(source: tuple[str, ...], form: str, name: str | None, as_json: bool) -> None:
     """Translate a command line of oc, or an Ansible task, into stack configuration.
 
-    FILE holds a task of community.okd.openshift_adm_prune_images, or a playbook with one; - is standard input. Nothing is contacted.
-    Values of secrets are not printed. Notes about what has no counterpart go to standard error.
+    FILE holds a task of community.okd.openshift_adm_prune_images, or a playbook with one; - is standard input. Nothing
+    is contacted. Values of secrets are not printed. Notes about what has no counterpart go to standard error.
     """
     from pruner.cli.output import echo_json
     from pruner.printable import printable

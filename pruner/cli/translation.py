@@ -1,4 +1,6 @@
-"""What another tool's command line or task says, in the parameters of pruner: the value that is handed on, and how it is checked."""
+"""What another tool's command line or task says, in the parameters
+of pruner: the value that is handed on, and how it is checked.
+"""
 
 from __future__ import annotations
 
@@ -38,8 +40,8 @@ class Counterpart(msgspec.Struct, frozen=True):
 def translation(values: Mapping[str, Any], notes: Sequence[str], problems: Sequence[Problem]) -> Translation:
     """The translation, with all values checked as a preview checks them.
 
-    Raises SettingsError with the `problems` and those of the values. A file that is not on this machine is a note: the configuration
-    may be for another one.
+    Raises SettingsError with the `problems` and those of the values. A file that is not on this machine is a note: the
+    configuration may be for another one.
     """
     notes, problems = list(notes), list(problems)
     try:

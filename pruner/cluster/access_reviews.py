@@ -43,5 +43,6 @@ def allowed_by(review: dict[str, Any], server: str) -> bool:
         return msgspec.convert(review, _Review).status.allowed
     except msgspec.ValidationError as error:
         raise ClusterError(
-            f"{server}: the answer to a SelfSubjectAccessReview says neither yes nor no ({error}); give the address of the API as host"
+            f"{server}: the answer to a SelfSubjectAccessReview says neither yes nor no ({error}); give the address of "
+            "the API as host"
         ) from None

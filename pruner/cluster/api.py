@@ -1,8 +1,9 @@
-"""The Kubernetes API, as far as pruning asks it: discovery, lists, single objects, status updates, deletions, access reviews.
+"""The Kubernetes API, as far as pruning asks it: discovery, lists, objects, updates, deletions, access reviews.
 
-`Api` turns requests into decoded values and every answer that is not one into an error of pruner.errors that names the server, the
-resource and, for a refusal, the permission that is missing. While the server is busy requests are repeated, writes too: an update names
-the resourceVersion it replaces and a deletion the uid, so that a second one after a lost answer is a conflict or a 404, and no harm.
+`Api` turns requests into decoded values and every answer that is not one into an error of pruner.errors that names the
+server, the resource and, for a refusal, the permission that is missing. While the server is busy requests are repeated,
+writes too: an update names the resourceVersion it replaces and a deletion the uid, so that a second one after a lost
+answer is a conflict or a 404, and no harm.
 """
 
 from __future__ import annotations
@@ -85,9 +86,10 @@ class Api:
                 self.connection.take_token(token)
 
     async def _has_others(self, refused: int) -> bool:
-        """Whether there are other credentials than those of the generation that was refused; they are got where they can be.
+        """Whether there are other credentials than those of the refused generation; they are got where they can be.
 
-        One request at a time does so, and once for a generation: the others that were refused meanwhile find what came of it.
+        One request at a time does so, and once for a generation: the others that were refused meanwhile find what came
+        of it.
         """
         async with self._renewing:
             if self.connection.generation == refused != self._hopeless:
@@ -118,12 +120,12 @@ class Api:
         selector: str = "",
         namespace: str = "",
     ) -> AsyncGenerator[Page[T]]:
-        """The pages of a list of all namespaces or of one, in order. Close what this gives where it is not read to its end.
+        """The pages of a list of all namespaces or of one, in order. Close it where it is not read to its end.
 
         With a label `selector` those of the objects that have such labels.
 
-        So many `ahead` are on their way, or wait, while one is decoded and used. Raises ExpiredError when its `continue` token does
-        (410), ClusterError for everything that is not all of the list.
+        So many `ahead` are on their way, or wait, while one is decoded and used. Raises ExpiredError when its
+        `continue` token does (410), ClusterError for everything that is not all of the list.
         """
 
         async def fetch(path: str, peek: OnPrefix) -> Response:
@@ -142,10 +144,10 @@ class Api:
     async def watch(
         self, resource: Resource, resource_version: str, *, seconds: int
     ) -> AsyncIterator[AsyncIterator[WatchEvent]]:
-        """The events of a kind in all namespaces since a resource version, for so many seconds; entered when the server has agreed.
+        """The events of a kind in all namespaces since a resource version, for so many seconds; entered once agreed.
 
-        That the server ends it in time shows that it was there until then. Raises ExpiredError when the version is too old (410),
-        ClusterError when it is refused, or the connection fails or is silent for longer than it should be.
+        That the server ends it in time shows that it was there until then. Raises ExpiredError when the version is too
+        old (410), ClusterError when it is refused, or the connection fails or is silent for longer than it should be.
         """
         parameters: dict[str, str | int] = {
             "watch": "true",
@@ -171,7 +173,10 @@ class Api:
             yield read_event(line, self.server, resource, kind)
 
     async def get(self, resource: Resource, kind: type[T], *, namespace: str = "", name: str = "") -> T:
-        """One object. Raises NotFoundError where the API server itself says that it is absent; the user `~` is whoever asks."""
+        """One object.
+
+        Raises NotFoundError where the API server itself says that it is absent; the user `~` is whoever asks.
+        """
         path = resource.object_path(namespace, name)
         response = await self._read(path, "get", resource, name=name)
         wanted = "" if name == "~" else name
@@ -192,7 +197,10 @@ class Api:
     # --- writing ------------------------------------------------------------------------------------------------------
 
     async def create(self, resource: Resource, body: object, *, namespace: str = "") -> dict[str, Any]:
-        """Create an object, and give it as it is. Raises ConflictError when there is one, perhaps by an answer that was lost."""
+        """Create an object, and give it as it is.
+
+        Raises ConflictError when there is one, perhaps by an answer that was lost.
+        """
         path = resource.path(namespace)
         response = await self._write("POST", path, "create", resource, body)
         check_object(self.server, response, resource, path, **identity_in(body))
@@ -221,7 +229,9 @@ class Api:
         return decoded(self.server, response, dict, path)
 
     async def patch(self, resource: Resource, fields: object, *, namespace: str = "", name: str) -> dict[str, Any]:
-        """Set these fields of an object (a JSON merge patch, RFC 7386), whatever else has changed, and give it as it is."""
+        """Set these fields of an object (a JSON merge patch, RFC
+        7386), whatever else has changed, and give it as it is.
+        """
         path = resource.object_path(namespace, name)
         response = await self._write("PATCH", path, "patch", resource, fields, name=name, content_type=MERGE_PATCH)
         check_object(self.server, response, resource, path, name=name, namespace=namespace)
@@ -250,7 +260,10 @@ class Api:
         return json_headers(await self.connection.authorization(), [*self.connection.headers, *more], accept)
 
     async def _discover(self, path: str, accept: str) -> Response:
-        """A document of discovery, or whatever stands in its place. Raises ClusterError for a refusal, or where the server stays busy."""
+        """A document of discovery, or whatever stands in its place.
+
+        Raises ClusterError for a refusal, or where the server stays busy.
+        """
         response = await self._request("GET", path, accept=accept)
         if response.status not in (200, 404):
             raise await self._failure(response, "get", None, path)
@@ -333,7 +346,9 @@ class Api:
         return failure(self.server, response, verb, resource, path, absent=absent)
 
     async def _is_absent(self, response: Response, resource: Resource | None, name: str) -> bool:
-        """Whether a 404 means that there is no such object: by the API server's own word, or since it has nothing of the kind."""
+        """Whether a 404 means that there is no such object: by the
+        API server's own word, or since it has nothing of the kind.
+        """
         if says_not_found(response, name):
             return True
         return resource is not None and says_no_such_path(response) and not await self.discovery.lists(resource)

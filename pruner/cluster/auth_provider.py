@@ -1,6 +1,7 @@
 """Tokens of the auth-providers `gcp` and `oidc`, credential helpers of the time before exec plugins.
 
-The `kubernetes` package renews them. This module alone imports that part of it, and is imported only where a kubeconfig has one.
+The `kubernetes` package renews them. This module alone imports that part of it, and is imported only where a kubeconfig
+has one.
 """
 
 from __future__ import annotations
@@ -40,7 +41,10 @@ class TokenSource:
     """The token of a user's auth-provider, renewed when it has expired."""
 
     def __init__(self, entries: Entries, provider: AuthProvider, persist: Callable[[], None] | None) -> None:
-        """`persist` writes the kubeconfig back when a token was renewed. Raises KubeconfigError for a provider that is not known."""
+        """`persist` writes the kubeconfig back when a token was renewed.
+
+        Raises KubeconfigError for a provider that is not known.
+        """
         if provider.name not in _KNOWN:
             raise KubeconfigError(
                 f"auth-provider {shown(provider.name)} is not known; create the kubeconfig again, with an exec plugin"
@@ -88,7 +92,9 @@ class _Loader(_PackageLoader):  # type: ignore[misc]
 
 @contextmanager
 def _verified_issuer(config: Any) -> Iterator[None]:
-    """The issuer of tokens with its certificate verified; the package verifies none where the kubeconfig names no CA."""
+    """The issuer of tokens with its certificate verified; the
+    package verifies none where the kubeconfig names no CA.
+    """
     named = ("idp-certificate-authority", "idp-certificate-authority-data")
     authorities = ssl.get_default_verify_paths().cafile
     if authorities is None or any(name in config for name in named):

@@ -12,14 +12,19 @@ AGREEMENT: Final = timedelta(minutes=5)
 """By how much the answers of one run may differ: several API servers answer at one address. Kerberos allows as much."""
 
 AHEAD: Final = timedelta(minutes=5)
-"""By how much the API server's clock may be ahead of this machine's: a clock that is ahead makes everything older than it is."""
+"""By how much the API server's clock may be ahead of this
+machine's: a clock that is ahead makes everything older than it is."""
 
 BEHIND: Final = timedelta(hours=1)
-"""By how much it may be behind this machine's: everything then seems younger, so less is pruned, and the clocks need setting."""
+"""By how much it may be behind this machine's: everything then
+seems younger, so less is pruned, and the clocks need setting."""
 
 
 class ServerClock:
-    """What one API server says about the time. Each answer's date is compared with this machine's clock at that moment."""
+    """What one API server says about the time.
+
+    Each answer's date is compared with this machine's clock at that moment.
+    """
 
     def __init__(self, server: str) -> None:
         self.server = server
@@ -44,37 +49,43 @@ class ServerClock:
         """
         if self._slowest is None:
             raise UnsafePlanError(
-                f"{self.server}: none of its answers has a Date header that can be read, so the age of images is not known; have the "
-                "proxy or load balancer in front of it pass Date on, or set as_of"
+                f"{self.server}: none of its answers has a Date header that can be read, so the age of images is not "
+                "known; have the proxy or load balancer in front of it pass Date on, or set as_of"
             )
         self.check()
         return (self._here() + self._slowest).replace(microsecond=0)
 
     def now_or_here(self) -> datetime:
-        """The same, by this machine's clock where no answer has a date. Raises UnsafePlanError for dates that cannot be believed."""
+        """The same, by this machine's clock where no answer has a date.
+
+        Raises UnsafePlanError for dates that cannot be believed.
+        """
         return self._here() if self._slowest is None else self.now()
 
     def check(self, newest: datetime | None = None, named: str = "") -> None:
-        """Raise UnsafePlanError for dates that cannot be believed; `newest` is when the newest object was created, `named` that object."""
+        """Raise UnsafePlanError for dates that cannot be believed; `newest`
+        is when the newest object was created, `named` that object.
+        """
         if self._slowest is None or self._fastest is None:
             return
         here = self._here()
         if self._fastest - self._slowest > AGREEMENT:
             raise UnsafePlanError(
-                f"{self.server}: its answers disagree about the time, {_at(here, self._slowest)} and {_at(here, self._fastest)} at the "
-                "same moment, so the age of images is not known; synchronize the clocks of the API servers, then run again"
+                f"{self.server}: its answers disagree about the time, {_at(here, self._slowest)} and "
+                f"{_at(here, self._fastest)} at the same moment, so the age of images is not known; synchronize the "
+                "clocks of the API servers, then run again"
             )
         if self._fastest > AHEAD or -self._slowest > BEHIND:
             ahead = self._fastest if self._fastest > AHEAD else self._slowest
             raise UnsafePlanError(
-                f"{self.server}: its clock says {_at(here, ahead)} and this machine's clock says {_time(here)}, so the age of images is "
-                "not known; set the clock that is wrong, then run again"
+                f"{self.server}: its clock says {_at(here, ahead)} and this machine's clock says {_time(here)}, so the "
+                "age of images is not known; set the clock that is wrong, then run again"
             )
         fastest = here + self._fastest
         if newest is not None and newest - fastest > AGREEMENT:
             raise UnsafePlanError(
-                f"{self.server}: its clock says {_time(fastest)}, and {named} was created at {_time(newest)}, so the age of images is not "
-                "known; synchronize the clocks of the API servers, then run again"
+                f"{self.server}: its clock says {_time(fastest)}, and {named} was created at {_time(newest)}, so the "
+                "age of images is not known; synchronize the clocks of the API servers, then run again"
             )
 
     def _here(self) -> datetime:

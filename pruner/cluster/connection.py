@@ -1,8 +1,8 @@
 """Which API server to talk to, and as whom: from the settings to everything that one HTTP client needs.
 
-What the settings say wins over a kubeconfig, and credentials that are set replace all that a kubeconfig has. A `Connection` is what is
-left: an address, a TLS context, a way to the proxy, and credentials that renew themselves. It shows no credential: not in `repr`, not
-in messages.
+What the settings say wins over a kubeconfig, and credentials that are set replace all that a kubeconfig has. A
+`Connection` is what is left: an address, a TLS context, a way to the proxy, and credentials that renew themselves. It
+shows no credential: not in `repr`, not in messages.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ _TOKEN: Final = re.compile(r"[\x20-\x7e]+")
 class Connection:
     """Everything that the HTTP client needs to talk to one API server.
 
-    `headers` are sent with every request in addition to the credentials; `server_name` is the name in the server's certificate,
-    where the kubeconfig gives another one than the address.
+    `headers` are sent with every request in addition to the credentials; `server_name` is the name in the server's
+    certificate, where the kubeconfig gives another one than the address.
     """
 
     def __init__(
@@ -80,7 +80,9 @@ class Connection:
 
     @property
     def password(self) -> str | None:
-        """Basic authentication, where the credentials are a name and a password, which an OAuth server may take for a token."""
+        """Basic authentication, where the credentials are a name
+        and a password, which an OAuth server may take for a token.
+        """
         authorization = self._configured_authorization() or ""
         return authorization if authorization.startswith("Basic ") else None
 
@@ -107,7 +109,8 @@ class Connection:
                 f"{self.server}: the credentials have expired and could not be renewed ({_why(error)}); log in again"
             ) from None
         if self._configuration.cert_file != before[1]:
-            # Connections in which the old certificate was shown are not used again, since they belong to the other context.
+            # Connections in which the old certificate was shown are not used again, since they belong to the other
+            # context.
             self.tls = _tls(self._configuration, self._settings, self)
         if (self._configured_authorization(), self._configuration.cert_file) != before:
             self.generation += 1
@@ -156,7 +159,8 @@ def _speaks_itself(settings: ConnectionSettings) -> bool:
 def _speak_as_given(settings: ConnectionSettings, configuration: ClientConfiguration) -> None:
     """Credentials of the settings, instead of all that the kubeconfig has.
 
-    An API server that is shown a certificate and a token goes by the certificate: what the kubeconfig has beside must not win.
+    An API server that is shown a certificate and a token goes by the certificate: what the kubeconfig has beside must
+    not win.
     """
     configuration.refresh_api_key_hook = None
     configuration.api_key = {"BearerToken": f"Bearer {settings.api_key}"} if settings.api_key else {}
@@ -185,7 +189,10 @@ def _load(settings: ConnectionSettings, configuration: ClientConfiguration) -> S
 
 
 def _why(error: Exception) -> str:
-    """What is wrong with a kubeconfig or its credentials. Only our own words are shown: those of others may quote credentials."""
+    """What is wrong with a kubeconfig or its credentials.
+
+    Only our own words are shown: those of others may quote credentials.
+    """
     if isinstance(error, KubeconfigError):
         return str(error)
     if isinstance(error, OSError):

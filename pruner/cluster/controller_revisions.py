@@ -13,7 +13,7 @@ def revision_referrer(revision: ControllerRevision) -> Referrer:
     try:
         data = msgspec.json.decode(revision.data, type=RevisionData | None)
     except msgspec.ValidationError:
-        # Another controller's, such as a virtual machine's preferences, in which the same names mean other things. Those of
-        # DaemonSets and StatefulSets are always understood.
+        # Another controller's, such as a virtual machine's preferences, in which the same names mean other things.
+        # Those of DaemonSets and StatefulSets are always understood.
         data = None
     return Referrer(CONTROLLER_REVISIONS.kind, Workload(revision.metadata, data=data))

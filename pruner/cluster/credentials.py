@@ -1,10 +1,10 @@
 """Credentials that a kubeconfig's user has, and how they are renewed.
 
-`Source.load` fills a client's configuration; `renew` does so again. The `kubernetes` package renews the tokens of the old auth-
-providers (pruner.cluster.auth_provider); everything else is done here as kubectl does it: credentials that cannot be had (an exec
-plugin that fails, a token that is not renewed) are an error and not a request without any, credentials that end are renewed
-shortly before they do and when they are refused, a token file wins over a token and is read again, and `as` and `as-groups` are
-heeded. Keys are kept in memory.
+`Source.load` fills a client's configuration; `renew` does so again. The `kubernetes` package renews the tokens of the
+old auth- providers (pruner.cluster.auth_provider); everything else is done here as kubectl does it: credentials that
+cannot be had (an exec plugin that fails, a token that is not renewed) are an error and not a request without any,
+credentials that end are renewed shortly before they do and when they are refused, a token file wins over a token and is
+read again, and `as` and `as-groups` are heeded. Keys are kept in memory.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ LONGEST_TOKEN: Final = 1024 * 1024
 
 
 class ClientConfiguration(msgspec.Struct):
-    """Which server to talk to, as whom, and what to trust: the fields of the `kubernetes` package's Configuration that are used.
+    """Which server to talk to, as whom, and what to trust: the used fields of the `kubernetes` package's Configuration.
 
     `api_key` has the Authorization header as `BearerToken`. `refresh_api_key_hook` renews what has ended.
     """
@@ -83,7 +83,10 @@ class Source:
         self._loader.load(configuration)
 
     def renew(self, configuration: ClientConfiguration) -> None:
-        """Read or make the credentials again although they have not ended: they were refused. Raises KubeconfigError, OSError."""
+        """Read or make the credentials again although they have not ended: they were refused.
+
+        Raises KubeconfigError, OSError.
+        """
         self._loader.renew(configuration)
 
 
@@ -136,7 +139,9 @@ class _Loader:
         return True
 
     def _token_of_file(self) -> str:
-        """The content of the token file; where it cannot be read, the token that is known already, as kubectl has it."""
+        """The content of the token file; where it cannot be
+        read, the token that is known already, as kubectl has it.
+        """
         known = self._authorization.removeprefix("Bearer ") or self._entry.token.strip()
         path = self._entries.user_folder / Path(self._entry.token_file).expanduser()
         try:
@@ -227,7 +232,10 @@ class _Loader:
 
 
 def _pem(key: str, data: str, path: str, folder: Path) -> str | None:
-    """A certificate or key as content, or as the path of a file; None where the entry has neither. Data wins, as with kubectl."""
+    """A certificate or key as content, or as the path of a file; None where the entry has neither.
+
+    Data wins, as with kubectl.
+    """
     if not data:
         # Some tools write the content where the path belongs.
         return path if is_pem(path) else str(folder / Path(path).expanduser()) if path else None

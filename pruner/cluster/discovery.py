@@ -1,7 +1,8 @@
 """Discovery: which groups, versions and kinds an API server has.
 
-Only a server that answers completely can show that a kind is absent. So a version that is listed and stale, or whose own
-document is missing, empty or something else, is an error after some attempts, and never a kind without objects (R3).
+Only a server that answers completely can show that a kind is absent. So a version that is listed and stale, or whose
+own document is missing, empty or something else, is an error after some attempts, and never a kind without objects
+(R3).
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ ACCEPT: Final = ",".join(
         "application/json",
     ]
 )
-"""Aggregated discovery, all groups in one document: v2 since Kubernetes 1.30, v2beta1 since 1.26; older servers list names."""
+"""Aggregated discovery, all groups in one document: v2 since
+Kubernetes 1.30, v2beta1 since 1.26; older servers list names."""
 
 PAUSES: Final = (0.2, 0.4, 0.8, 1.6)
 """Seconds before each further attempt to get a whole document: an API server that starts has one after a moment."""
@@ -128,23 +130,31 @@ class Discovery:
             kind = kinds.get(resource.plural)
         if kind is None and resource.group in EVERYWHERE and not await self.other_versions(resource):
             raise ClusterError(
-                f"{self._server}: discovery shows no {resource.name} of {resource.api_version}, which every cluster has; "
-                "check what answers at this address, and try again"
+                f"{self._server}: discovery shows no {resource.name} of {resource.api_version}, which every cluster "
+                "has; check what answers at this address, and try again"
             )
         return kind
 
     async def other_versions(self, resource: Resource) -> list[str]:
-        """The versions other than the resource's own in which the kind is served. Raises ClusterError where that is not certain."""
+        """The versions other than the resource's own in which the kind is served.
+
+        Raises ClusterError where that is not certain.
+        """
         served = []
         for version in await self._attempt(lambda: self._versions(resource.group)):
             if version != resource.version:
-                kinds = await self._attempt(lambda version=version: self._kinds(resource.group, version))  # type: ignore[misc]
+                kinds = await self._attempt(
+                    lambda version=version: self._kinds(resource.group, version)  # type: ignore[misc]
+                )
                 if resource.plural in kinds:
                     served.append(version)
         return served
 
     async def lists(self, resource: Resource) -> bool:
-        """Whether the version of the resource's group is listed, whatever it has. Raises ClusterError where that is not certain."""
+        """Whether the version of the resource's group is listed, whatever it has.
+
+        Raises ClusterError where that is not certain.
+        """
         return resource.version in await self._attempt(lambda: self._versions(resource.group))
 
     async def _attempt(self, read: Callable[[], Awaitable[T]]) -> T:
@@ -237,8 +247,8 @@ class Discovery:
     @staticmethod
     def _unusable(path: str, response: Response, why: str) -> str:
         return (
-            f"the answer to {path} is not what an API server gives ({response.describe()}: {why}), so it is not known which "
-            "kinds there are; give the address of the API as host, or try again when the API server is up"
+            f"the answer to {path} is not what an API server gives ({response.describe()}: {why}), so it is not known "
+            "which kinds there are; give the address of the API as host, or try again when the API server is up"
         )
 
 

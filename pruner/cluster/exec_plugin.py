@@ -1,7 +1,8 @@
 """Credentials of an exec plugin: the program that a kubeconfig names is run, and what it prints is read.
 
-`credential` gives what the plugin has said, or raises a KubeconfigError with what is wrong. A plugin that has nobody to ask gets no input
-and no more than `LONGEST_RUN`. What it prints is checked whole and shown by no message: it is about credentials, and often is one
+`credential` gives what the plugin has said, or raises a KubeconfigError with what is wrong. A plugin that has nobody to
+ask gets no input and no more than `LONGEST_RUN`. What it prints is checked whole and shown by no message: it is about
+credentials, and often is one
 (https://kubernetes.io/docs/reference/access-authn-authz/authentication/#client-go-credential-plugins).
 """
 
@@ -60,12 +61,13 @@ def credential(plugin: ExecEntry, folder: Path, cluster: dict[str, Any]) -> Cred
     except (msgspec.DecodeError, ValueError, RecursionError):
         # The decoder's words may quote what it could not read.
         raise KubeconfigError(
-            f"exec: {name} has printed no ExecCredential (its {len(printed)} bytes of output are not shown); run it by hand"
+            f"exec: {name} has printed no ExecCredential (its {len(printed)} bytes of output are not shown); run it by "
+            "hand"
         ) from None
     if (found.kind, found.api_version) != ("ExecCredential", plugin.api_version):
         raise KubeconfigError(
-            f"exec: {name} has printed another kind or version than ExecCredential of {shown(plugin.api_version)}, which the "
-            "kubeconfig asks for; bring both to the same apiVersion"
+            f"exec: {name} has printed another kind or version than ExecCredential of {shown(plugin.api_version)}, "
+            "which the kubeconfig asks for; bring both to the same apiVersion"
         )
     status = found.status
     if not status.token and status.certificate is None:
@@ -110,8 +112,8 @@ def _printed(plugin: ExecEntry, folder: Path, cluster: dict[str, Any]) -> bytes:
         raise KubeconfigError(f"exec: {name} has printed more than {MOST_PRINTED} bytes; run it by hand")
     if process.returncode != 0:
         raise KubeconfigError(
-            f"exec: {name} has ended with exit code {process.returncode}; run it by hand to see why (its output is not shown: it "
-            "may hold credentials), or log in again"
+            f"exec: {name} has ended with exit code {process.returncode}; run it by hand to see why (its output is not "
+            "shown: it may hold credentials), or log in again"
         )
     return printed
 

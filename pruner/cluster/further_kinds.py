@@ -1,6 +1,7 @@
-"""Kinds other than the built-in workloads whose objects name images: those of `extra_referrers`, and what nodes boot from (R10, R13).
+"""Further kinds whose objects name images: those of `extra_referrers`, and what nodes boot from (R10, R13).
 
-A `PodSource` says at which paths of an object its images stand. Objects are read whole, since each kind has other fields.
+A `PodSource` says at which paths of an object its images stand. Objects are read whole, since each kind has other
+fields.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ _KNOWN: Final = frozenset(
 _OPTIONAL: Final = frozenset((source.group, source.resource) for source in NODE_IMAGES)
 
 _VARIABLE: Final = "$("
-"""Begins a parameter in a template of Tekton. What it stands for is known only when it runs, and then a pod names it."""
+"""Begins a parameter in a template of Tekton. What it stands
+for is known only when it runs, and then a pod names it."""
 
 
 def is_optional(source: PodSource) -> bool:
@@ -62,15 +64,16 @@ def decoded(raw: msgspec.Raw, source: PodSource) -> Any:
         return msgspec.json.decode(raw)
     except RecursionError:
         raise ClusterError(
-            f"extra_referrers: an object of {source.name} is nested too deeply, so what it uses is not known; remove it, or take the "
-            "kind out of extra_referrers"
+            f"extra_referrers: an object of {source.name} is nested too deeply, so what it uses is not known; remove "
+            "it, or take the kind out of extra_referrers"
         ) from None
 
 
 def extra_referrer(source: PodSource, found: dict[str, Any]) -> Referrer:
     """What an object of a further kind uses: its pod templates or pod specs, and its image fields (R13).
 
-    Raises ClusterError where no pod template stands at a path that is said to hold one: what it uses would not be known.
+    Raises ClusterError where no pod template stands at a path that is said to hold one: what it uses would not be
+    known.
     """
     kind = str(found.get("kind") or source.name)
     references: list[ExtraReference] = []
@@ -84,8 +87,8 @@ def extra_referrer(source: PodSource, found: dict[str, Any]) -> Referrer:
     except (msgspec.ValidationError, RecursionError) as error:
         name = found.get("metadata") or {}
         raise ClusterError(
-            f"{kind} {name.get('namespace', '')}/{name.get('name', '')}: extra_referrers names {source.template or source.images} "
-            f"in {source.name}, and what stands there is something else: {error}"
+            f"{kind} {name.get('namespace', '')}/{name.get('name', '')}: extra_referrers names "
+            f"{source.template or source.images} in {source.name}, and what stands there is something else: {error}"
         ) from None
     others: tuple[tuple[tuple[str, ...], ExtraForm], ...] = ((source.streams, "image stream"), (source.values, "value"))
     for paths, form in others:

@@ -75,7 +75,8 @@ class _Named(msgspec.Struct):
 async def identify(api: Api) -> str:
     """What a cluster is known by, whatever address it is reached at.
 
-    OpenShift's cluster ID; else the uid of the namespace kube-system; else, where neither may be read, the server's address.
+    OpenShift's cluster ID; else the uid of the namespace kube-system; else, where neither may be read, the server's
+    address.
     """
     for resource, name in ((CLUSTER_VERSIONS, "version"), (NAMESPACES, "kube-system")):
         if resource == CLUSTER_VERSIONS and not await api.serves(resource):

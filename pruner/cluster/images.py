@@ -49,9 +49,10 @@ def _location(reference: str, name: str) -> str:
 
 
 def with_shared(stream: ImageStream, known: Mapping[str, str], events: dict[str, TagEvent]) -> ImageStream:
-    """The stream, with the strings of `known` for equal digests, and one object for equal items of all streams, kept in `events`.
+    """The stream, with the strings of `known` for equal digests, and equal items of all streams as one, from `events`.
 
-    A digest that stands in five tags is five texts and five times as it is decoded: of half a million revisions, 100 MB.
+    A digest that stands in five tags is five texts and five times as it is decoded: of half a million revisions, 100
+    MB.
     """
     status = stream.status
     if status is None or not status.tags:

@@ -1,6 +1,7 @@
-"""The credentials that a pod is given: its service account's token, which the kubelet replaces, and the cluster's authority.
+"""The credentials that a pod is given: its service account's token, which the kubelet replaces, and the CA.
 
-The `kubernetes` package reads them. This module alone imports that part of it, and is imported only where there is no kubeconfig.
+The `kubernetes` package reads them. This module alone imports that part of it, and is imported only where there is no
+kubeconfig.
 """
 
 from __future__ import annotations

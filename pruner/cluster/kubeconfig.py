@@ -1,8 +1,8 @@
 """Kubeconfigs: read, merged and checked as kubectl does it.
 
-`load` gives the entries of the context that is used, each checked against its shape. Files are decoded within bounds, keys that are null
-are absent, and the first of joined files that says something wins. No message shows a value of a user's or cluster's entry: most of
-them are credentials, or may be.
+`load` gives the entries of the context that is used, each checked against its shape. Files are decoded within bounds,
+keys that are null are absent, and the first of joined files that says something wins. No message shows a value of a
+user's or cluster's entry: most of them are credentials, or may be.
 """
 
 from __future__ import annotations
@@ -185,7 +185,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _without_nulls(value: Any, depth: int) -> Any:
-    """The value with keys that are null removed, and numbers and dates as texts, in place: that is how kubectl reads them.
+    """The value with null keys removed, and numbers and dates as texts, in place: that is how kubectl reads them.
 
     What a plugin is told (`extensions`) is its own matter and stays as it is.
     """

@@ -27,8 +27,8 @@ def image_limits(limit_range: LimitRange, server: str) -> Iterable[ImageLimit]:
             quantity = _quantity(storage)
             if quantity is None:
                 raise ClusterError(
-                    f"{server}: LimitRange {meta.namespace}/{meta.name}: max.storage {storage!r:.80} is not a quantity; "
-                    "correct or delete this LimitRange"
+                    f"{server}: LimitRange {meta.namespace}/{meta.name}: max.storage {storage!r:.80} is not a "
+                    "quantity; correct or delete this LimitRange"
                 )
             yield ImageLimit(meta.namespace, meta.name, quantity)
 
@@ -48,7 +48,9 @@ def _quantity(value: Any) -> Decimal | None:
 
 
 def _bounded(quantity: Decimal) -> Decimal:
-    """The quantity as the API server stores it: an exponent of any size, `1e-999999999`, would be written with as many digits."""
+    """The quantity as the API server stores it: an exponent of any
+    size, `1e-999999999`, would be written with as many digits.
+    """
     if quantity.copy_abs() >= _LARGEST:
         return _LARGEST.copy_sign(quantity)
     if not quantity:

@@ -1,7 +1,7 @@
 """Lists, page by page: what counts as one, and how its pages are asked for ahead of the one that is decoded.
 
-A list counts only where it is certain that no object is missing from it. Anything else that an API server, or something in front of
-it, sends with status 200 ends the run (R3).
+A list counts only where it is certain that no object is missing from it. Anything else that an API server, or something
+in front of it, sends with status 200 ends the run (R3).
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ PAGE_SIZE: int = 500
 """Objects asked for at once, as `oc` does."""
 
 MOST_PAGES: int = 10_000
-"""Pages of one list: five million objects. A cluster has 500,000 images at most; a list that goes on further does not end."""
+"""Pages of one list: five million objects. A cluster has 500,000
+images at most; a list that goes on further does not end."""
 
 MOST_OBJECTS: int = 5_000_000
 """Objects of one list, in however few pages: ten times as many images as the largest clusters have."""
@@ -52,7 +53,7 @@ _head = msgspec.json.Decoder(_Head)
 
 
 def decoder_of_pages(item: Any, kind: str = "") -> msgspec.json.Decoder[Page[Any]]:
-    """A decoder for pages of lists with these items, a struct for instance. Items that say they are not of this `kind` are refused.
+    """A decoder for pages of lists with these items, such as a struct. Items that say another `kind` are refused.
 
     Where the struct itself is of one kind, which its tag names, that need not be said again.
     """
@@ -115,7 +116,8 @@ class ListReader:
                 coming.popleft()
                 if waiting:
                     request(waiting.pop())
-                # Nothing else has its turn while a page is decoded and used: let that be sent, and then what has come be taken.
+                # Nothing else has its turn while a page is decoded and used: let that be sent, and then what has come
+                # be taken.
                 await asyncio.sleep(0)
                 await asyncio.sleep(0)
                 page = self._decoded(response, decoder)
@@ -132,7 +134,7 @@ class ListReader:
             await asyncio.gather(*coming, return_exceptions=True)
 
     async def _page(self, token: str, request: Callable[[str], None]) -> tuple[Response, str | None]:
-        """A page, and the `continue` token in its beginning, whose page is requested as soon as that has come; None for neither.
+        """A page, and the `continue` token in its beginning, whose page is requested as soon as it has come, or None.
 
         Raises ExpiredError when the page had to be requested again and is another one then.
         """

@@ -31,7 +31,10 @@ class ListMeta(msgspec.Struct, frozen=True, rename="camel", gc=False):
 
 
 class Page(msgspec.Struct, Generic[T], frozen=True, rename="camel"):
-    """One page of a list. Everything is required: API servers write it for empty lists too, whose `items` are `[]` and never null."""
+    """One page of a list.
+
+    Everything is required: API servers write it for empty lists too, whose `items` are `[]` and never null.
+    """
 
     kind: str
     api_version: str

@@ -1,9 +1,9 @@
 """A token for a name and a password, by OpenShift's challenge flow.
 
-An OpenShift API server takes no basic authentication. Its OAuth server, which `/.well-known/oauth-authorization-server` names, answers
-basic authentication of the client `openshift-challenging-client` with a redirect whose fragment holds a token; the redirect is read and
-not followed. It is another server,
-behind the cluster's ingress: its certificate is verified with the API's authorities and the system's, and it gets no client certificate.
+An OpenShift API server takes no basic authentication. Its OAuth server, which `/.well-known/oauth-authorization-server`
+names, answers basic authentication of the client `openshift-challenging-client` with a redirect whose fragment holds a
+token; the redirect is read and not followed. It is another server, behind the cluster's ingress: its certificate is
+verified with the API's authorities and the system's, and it gets no client certificate.
 """
 
 from __future__ import annotations
@@ -96,7 +96,10 @@ def _redirected(location: str) -> tuple[str | None, str]:
 
 
 def _server(endpoint: str) -> str:
-    """Scheme, host and port of the endpoint: all of it that is shown. The API server's word is not trusted to hold no credentials."""
+    """Scheme, host and port of the endpoint: all of it that is shown.
+
+    The API server's word is not trusted to hold no credentials.
+    """
     try:
         parts = urlsplit(endpoint)
         port = f":{parts.port}" if parts.port is not None else ""
@@ -121,7 +124,7 @@ async def _endpoint(http: HTTPClient, connection: Connection) -> str | None:
         endpoint = ""
     if response.status != 200 or not endpoint:
         raise ClusterError(
-            f"{connection.server}: {_METADATA} names no OAuth server ({response.describe()}); give the address of the API as "
-            "host, or api_key instead of username and password"
+            f"{connection.server}: {_METADATA} names no OAuth server ({response.describe()}); give the address of the "
+            "API as host, or api_key instead of username and password"
         )
     return endpoint

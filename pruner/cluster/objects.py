@@ -1,9 +1,9 @@
 """The objects of a cluster, as far as pruning reads them.
 
 The structs name only the fields that some rule asks for; msgspec's decoders pass over everything else, so that a list
-of images, 4 to 20 KB each in responses, holds a few hundred bytes each in memory. Field names are those of the API. Where an API
-server may answer null for an empty list, the type says so. Where an object says its kind, as those of lists do not, the struct's tag
-has to be that kind. What is decoded from JSON has no cycles, so that the collector of
+of images, 4 to 20 KB each in responses, holds a few hundred bytes each in memory. Field names are those of the API.
+Where an API server may answer null for an empty list, the type says so. Where an object says its kind, as those of
+lists do not, the struct's tag has to be that kind. What is decoded from JSON has no cycles, so that the collector of
 cycles need not look at it, again and again, while half a million objects are read (`gc=False`).
 """
 
@@ -191,11 +191,12 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """What a cluster has, read in the order that makes no use older than what it uses (R2).
 
     `cluster` identifies it; `as_of` is the time that ages are measured against (UTC); `blob_sizes` are bytes by digest,
-    as far as images claim them, and `contested_sizes` the digests about which their claims differ; `absent` names the kinds that the
-    cluster does not serve; `idle_paths` the paths of `extra_referrers` at which no object has anything; `sources` are the further
-    kinds that were read, each in the version that was served; `resource_versions` say for each kind from where a watch would
-    go on; `protected` are the image streams and namespaces, as `ImageStream namespace/name` and `Namespace name`, that
-    `protect_selector` matches; `unlinked` are digests, by image stream, that an interrupted run has removed and whose links may be left.
+    as far as images claim them, and `contested_sizes` the digests about which their claims differ; `absent` names the
+    kinds that the cluster does not serve; `idle_paths` the paths of `extra_referrers` at which no object has anything;
+    `sources` are the further kinds that were read, each in the version that was served; `resource_versions` say for
+    each kind from where a watch would go on; `protected` are the image streams and namespaces, as `ImageStream
+    namespace/name` and `Namespace name`, that `protect_selector` matches; `unlinked` are digests, by image stream, that
+    an interrupted run has removed and whose links may be left.
     """
 
     cluster: str

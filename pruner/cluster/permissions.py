@@ -1,7 +1,8 @@
 """The permissions that pruning needs, each with what it is for, and the rules of a role that has them.
 
-One list for everything: the doctor asks for each by an access review and prints the roles that are missing, and a schedule's ServiceAccount
-gets these and no others. A test on a real kube-apiserver takes away one after the other and expects a run to fail without it.
+One list for everything: the doctor asks for each by an access review and prints the roles that are missing, and a
+schedule's ServiceAccount gets these and no others. A test on a real kube-apiserver takes away one after the other and
+expects a run to fail without it.
 """
 
 from __future__ import annotations
@@ -62,10 +63,10 @@ def permissions_for(
     deletes_streams: bool = False,
     restarts_registry: bool = False,
 ) -> list[Permission]:
-    """All permissions for a preview and an up of these settings (R1, R3, R28). `sources` are the further kinds that are read.
+    """All permissions for a preview and an up of these settings (R1, R3, R28). `sources` are the further kinds read.
 
-    `selects` says that `protect_selector` is set (R18), `removes_tags` that a retention rule can remove an entry of `spec.tags` (R32),
-    `deletes_streams` that empty image streams are deleted (R34), `restarts_registry` that
+    `selects` says that `protect_selector` is set (R18), `removes_tags` that a retention rule can remove an entry of
+    `spec.tags` (R32), `deletes_streams` that empty image streams are deleted (R34), `restarts_registry` that
     `restart_registry` is set.
     """
     extra = (Resource(source.group, source.version, source.resource) for source in sources)

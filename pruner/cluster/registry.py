@@ -1,7 +1,8 @@
 """A client of the cluster's registry: what pruning asks it and deletes in it (R26).
 
-A response counts only if it is the registry's own, which says so in `Docker-Distribution-Api-Version`, and only with a status that
-is documented for the call. A load balancer's 404 is a failure and never taken for "gone". Redirects are not followed.
+A response counts only if it is the registry's own, which says so in `Docker-Distribution-Api-Version`, and only with a
+status that is documented for the call. A load balancer's 404 is a failure and never taken for "gone". Redirects are not
+followed.
 """
 
 from __future__ import annotations
@@ -110,16 +111,17 @@ class RegistryClient:
         if _is_own(response) and response.status == 401:
             if await self._connection.token() is None:
                 raise RegistryError(
-                    f"registry {self.url}: wants a token, and there is none: a certificate, or a name and a password, are no "
-                    "credentials for it; give api_key (oc whoami --show-token prints one), or set prune_registry to false",
+                    f"registry {self.url}: wants a token, and there is none: a certificate, or a name and a password, "
+                    "are no credentials for it; give api_key (oc whoami --show-token prints one), or set "
+                    "prune_registry to false",
                     401,
                 )
             raise refused(self.url, "use its API")
         if response.status != 200 or not _is_own(response):
             version = "" if _is_own(response) else f", no Docker-Distribution-Api-Version: {API_VERSION}"
             raise RegistryError(
-                f"registry {self.url}: /v2/ is not the API of a registry ({response.describe()}{version}); give its address as "
-                "registry_url, or set prune_registry to false"
+                f"registry {self.url}: /v2/ is not the API of a registry ({response.describe()}{version}); give its "
+                "address as registry_url, or set prune_registry to false"
             )
 
     async def deletes_blobs(self) -> bool:
@@ -161,7 +163,9 @@ class RegistryClient:
         return None
 
     def _length(self, response: Response, what: str, max_size: int | None = None) -> int | None:
-        """The size that the response to a HEAD gives; None where it gives none, or the object is not served from here."""
+        """The size that the response to a HEAD gives; None where
+        it gives none, or the object is not served from here.
+        """
         length = response.headers.get("Content-Length")
         if response.status != 200 or length is None:
             return None
@@ -174,7 +178,7 @@ class RegistryClient:
         return size
 
     async def lacks(self, repository: str, digest: str, *, manifest: bool) -> bool:
-        """Whether a manifest, or a layer, is missing in a repository; False where the credentials do not suffice to ask.
+        """Whether a manifest or a layer is missing in a repository; False where the credentials do not suffice to ask.
 
         Raises RegistryError where that cannot be told.
         """
@@ -321,8 +325,8 @@ class RegistryClient:
 
     def _contradiction(self, what: str, claim: str) -> RegistryError:
         return RegistryError(
-            f"registry {self.url}: {what} is answered with {claim}, which cannot be; check the registry and what stands in "
-            "between, or set prune_registry to false"
+            f"registry {self.url}: {what} is answered with {claim}, which cannot be; check the registry and what "
+            "stands in between, or set prune_registry to false"
         )
 
     def _unexpected(self, what: str, response: Response) -> RegistryError:

@@ -19,8 +19,8 @@ from pruner.settings import Settings
 def discovered_host(snapshot: Snapshot) -> tuple[str, str] | None:
     """The registry's `host[:port]` and what says so: the newest managed image, or the newest image stream (R27).
 
-    Whoever may push can make an image that names any host, and the token will be sent there; what a stream's status says is
-    written by the API server. So an image's host counts only where some stream's status confirms it.
+    Whoever may push can make an image that names any host, and the token will be sent there; what a stream's status
+    says is written by the API server. So an image's host counts only where some stream's status confirms it.
     """
     streams = [stream for stream in snapshot.streams if stream.status and "/" in stream.status.docker_image_repository]
     confirmed = {host for stream in streams for host in _hosts(stream)}
@@ -54,7 +54,8 @@ async def find_registry(
 ) -> Registry | None:
     """Find the registry, ping it, and see what it can do; None where nothing names one, as in a cluster without images.
 
-    It is pinged before anything depends on it; its `/v2/` is asked too, since a ping proves nothing about credentials (R27).
+    It is pinged before anything depends on it; its `/v2/` is asked too, since a ping proves nothing about credentials
+    (R27).
 
     Raises RegistryError when there is one and it cannot be used, with the ways out.
     """

@@ -1,7 +1,7 @@
 """Credentials for the registry, in the form that its challenges ask for.
 
-Basic has the token as password; Bearer has one of the registry's token endpoint, which must be the registry's own server: the token is
-sent to no host that was neither given as registry_url nor confirmed by the cluster.
+Basic has the token as password; Bearer has one of the registry's token endpoint, which must be the registry's own
+server: the token is sent to no host that was neither given as registry_url nor confirmed by the cluster.
 """
 
 from __future__ import annotations
@@ -89,8 +89,8 @@ class RegistryLogin:
         issued = _token_in(response)
         if issued is None:
             raise RegistryError(
-                f"registry {self._url}: its token endpoint does not return a usable token ({response.describe()}); check "
-                "the registry, or set prune_registry to false",
+                f"registry {self._url}: its token endpoint does not return a usable token ({response.describe()}); "
+                "check the registry, or set prune_registry to false",
                 response.status,
             )
         return issued

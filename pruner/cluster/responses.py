@@ -1,7 +1,7 @@
 """What counts as an API server's response to a request, and the error for everything else.
 
-A response with status 200 says little: proxies, login pages and broken servers send it too. So an object has to be the one that was
-asked for, and a 404 counts as an object that is absent only where the API server itself says so.
+A response with status 200 says little: proxies, login pages and broken servers send it too. So an object has to be the
+one that was asked for, and a 404 counts as an object that is absent only where the API server itself says so.
 """
 
 from __future__ import annotations
@@ -60,7 +60,8 @@ def status_in(response: Response) -> Status:
 def says_not_found(response: Response, name: str) -> bool:
     """Whether a response with status 404 is an API server's word that the object of this name is absent.
 
-    A Status with details is about the object that it names; with an empty `name` it may be about any, such as a namespace.
+    A Status with details is about the object that it names; with an empty `name` it may be about any, such as a
+    namespace.
     """
     found = status_in(response)
     if found.kind != "Status" or found.reason != "NotFound":
@@ -160,7 +161,9 @@ def check_object(
 
 
 def check_deletion(server: str, response: Response, resource: Resource, path: str, name: str) -> None:
-    """Raise ClusterError unless a response says that the object is deleted: a Status of success, or the object as it was."""
+    """Raise ClusterError unless a response says that the object
+    is deleted: a Status of success, or the object as it was.
+    """
     found = status_in(response)
     if found.kind == "Status":
         if found.status != "Success":

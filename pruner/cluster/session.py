@@ -8,5 +8,8 @@ from pruner.settings import Settings
 
 
 def session(settings: Settings) -> Api:
-    """To be used with `async with`. Raises SettingsError and ClusterError when the settings do not say how to connect."""
+    """To be used with `async with`.
+
+    Raises SettingsError and ClusterError when the settings do not say how to connect.
+    """
     return Api(connect(settings), workers=settings.workers)

@@ -1,8 +1,8 @@
 """Sizes of blobs (bytes) as images claim them: what is plausible of each claim, and the largest where claims differ.
 
-The maker of an Image writes these numbers, and the API server validates none of them. A claim that cannot be true is ignored, so its blob
-counts as unmeasured. Where claims differ the largest counts, so that no image can make what another one frees look smaller, and the order
-in which images are listed changes nothing (P7).
+The maker of an Image writes these numbers, and the API server validates none of them. A claim that cannot be true is
+ignored, so its blob counts as unmeasured. Where claims differ the largest counts, so that no image can make what
+another one frees look smaller, and the order in which images are listed changes nothing (P7).
 """
 
 from __future__ import annotations
@@ -15,14 +15,18 @@ import msgspec
 from pruner.cluster.objects import ImageLayer
 
 LARGEST: Final = 5 * 2**40
-"""Bytes that a blob can have: 5 TiB, the largest object that S3 stores, which is what most registries store blobs in."""
+"""Bytes that a blob can have: 5 TiB, the largest object that
+S3 stores, which is what most registries store blobs in."""
 
 LARGEST_CONFIG: Final = 4 * 2**20
 """Bytes that a config can have: containers/image, with which nodes pull, refuses larger ones."""
 
 
 def plausible(claim: object) -> int | None:
-    """The size of a blob or an image that a JSON value gives; None for what cannot be one. Go's zero value says nothing."""
+    """The size of a blob or an image that a JSON value gives; None for what cannot be one.
+
+    Go's zero value says nothing.
+    """
     return claim if type(claim) is int and 0 < claim <= LARGEST else None
 
 
@@ -80,7 +84,10 @@ class SizeClaims:
             self._largest[digest] = max(known, size)
 
     def config(self, digest: str, image: int | None, layers: tuple[str, ...], measured: int | None) -> None:
-        """Take in the size of a config: what the layers leave of the image's. The API counts the config and every layer once."""
+        """Take in the size of a config: what the layers leave of the image's.
+
+        The API counts the config and every layer once.
+        """
         if image is None:
             return
         if measured is None:

@@ -1,7 +1,8 @@
 """A snapshot: everything that a decision is made from, read in the order that makes no use older than what it uses.
 
-Images are listed first, then image streams, then all that uses them, whose kinds are listed side by side (R1, R2). A kind that
-discovery does not show has no objects; anything else that keeps a list from being read whole ends it all (R3).
+Images are listed first, then image streams, then all that uses them, whose kinds are listed side by side (R1, R2). A
+kind that discovery does not show has no objects; anything else that keeps a list from being read whole ends it all
+(R3).
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ RESTARTS: Final = 3
 """How often a list is begun again after its `continue` token has expired."""
 
 AHEAD: Final = 3
-"""Pages of a list that is read alone that are asked for while one is decoded: on their way, being decompressed, and ready.
+"""Pages of a list read alone that are asked for while one is decoded: on their way, being decompressed, ready.
 
 Lists that are read side by side have one each: together that is as many, and each takes several MB.
 """
@@ -130,7 +131,8 @@ async def _take_snapshot(
     cluster = await identify(api)
     if not await api.serves(IMAGES):
         raise ClusterError(
-            f"{api.server}: serves no {IMAGES.group}/{IMAGES.version}, so there is nothing to prune; is it an OpenShift cluster?"
+            f"{api.server}: serves no {IMAGES.group}/{IMAGES.version}, so there is nothing to prune; is it an "
+            "OpenShift cluster?"
         )
     now = _now(api, as_of)
     unlinked = await find_unlinked(api)
@@ -174,7 +176,9 @@ def kinds_of(references: References) -> tuple[Resource, ...]:
 
 
 def _check_clock(api: Api, images: list[Image], streams: list[ImageStream], referrers: list[Referrer]) -> None:
-    """Raise UnsafePlanError for a clock that is behind the newest object, or that the answers meanwhile disagree about."""
+    """Raise UnsafePlanError for a clock that is behind the
+    newest object, or that the answers meanwhile disagree about.
+    """
     image = max(images, key=attrgetter("created"), default=None)
     newest = (BEGINNING, "") if image is None else (image.created, f"image {image.name}")
     for stream in streams:
@@ -188,13 +192,17 @@ def _check_clock(api: Api, images: list[Image], streams: list[ImageStream], refe
 
 
 def _now(api: Api, as_of: datetime | None) -> datetime:
-    """The time that ages are measured against (R2). Raises UnsafePlanError for a future one, and for a clock that cannot be believed."""
+    """The time that ages are measured against (R2).
+
+    Raises UnsafePlanError for a future one, and for a clock that cannot be believed.
+    """
     if as_of is None:
         return api.clock.now()
     clock = api.clock.now_or_here()
     if as_of > clock:
         raise UnsafePlanError(
-            f"as_of: {as_of:%Y-%m-%dT%H:%M:%SZ} is ahead of the API server's clock, {clock:%Y-%m-%dT%H:%M:%SZ}; give a time that has passed"
+            f"as_of: {as_of:%Y-%m-%dT%H:%M:%SZ} is ahead of the API server's clock, {clock:%Y-%m-%dT%H:%M:%SZ}; give a "
+            "time that has passed"
         )
     return as_of
 
@@ -230,7 +238,12 @@ class _Reading:
             found: list[U] = []
             self.versions.pop(resource.name, None)
             try:
-                await self._gather(resource, decoder, lambda items, found=found: found.extend(kept(items)), ahead)  # type: ignore[misc]
+                await self._gather(
+                    resource,
+                    decoder,
+                    lambda items, found=found: found.extend(kept(items)),  # type: ignore[misc]
+                    ahead,
+                )
             except ExpiredError:
                 continue
             return found
@@ -239,11 +252,13 @@ class _Reading:
         )
 
     async def _check_other_versions(self, resource: Resource) -> None:
-        """Raise ClusterError where the cluster serves the kind in another version: it has objects, and they would not be seen (R3)."""
+        """Raise ClusterError where the cluster serves the kind in
+        another version: it has objects, and they would not be seen (R3).
+        """
         for version in await self.api.discovery.other_versions(resource):
             raise ClusterError(
-                f"{self.api.server}: {resource.name} is served as {version} and not as {resource.version}, so what it uses "
-                "cannot be seen; for a kind of extra_referrers give that version"
+                f"{self.api.server}: {resource.name} is served as {version} and not as {resource.version}, so what it "
+                "uses cannot be seen; for a kind of extra_referrers give that version"
             )
 
     async def _gather(
@@ -309,11 +324,13 @@ class _Reading:
         return referrers
 
     def _check_paths(self, source: PodSource, idle: set[str], count: int) -> None:
-        """Raise ClusterError for the path of a template that no object has: it is misspelt, or what they use is elsewhere."""
+        """Raise ClusterError for the path of a template that no
+        object has: it is misspelt, or what they use is elsewhere.
+        """
         misspelt = [path for path in source.template if path in idle]
         if misspelt:
             raise ClusterError(
-                f"{self.api.server}: extra_referrers: none of {count} {source.name} has containers at {' or '.join(misspelt)}, so what "
-                "they use is not known; give the path of the pod template"
+                f"{self.api.server}: extra_referrers: none of {count} {source.name} has containers at "
+                f"{' or '.join(misspelt)}, so what they use is not known; give the path of the pod template"
             )
         self.idle_paths.update(f"{path} of {source.name}" for path in idle)

@@ -1,4 +1,7 @@
-"""TLS contexts from certificates and keys that are files or content. Keys are in a file only while OpenSSL reads them."""
+"""TLS contexts from certificates and keys that are files or content.
+
+Keys are in a file only while OpenSSL reads them.
+"""
 
 from __future__ import annotations
 

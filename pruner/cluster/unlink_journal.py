@@ -1,8 +1,8 @@
-"""The unlink journal as the Lease of runs has it: digests whose items were removed from image streams, and whose links may be left.
+"""The unlink journal in the Lease of runs: digests removed from image streams, whose links may be left.
 
-The Images that are pruned lead to most links. When the item is removed whose Image is absent, is kept, or was pushed elsewhere, nothing
-leads to its links any more. So a run writes such digests into an annotation of its Lease first (pruner.apply.unlink_journal), and whoever
-reads the cluster next finds them here.
+The Images that are pruned lead to most links. When the item is removed whose Image is absent, is kept, or was pushed
+elsewhere, nothing leads to its links any more. So a run writes such digests into an annotation of its Lease first
+(pruner.apply.unlink_journal), and whoever reads the cluster next finds them here.
 """
 
 from __future__ import annotations
@@ -34,7 +34,9 @@ _decoder = msgspec.json.Decoder(dict[str, frozenset[str]])
 
 
 async def lease_namespaces(api: Api) -> tuple[str, ...]:
-    """Where the Lease is to be looked for, in this order: in one namespace, unless it cannot be seen whether that is there."""
+    """Where the Lease is to be looked for, in this order: in one
+    namespace, unless it cannot be seen whether that is there.
+    """
     try:
         await api.get(NAMESPACES, dict, name=REGISTRY_NAMESPACE)
     except NotFoundError:
@@ -58,9 +60,10 @@ async def find_unlinked(api: Api) -> Unlinked:
 
 
 def unlinked_in(lease: Mapping[str, Any]) -> Unlinked:
-    """What a Lease says was unlinked, without what no run can have written: anybody who may write Leases writes there what they like.
+    """What a Lease says was unlinked, without what no run can have written: others may write to Leases, too.
 
-    What is ignored costs nothing but a link of 71 bytes; what is taken deletes a link only where the analysis finds that nothing needs it.
+    What is ignored costs nothing but a link of 71 bytes; what is taken deletes a link only where the analysis finds
+    that nothing needs it.
     """
     text = ((lease.get("metadata") or {}).get("annotations") or {}).get(ANNOTATION)
     try:

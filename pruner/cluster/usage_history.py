@@ -1,7 +1,7 @@
-"""What ran in the past, of a Prometheus that scrapes kube-state-metrics (R39): one query, whose answer is one line for each image.
+"""What ran in the past, of a Prometheus that scrapes kube-state-metrics (R39): one query, with a line for each image.
 
-The history counts only where it is known to be whole: an answer with warnings, without any container, or of a history that begins after
-the window does, ends the run.
+The history counts only where it is known to be whole: an answer with warnings, without any container, or of a history
+that begins after the window does, ends the run.
 """
 
 from __future__ import annotations
@@ -105,7 +105,8 @@ def _samples(history: UsageHistory, within: timedelta, response: Response) -> li
     where = f"usage_history: {history.url}"
     if response.status in (401, 403):
         raise ClusterError(
-            f"{where}: the credentials may not query it ({response.status}); grant the ClusterRole cluster-monitoring-view, or give a token"
+            f"{where}: the credentials may not query it ({response.status}); grant the ClusterRole "
+            "cluster-monitoring-view, or give a token"
         )
     if answer.status == "error":
         raise ClusterError(
@@ -114,7 +115,8 @@ def _samples(history: UsageHistory, within: timedelta, response: Response) -> li
         )
     if response.status != 200 or answer.status != "success" or answer.data.result_type != "vector":
         raise ClusterError(
-            f"{where}: the answer is not one of Prometheus ({response.describe()}); give the address that comes before /api/v1/query as url"
+            f"{where}: the answer is not one of Prometheus ({response.describe()}); give the address that comes before "
+            "/api/v1/query as url"
         )
     if answer.warnings and not history.partial_history:
         raise ClusterError(

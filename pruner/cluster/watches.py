@@ -49,8 +49,8 @@ class _Status(msgspec.Struct, frozen=True):
 def read_event(line: bytes, server: str, resource: Resource, kind: str) -> WatchEvent:
     """An event of a watch of this kind.
 
-    Raises ExpiredError for one that says that the resource version is too old (410), ClusterError for all other errors and for what
-    is no event, or one of another kind.
+    Raises ExpiredError for an event that says that the resource version is too old (410), ClusterError for any other
+    error, for an event of another kind and for a line that holds none.
     """
     try:
         event = msgspec.json.decode(line, type=_Event)

@@ -146,7 +146,8 @@ ExtraForm = Literal["pull spec", "image stream", "value"]
 class ExtraReference(msgspec.Struct, frozen=True, gc=False):
     """What stands in a field of a further kind (R13).
 
-    A pull spec; `name` or `name:tag` of an image stream in the object's own namespace; or a value that is a pull spec perhaps.
+    A pull spec; `name` or `name:tag` of an image stream in the object's own namespace; or a value that is a pull spec
+    perhaps.
     """
 
     place: str

@@ -1,7 +1,7 @@
 """The bounds of a document: how many values it may stand for, and how deep they may be nested.
 
-YAML lets a few lines stand for more values than there is memory for (aliases of aliases), and nest without end. Both are counted before
-anything is built.
+YAML lets a few lines stand for more values than there is memory for (aliases of aliases), and nest without end. Both
+are counted before anything is built.
 """
 
 from __future__ import annotations
@@ -67,7 +67,9 @@ class _Open:
 
 
 class _Counter:
-    """Counts the values and levels of a document from its events, aliases as what they stand for, before any value is built."""
+    """Counts the values and levels of a document from its events,
+    aliases as what they stand for, before any value is built.
+    """
 
     def __init__(self) -> None:
         self.open = [_Open(None)]

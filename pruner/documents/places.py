@@ -56,7 +56,7 @@ def position(name: str, mark: Any) -> str:
 
 
 def read_document(path: Path, as_written: Callable[[Place], bool] = lambda _: False) -> Document:
-    """The document in a file. `as_written` says of which places the text counts, whatever YAML makes of it (`on` is no truth value there).
+    """The document in a file. `as_written` says where the text counts, not YAML's value (`on` is no truth value there).
 
     Raises SettingsError with every problem in it.
     """

@@ -1,4 +1,7 @@
-"""Decodes YAML and JSON within bounds as plain values. An error never shows any of the content: kubeconfigs hold credentials."""
+"""Decodes YAML and JSON within bounds as plain values.
+
+An error never shows any of the content: kubeconfigs hold credentials.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Many clusters at once: a stack for each, previewed, reviewed and pruned together through Pulumi's Automation API.
 
-`read_fleet` reads a `fleet.yaml`; `preview` and `up` run over the clusters of a `Fleet` and give an `Outcome` for each. The commands of
-`pruner fleet` are made of these, and so can other programs be.
+`read_fleet` reads a `fleet.yaml`; `preview` and `up` run over the clusters of a `Fleet` and give an `Outcome` for each.
+The commands of `pruner fleet` are made of these, and so can other programs be.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -1,7 +1,8 @@
 """What was reviewed: a file of digests beside the review page, which up holds the plans against.
 
-A plan's fingerprint covers what would be deleted. The digest here covers every byte of the plan's file: also reasons, sizes and ages, which
-whoever approves has read. It is not a signature: whoever can write the file can approve (docs/approval.md).
+A plan's fingerprint covers what would be deleted. The digest here covers every byte of the plan's file: also reasons,
+sizes and ages, which whoever approves has read. It is not a signature: whoever can write the file can approve
+(docs/approval.md).
 """
 
 from __future__ import annotations

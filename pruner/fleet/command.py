@@ -1,8 +1,9 @@
 """The Pulumi CLI under a time limit: a `PulumiCommand` whose processes can be ended, all of them.
 
-The Automation API waits for the CLI for as long as it takes. Here each command runs in a session of its own, until a deadline
-or the wish to stop: then it is interrupted as Ctrl-C does, which lets a run end cleanly, and what is left after `GRACE` is
-killed, with the language host and the providers, which the engine puts into process groups of their own.
+The Automation API waits for the CLI for as long as it takes. Here each command runs in a session of its own, until a
+deadline or the wish to stop: then it is interrupted as Ctrl-C does, which lets a run end cleanly, and what is left
+after `GRACE` is killed, with the language host and the providers, which the engine puts into process groups of their
+own.
 """
 
 from __future__ import annotations
@@ -112,7 +113,9 @@ class Command(PulumiCommand):
 
 
 def _own_environment() -> dict[str, str]:
-    """The environment without K8S_AUTH_*: what it says of one cluster, a token above all, must not be sent to every other one."""
+    """The environment without K8S_AUTH_*: what it says of one
+    cluster, a token above all, must not be sent to every other one.
+    """
     return {name: value for name, value in os.environ.items() if not name.startswith("K8S_AUTH_")}
 
 

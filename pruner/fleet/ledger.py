@@ -1,6 +1,7 @@
-"""What is known of earlier runs: a file for each cluster in the fleet's work folder, so that workers who share the folder do not meet.
+"""What is known of earlier runs: a file for each cluster in the fleet's work folder, so that workers can share it.
 
-An `up` that is run again goes on where the last one has ended: what was done for the same approved plan is not done again.
+An `up` that is run again goes on where the last one has ended: what was done for the same approved plan is not done
+again.
 """
 
 from __future__ import annotations

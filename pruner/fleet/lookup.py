@@ -1,4 +1,6 @@
-"""Settings of a cluster with their references looked up, in the environment and in files, and checked as the provider will check them."""
+"""Settings of a cluster with their references looked up, in the
+environment and in files, and checked as the provider will check them.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """What a fleet is: its clusters, and the order in which they are pruned; and the outcome of each.
 
-The structs whose names begin with `Written` are `fleet.yaml` as it is written; the schema is generated from them. `Fleet` is what they
-come to when defaults, groups and contexts have been put together: clusters, each with all of its settings.
+The structs whose names begin with `Written` are `fleet.yaml` as it is written; the schema is generated from them.
+`Fleet` is what they come to when defaults, groups and contexts have been put together: clusters, each with all of its
+settings.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return f"environment variable {self.env}" if self.env else f"file {self.file}"
 
 
-# --- as it is written --------------------------------------------------------------------------------------------------
+# --- as it is written -------------------------------------------------------------------------------------------------
 
 
 class WrittenDefaults(msgspec.Struct, frozen=True):
@@ -53,8 +54,8 @@ class WrittenGroup(msgspec.Struct, frozen=True):
 class WrittenCluster(msgspec.Struct, frozen=True):
     """One cluster; its name is that of its stack."""
 
-    # It is the name of a stack, a folder and files as well: none that begins with a dot, or looks like an option. What follows `$` keeps
-    # out a line break at the end, which some dialects of regular expressions let pass.
+    # It is the name of a stack, a folder and files as well: none that begins with a dot, or looks like an option. What
+    # follows `$` keeps out a line break at the end, which some dialects of regular expressions let pass.
     name: Annotated[
         str,
         msgspec.Meta(
@@ -76,7 +77,7 @@ class WrittenContexts(msgspec.Struct, frozen=True):
 
 
 class WrittenWave(msgspec.Struct, frozen=True):
-    """The clusters with these labels, after those of the waves before. More failures or deletions than these end the run."""
+    """The clusters with these labels. More failures or deletions than these end the run."""
 
     name: Text
     labels: Labels = {}
@@ -106,7 +107,7 @@ class WrittenFleet(msgspec.Struct, frozen=True):
     policy_packs: list[WrittenPolicyPack] = []
 
 
-# --- as it is meant ----------------------------------------------------------------------------------------------------
+# --- as it is meant ---------------------------------------------------------------------------------------------------
 
 
 class Setting(msgspec.Struct, frozen=True):
@@ -177,9 +178,10 @@ def selected(fleet: Fleet, labels: Mapping[str, str], wave: str | None = None) -
 
 
 def shard(fleet: Fleet, index: int, count: int) -> Fleet:
-    """The share of worker `index` of `count`, from 0: every cluster is in exactly one, and shares differ by one at most.
+    """The share of worker `index` of `count`, from 0: every cluster is in exactly one, and sizes differ by one at most.
 
-    Workers do not know of each other, so each has its part of what a wave may, by its clusters, rounded down: together they keep to it.
+    Workers do not know of each other, so each has its part of what a wave may, by its clusters, rounded down: together
+    they keep to it.
     """
     if not 0 <= index < count:
         raise ValueError(f"there is no shard {index} of {count}")
@@ -237,7 +239,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     plan: str | None = None
     """The fingerprint of the plan that was made, or carried out."""
     approval: str | None = None
-    """The digest of the approved plan's file: one that is made and approved later is another one, though it names the same."""
+    """The digest of the approved plan's file: one that is made
+    and approved later is another one, though it names the same."""
     skipped: int = 0
     """Images and revisions that were approved and not deleted, since they came into use or disappeared."""
     message: str = ""

@@ -1,7 +1,8 @@
 """Reads `fleet.yaml`: every mistake in it at once, each with file, line and column.
 
-The document is read within bounds, held against the JSON schema, and then defaults, groups, contexts and clusters are put together.
-Secrets are references, which pruner.fleet.lookup looks up for one cluster at a time. Nothing is contacted.
+The document is read within bounds, held against the JSON schema, and then defaults, groups, contexts and clusters are
+put together. Secrets are references, which pruner.fleet.lookup looks up for one cluster at a time. Nothing is
+contacted.
 """
 
 from __future__ import annotations
@@ -110,7 +111,9 @@ class _Reading:
     # -- settings
 
     def _settings(self, values: Mapping[str, Any], *place: str | int) -> Settings:
-        """What is written for each parameter, by its own name, with references in it as such and paths made absolute."""
+        """What is written for each parameter, by its own name,
+        with references in it as such and paths made absolute.
+        """
         found: Settings = {}
         for name, value in values.items():
             parameter = ALIASES.get(name, name)
@@ -176,7 +179,9 @@ class _Reading:
         return list(found.values())
 
     def _check_places(self, clusters: list[Cluster]) -> None:
-        """Two that are the same one would be pruned twice, and one that does not say where it is would be whichever is current."""
+        """Two that are the same one would be pruned twice, and one
+        that does not say where it is would be whichever is current.
+        """
         known: dict[tuple[Any, ...], Cluster] = {}
         for cluster in clusters:
             if len(clusters) > 1 and not _PLACES & cluster.settings.keys():
@@ -275,7 +280,10 @@ def _has_token(history: Any) -> bool:
 
 
 def _servers(kubeconfig: Any) -> dict[str, str]:
-    """The API server of each context, or nothing where the file does not say. Raises what reading something else raises."""
+    """The API server of each context, or nothing where the file does not say.
+
+    Raises what reading something else raises.
+    """
     clusters = {entry["name"]: (entry.get("cluster") or {}).get("server") for entry in kubeconfig.get("clusters") or ()}
     return {
         str(entry["name"]): str(clusters.get((entry.get("context") or {}).get("cluster")) or "")

@@ -1,8 +1,8 @@
 """One page for a whole fleet, to be read before plans are approved and after they were carried out.
 
-Given outcomes and the files of plans, gives Markdown: the clusters with what each would lose, then for each of them every
-revision, image and reason, with the digest of each plan's file, which approval goes by (pruner.fleet.approval). Whatever
-a cluster or server says stands in code spans, where it can neither be markup nor mention anyone.
+Given outcomes and the files of plans, gives Markdown: the clusters with what each would lose, then for each of them
+every revision, image and reason, with the digest of each plan's file, which approval goes by (pruner.fleet.approval).
+Whatever a cluster or server says stands in code spans, where it can neither be markup nor mention anyone.
 """
 
 from __future__ import annotations
@@ -55,15 +55,18 @@ def same_clusters(plans: Mapping[str, PrunePlan | str]) -> list[str]:
 
 
 def too_large(waves: Iterable[Wave], plans: Mapping[str, PrunePlan | str], of: Mapping[str, str]) -> list[str]:
-    """Waves whose plans delete more than they may, in words: an up would not begin them. `of` says which wave a cluster is in."""
+    """Waves whose plans delete more than they may, in words: an up would not begin them.
+
+    `of` says which wave a cluster is in.
+    """
     found = []
     for wave in waves:
         members = (plan for name, plan in plans.items() if isinstance(plan, PrunePlan) and of.get(name) == wave.name)
         size = sum(plan.deletions for plan in members)
         if wave.max_deletions is not None and size > wave.max_deletions:
             found.append(
-                f"wave {wave.name} would delete {size} images and revisions, and its max_deletions is {wave.max_deletions}: "
-                "up would not begin it"
+                f"wave {wave.name} would delete {size} images and revisions, and its max_deletions is "
+                f"{wave.max_deletions}: up would not begin it"
             )
     return found
 
@@ -118,7 +121,10 @@ def _section(outcome: Outcome, plan: PrunePlan | str) -> Iterator[str]:
         yield ""
         yield from _message(plan)
         return
-    yield f"Cluster {code(plan.cluster)}, planned as of {plan.as_of:%Y-%m-%d %H:%M:%S} UTC, plan {code(plan.fingerprint)}."
+    yield (
+        f"Cluster {code(plan.cluster)}, planned as of {plan.as_of:%Y-%m-%d %H:%M:%S} UTC, "
+        f"plan {code(plan.fingerprint)}."
+    )
     if outcome.message:
         yield ""
         yield from _message(outcome.message)

@@ -1,7 +1,7 @@
 """Preview or up of a whole fleet: so many clusters at once, wave after wave, none waiting for one that fails or hangs.
 
-Given a `Fleet` and `Options`, gives an `Outcome` for each cluster, and tells `Watch` of every change on the way. Settings of
-all clusters are looked up before the first one is contacted.
+Given a `Fleet` and `Options`, gives an `Outcome` for each cluster, and tells `Watch` of every change on the way.
+Settings of all clusters are looked up before the first one is contacted.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ Watch = Callable[[Outcome], None]
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """How a run is done. `folder` is that of fleet.yaml, `work` the fleet's own, `plans` that of the plans to approve, or approved.
+    """How a run is done. `folder` is that of fleet.yaml, `work` the fleet's own, `plans` that of plans for approval.
 
-    Without `plans` an up carries out what it finds, which nobody has looked at. `approval` is the file of digests that approved plans
-    have to be in; without it the caller has seen to it that the plans are the approved ones.
+    Without `plans` an up carries out what it finds, which nobody has looked at. `approval` is the file of digests that
+    approved plans have to be in; without it the caller has seen to it that the plans are the approved ones.
     """
 
     folder: Path
@@ -117,14 +117,19 @@ class _Run:
         return self.outcomes
 
     def _shows_nothing(self, wave: Wave, members: list[Work], later: list[Work]) -> str:
-        """Why the waves after this one must not begin: none of its clusters had a plan, so it has not gone well, it has not gone at all."""
+        """Why the waves after this one must not begin: none of its clusters
+        had a plan, so it has not gone well, it has not gone at all.
+        """
         if self.verb != "up" or self.options.plans is None:
             return ""
         if not members or any(work.cluster.name in self.approved for work in members):
             return ""
         if not any(work.cluster.name in self.approved for work in later):
             return ""
-        return f"no cluster of wave {wave.name} has an approved plan, so it has shown nothing; prune a later wave alone with --wave"
+        return (
+            f"no cluster of wave {wave.name} has an approved plan, so it has shown nothing; "
+            "prune a later wave alone with --wave"
+        )
 
     def _too_much(self, wave: Wave, members: list[Work]) -> str:
         """Why a wave must not begin: its approved plans delete more than it may."""
@@ -168,10 +173,10 @@ class _Run:
         return halted
 
     def _limited(self, work: Work, wave: Wave, done: list[Outcome]) -> Work:
-        """The work with what its wave may still delete as a limit of its own: a plan that is larger is refused before anything is touched.
+        """The work, limited to what its wave may still delete: a larger plan is refused before anything is touched.
 
-        Approved plans were counted before. A cluster's own limit that is a percentage stands beside the wave's, which is then looked at
-        afterwards.
+        Approved plans were counted before. A cluster's own limit that is a percentage stands beside the wave's, which
+        is then looked at afterwards.
         """
         own = work.values.get("max_deletions")
         if self.verb != "up" or self.options.plans is not None or wave.max_deletions is None or "%" in str(own):
@@ -212,7 +217,9 @@ class _Run:
         return ""
 
     def _known_before(self, work: Work) -> Outcome | None:
-        """The outcome of a cluster that is not started: no approved plan, a malformed one, or one that was carried out before."""
+        """The outcome of a cluster that is not started: no approved
+        plan, a malformed one, or one that was carried out before.
+        """
         if self.verb != "up" or self.options.plans is None:
             return None
         approved = self.approved.get(work.cluster.name)

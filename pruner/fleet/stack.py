@@ -1,7 +1,7 @@
 """One cluster's stack: its folder, its configuration, and a preview or an up of it through the Automation API.
 
-The folder holds a copy of this project's program, so that clusters do not share files that the CLI writes. What comes back is an `Outcome`,
-also of what fails: a cluster is no reason for the others to stop.
+The folder holds a copy of this project's program, so that clusters do not share files that the CLI writes. What comes
+back is an `Outcome`, also of what fails: a cluster is no reason for the others to stop.
 """
 
 from __future__ import annotations
@@ -91,7 +91,8 @@ def run_cluster(verb: str, work: Work, found: PulumiCommand, stop: threading.Eve
 def _alone(folder: Path) -> Iterator[None]:
     """Keep other runs out of the cluster's folder.
 
-    One that begins in between would write its configuration over this one's, and an up would be without its approved plan.
+    One that begins in between would write its configuration over this one's, and an up would be without its approved
+    plan.
     """
     with (folder / "lock").open("w") as lock:
         try:
@@ -178,7 +179,9 @@ class _Running:
         return self._outcome(state, message, **(done or {}))
 
     def _reason(self, error: Exception) -> str:
-        """What policies and the engine have said was wrong; where nobody has said anything, the end of what the CLI has."""
+        """What policies and the engine have said was wrong; where
+        nobody has said anything, the end of what the CLI has.
+        """
         if self.refusals:
             text = "\n".join(dict.fromkeys(self.refusals))
         elif self.errors:
@@ -231,7 +234,8 @@ class _Running:
         own = {
             "PATH": path,
             "PULUMI_SKIP_UPDATE_CHECK": "true",
-            # The program needs no plugin but the CLI's own; those of packages that are installed beside pruner are nothing to it.
+            # The program needs no plugin but the CLI's own; those of packages that are installed beside pruner are
+            # nothing to it.
             "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
         }
         root = installation.checkout()
@@ -260,7 +264,9 @@ class _Running:
                 self.command.run_with(value, arguments, str(self.work.folder), self._environment())
 
     def _approved(self, plan: Path) -> Path:
-        """A copy of the approved plan in the cluster's own folder, which no other preview writes into while this run is under way."""
+        """A copy of the approved plan in the cluster's own folder,
+        which no other preview writes into while this run is under way.
+        """
         copy = self.work.folder / "approved.jsonl"
         shutil.copyfile(plan, copy)
         if digest_of(copy) != self.work.approval:
@@ -305,7 +311,8 @@ class _Running:
         if self.verb == "up" and self.work.plan is not None:
             approved = read_plan(str(self.work.folder / "approved.jsonl"))
             fingerprint = approved.fingerprint
-            # The provider knows of what came into use while it was at work; what did so before is not in the plan that it has made.
+            # The provider knows of what came into use while it was at work; what did so before is not in the plan that
+            # it has made.
             missing = approved.deletions - counts["revisions"] - counts["images"]
             counts["skipped"] = max(counts.get("skipped", 0), missing)
         return self._outcome("done", **counts, plan=fingerprint)

@@ -30,7 +30,8 @@ STYLES: Final = {
 }
 """A style for each state; the words alone say the same."""
 _ROWS: Final = 30
-"""Clusters that the table on a terminal shows while they run; of a larger fleet those at work first, then those that are not well."""
+"""Clusters that the table on a terminal shows while they run; of
+a larger fleet those at work first, then those that are not well."""
 
 
 class Progress:

@@ -109,7 +109,9 @@ def _about_unknown(name: str, extra: str, known: dict[str, Any]) -> str:
 
 
 def _about_parameter(place: tuple[Any, ...], value: Any) -> str:
-    """About a value of a parameter, or a part of it: a secret in the file, a reference of another form, or a value of another type."""
+    """About a value of a parameter, or a part of it: a secret in the
+    file, a reference of another form, or a value of another type.
+    """
     name = ".".join(map(str, place[place.index("settings") + 1 :]))
     parameter = BY_NAME[ALIASES.get(_parameter(place) or "", _parameter(place) or "")]
     if isinstance(value, dict) and value.keys() & {"env", "file"}:

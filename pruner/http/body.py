@@ -22,7 +22,8 @@ from pruner.http.decompression import CorruptGzipError, Prefix, claimed_size, gu
 from pruner.http.failures import UnacceptableResponseError
 
 OnPrefix = Callable[[bytes], bool]
-"""Called with the beginning of a body, decompressed, while the rest is on its way: again with more of it, until it returns true."""
+"""Called with the beginning of a body, decompressed, while the
+rest is on its way: again with more of it, until it returns true."""
 
 _PREFIX: Final = 64 * 1024
 """Bytes of a body after which OnPrefix is not called any more."""
@@ -72,7 +73,8 @@ class BodyReader:
         self._max_size = max_size
         self._patience = patience
         self._in_flight = 0
-        # One thread is faster than any network, and each more would have an arena of the allocator's, of a few pages, to itself.
+        # One thread is faster than any network, and each more would have an arena of the allocator's, of a few pages,
+        # to itself.
         self._decompressing = ThreadPoolExecutor(1, "gunzip")
 
     def close(self) -> None:
@@ -81,7 +83,8 @@ class BodyReader:
     async def read(self, response: aiohttp.ClientResponse, on_prefix: OnPrefix | None = None) -> bytes | bytearray:
         """The complete body, decompressed.
 
-        Raises aiohttp.ClientPayloadError when it is truncated or damaged, UnacceptableResponseError when it exceeds a bound.
+        Raises aiohttp.ClientPayloadError when it is truncated or damaged, UnacceptableResponseError when it exceeds a
+        bound.
         """
         encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
         compressed = encoding != "identity"
@@ -127,8 +130,8 @@ class BodyReader:
         self._in_flight += size
         if self._in_flight > MAX_IN_FLIGHT:
             raise UnacceptableResponseError(
-                f"the responses that are being received are larger than {in_words(MAX_IN_FLIGHT)} together, the most that is "
-                "accepted; check the address and what stands in between"
+                f"the responses that are being received are larger than {in_words(MAX_IN_FLIGHT)} together, the most "
+                "that is accepted; check the address and what stands in between"
             )
 
 

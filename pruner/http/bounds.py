@@ -1,7 +1,7 @@
 """How much of a response is accepted before it is refused, and how slowly it may come.
 
-Each bound is far beyond what a cluster with 500,000 images sends, and small enough that a hostile or broken server cannot
-exhaust the memory or the patience of a run.
+Each bound is far beyond what a cluster with 500,000 images sends, and small enough that a hostile or broken server
+cannot exhaust the memory or the patience of a run.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ MIB: Final = 1024 * KIB
 MAX_LIST_BODY: Final = 256 * MIB
 """Bytes of a page of a list, decompressed.
 
-The largest page that can arise is one of 500 image streams that hold all of 500,000 revisions, of 290 bytes each: 145 MB.
+The largest page that can arise is one of 500 image streams that hold all of 500,000 revisions, of 290 bytes each: 145
+MB.
 """
 
 MAX_SMALL_BODY: Final = 4 * MIB
@@ -51,7 +52,8 @@ MIN_PIECES: Final = 4
 """Pieces in which a response must come before it can count as trickling: a long pause alone is a slow server."""
 
 MIN_BYTES: Final = KIB
-"""Bytes that must come in `Timeouts.trickle` seconds, once pieces come. The slowest useful line brings ten times that each second."""
+"""Bytes that must come in `Timeouts.trickle` seconds, once pieces
+come. The slowest useful line brings ten times that each second."""
 
 
 def in_words(size: int) -> str:

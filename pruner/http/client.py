@@ -1,8 +1,8 @@
 """One HTTP client for the API server, the registry and the OAuth server.
 
-`HTTPClient.send` makes one request and returns the complete response, or raises a `TransportError` that says in one sentence what
-happened. `HTTPClient.request` repeats it while the server is busy or the connection fails. Redirects are never followed: a response with
-one is returned as it is, so that no credentials reach another server.
+`HTTPClient.send` makes one request and returns the complete response, or raises a `TransportError` that says in one
+sentence what happened. `HTTPClient.request` repeats it while the server is busy or the connection fails. Redirects are
+never followed: a response with one is returned as it is, so that no credentials reach another server.
 """
 
 from __future__ import annotations
@@ -31,11 +31,12 @@ _READ_AHEAD: Final = 4 * 1024 * 1024
 """Bytes of a response that wait to be read before its connection is paused: about a page of a list."""
 
 Precondition = Callable[[], Awaitable[None]]
-"""Awaited right before a request is sent, when the limiter has admitted it, and before each retry; raising withdraws the request."""
+"""Awaited right before a request is sent, when the limiter has
+admitted it, and before each retry; raising withdraws the request."""
 
 
 class Timeouts(msgspec.Struct, frozen=True):
-    """Seconds: to connect; between two pieces of a response; for a whole response; for MIN_BYTES of one that comes in small pieces.
+    """Seconds: to connect; between two pieces of a response; for a whole response; for MIN_BYTES in small pieces.
 
     In 300 seconds a page of 500 large pods, 25 MB, comes through a line of 1 Mbit/s.
     """
@@ -71,8 +72,8 @@ class StreamedResponse:
 class HTTPClient:
     """A pool of connections to one server. Use it as an asynchronous context manager.
 
-    `tls` returns the context for new connections, None for plain http; `trust` is the setting that names the trusted certificates, for
-    messages; `max_body` bounds successful responses, in bytes.
+    `tls` returns the context for new connections, None for plain http; `trust` is the setting that names the trusted
+    certificates, for messages; `max_body` bounds successful responses, in bytes.
     """
 
     def __init__(
@@ -90,7 +91,8 @@ class HTTPClient:
         self._proxy = proxy
         self._server_name = server_name
         self._trust = trust
-        # A stream lasts as long as a run and must not take the place of a request: requests are limited, not connections.
+        # A stream lasts as long as a run and must not take the place of a request: requests are limited, not
+        # connections.
         self.limiter = Limiter(workers)
         self.timeouts = timeouts
         self._reader = BodyReader(max_body, Patience(total=timeouts.total, trickle=timeouts.trickle))
@@ -128,7 +130,7 @@ class HTTPClient:
         precondition: Precondition | None = None,
         on_prefix: OnPrefix | None = None,
     ) -> Response:
-        """Make one request. Raises TransportError when there is no complete response, and whatever `precondition` raises.
+        """Make one request. Raises TransportError without a complete response, and whatever `precondition` raises.
 
         `on_prefix` is called with the beginning of the body of a response with status 200.
         """
@@ -160,7 +162,8 @@ class HTTPClient:
     ) -> Response:
         """Make a request that may be repeated, as `send` does, again while the server is busy or the connection fails.
 
-        Returns the last response, whatever its status. What `on_prefix` has seen may be the beginning of a response that broke off.
+        Returns the last response, whatever its status. What `on_prefix` has seen may be the beginning of a response
+        that broke off.
         """
         return await retry.run(
             partial(
@@ -180,8 +183,8 @@ class HTTPClient:
     ) -> AsyncIterator[StreamedResponse]:
         """A GET whose response is read while it comes in, outside of the limiter.
 
-        After `silence` seconds without a byte the connection counts as dead; after `total` seconds it is given up. Raises
-        TransportError, also from inside the context.
+        After `silence` seconds without a byte the connection counts as dead; after `total` seconds it is given up.
+        Raises TransportError, also from inside the context.
         """
         # Events are read one by one as they come in, so they are not asked for in compressed form.
         plain = self._headers([*headers, ("Accept-Encoding", "identity")], url)
@@ -198,7 +201,9 @@ class HTTPClient:
     async def _open(
         self, method: str, url: str, within: float, **options: Any
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """A response with its headers, which must be complete within so many seconds: they must not trickle in for ever either."""
+        """A response with its headers, which must be complete within
+        so many seconds: they must not trickle in for ever either.
+        """
         assert self._session is not None, "the client is used outside of its context"  # noqa: S101
         async with asyncio.timeout(within):
             response = await self._session.request(method, url, **options)
@@ -226,7 +231,9 @@ class HTTPClient:
         return self._is_proxied(url) and not url.startswith("https://")
 
     def _headers(self, headers: Iterable[tuple[str, str]], url: str) -> CIMultiDict[str]:
-        """The headers, with the proxy's where it reads the request; the server's Authorization wins over the proxy's."""
+        """The headers, with the proxy's where it reads the
+        request; the server's Authorization wins over the proxy's.
+        """
         all_headers = CIMultiDict(headers)
         if self._proxy is not None and self._is_read_by_proxy(url):
             for name, value in self._proxy.headers.items():

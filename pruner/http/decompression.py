@@ -32,8 +32,8 @@ def claimed_size(raw: bytes) -> int:
 def gunzip(raw: bytes, max_size: int = MAX_LIST_BODY) -> bytearray:
     """Decompress, into a buffer of exactly the size that the body claims.
 
-    Raises CorruptGzipError for data that is damaged, truncated, larger than it claims or followed by something else, and
-    UnacceptableResponseError for a claim beyond `max_size` bytes or MAX_RATIO, before anything is decompressed.
+    Raises CorruptGzipError for data that is damaged, truncated, larger than it claims or followed by something else,
+    and UnacceptableResponseError for a claim beyond `max_size` bytes or MAX_RATIO, before anything is decompressed.
     """
     size = claimed_size(raw)
     if size > len(raw) * _DENSEST:
@@ -49,7 +49,8 @@ def gunzip(raw: bytes, max_size: int = MAX_LIST_BODY) -> bytearray:
             f"{in_words(MAX_UNCHECKED_RATIO)}; check the address and what stands in between"
         )
     try:
-        # With a buffer that is large enough it runs without a stop, and other threads go on meanwhile. It never writes beyond it.
+        # With a buffer that is large enough it runs without a stop, and other threads go on meanwhile. It never writes
+        # beyond it.
         text = deflate.gzip_decompress(raw, max(size, 1))
     except deflate.DeflateError as error:
         raise CorruptGzipError(f"the compressed response is damaged or truncated: {error}") from None
@@ -59,7 +60,9 @@ def gunzip(raw: bytes, max_size: int = MAX_LIST_BODY) -> bytearray:
 
 
 class Prefix:
-    """The beginning of a body of which the rest is still on its way, decompressed where that is needed; at most `size` bytes."""
+    """The beginning of a body of which the rest is still on its
+    way, decompressed where that is needed; at most `size` bytes.
+    """
 
     def __init__(self, *, compressed: bool, size: int) -> None:
         self._decompressor = zlib.decompressobj(wbits=_GZIP) if compressed else None
@@ -67,7 +70,10 @@ class Prefix:
         self._text = bytearray()
 
     def add(self, chunk: bytes) -> bytes:
-        """The beginning as far as it is known after this chunk. Damaged data adds nothing: that is found when the body is complete."""
+        """The beginning as far as it is known after this chunk.
+
+        Damaged data adds nothing: that is found when the body is complete.
+        """
         missing = self._size - len(self._text)
         if self._decompressor is None:
             self._text += chunk[:missing]

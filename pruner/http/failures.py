@@ -16,8 +16,8 @@ from pruner.http.bounds import MAX_HEADER, MAX_HEADERS, in_words
 class TransportError(Exception):
     """There is no usable response; `str()` says why, in words that can be shown.
 
-    `transient` is true when the same request may succeed a moment later, `untrusted_certificate` when the server speaks TLS
-    and only its certificate is at fault.
+    `transient` is true when the same request may succeed a moment later, `untrusted_certificate` when the server speaks
+    TLS and only its certificate is at fault.
     """
 
     def __init__(self, message: str, *, transient: bool = False, untrusted_certificate: bool = False) -> None:
@@ -91,8 +91,8 @@ def _what_happened(error: BaseException) -> str:  # noqa: C901, PLR0911, PLR0912
             return str(error)
         case aiohttp.ClientResponseError() if _headers_too_large(error):
             return (
-                f"the response has more than {MAX_HEADERS} headers, or one larger than {in_words(MAX_HEADER)}, the most that is "
-                "accepted; check the address and what stands in between"
+                f"the response has more than {MAX_HEADERS} headers, or one larger than {in_words(MAX_HEADER)}, the "
+                "most that is accepted; check the address and what stands in between"
             )
         case aiohttp.ClientConnectorSSLError() | ssl.SSLError():
             return f"TLS handshake failed ({_reason(error)}); check that this port speaks https"
@@ -121,7 +121,9 @@ def _what_happened(error: BaseException) -> str:  # noqa: C901, PLR0911, PLR0912
 
 
 def _headers_too_large(error: BaseException) -> bool:
-    """Whether aiohttp has refused the headers for their size or number, for which it has words and no exceptions of their own."""
+    """Whether aiohttp has refused the headers for their size or
+    number, for which it has words and no exceptions of their own.
+    """
     message = error.message if isinstance(error, aiohttp.ClientResponseError) else ""
     return message.startswith(("Got more than", "Too many headers"))
 

@@ -11,8 +11,8 @@ from typing import Self
 class Limiter:
     """At most `workers` requests in flight, with additive increase and multiplicative decrease.
 
-    After 429 or 503 the limit is halved, once for all requests that were in flight; each success brings back a little of it. Use it
-    as an asynchronous context manager around a request, and report the status with `observe`.
+    After 429 or 503 the limit is halved, once for all requests that were in flight; each success brings back a little
+    of it. Use it as an asynchronous context manager around a request, and report the status with `observe`.
     """
 
     def __init__(self, workers: int) -> None:

@@ -30,10 +30,10 @@ class Proxy:
 
 
 def _names(entry: str, host: str, port: int) -> bool:
-    """Whether an entry of `no_proxy` names a host: `*`, a host with or without its port, a domain, an address, or a CIDR.
+    """Whether an entry of `no_proxy` names a host: `*`, a host with or without a port, a domain, an address, a CIDR.
 
-    A domain that begins with a dot (or `*.`) is what is below it, one that does not is the host of that name too; the addresses of
-    a host's name are not looked up.
+    A domain that begins with a dot (or `*.`) is what is below it, one that does not is the host of that name too; the
+    addresses of a host's name are not looked up.
     """
     if entry == "*":
         return True
@@ -65,8 +65,8 @@ def _without_port(entry: str) -> tuple[str, str | None]:
 class ProxyAwareConnector(aiohttp.TCPConnector):
     """A pool of connections that sends `Authorization` to a proxy where that is configured.
 
-    aiohttp sends it under the name `Proxy-Authorization`, in place of one that is there already, and offers no public way around
-    that; tests/component/test_connection_proxy_headers.py fails when this method is renamed.
+    aiohttp sends it under the name `Proxy-Authorization`, in place of one that is there already, and offers no public
+    way around that; tests/component/test_connection_proxy_headers.py fails when this method is renamed.
     """
 
     def _update_proxy_auth_header_and_build_proxy_req(self, req: aiohttp.ClientRequest) -> aiohttp.ClientRequest:

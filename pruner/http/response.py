@@ -10,7 +10,8 @@ import msgspec
 from multidict import CIMultiDictProxy
 
 UNDECODABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What msgspec raises for a body that is not the expected JSON: malformed, of other types, not UTF-8, or nested without end."""
+"""What msgspec raises for a body that is not the expected JSON:
+malformed, of other types, not UTF-8, or nested without end."""
 
 
 class Response(msgspec.Struct, frozen=True):

@@ -19,8 +19,8 @@ TRANSIENT_STATUSES: Final = frozenset({429, 500, 502, 503, 504})
 class RetryPolicy(msgspec.Struct, frozen=True):
     """How often a request is sent, and how long to wait in between (seconds).
 
-    The wait is random, up to `first_wait` doubled with each attempt and at most `longest_wait`, unless the server asks for another one
-    with `Retry-After`, which is obeyed up to `longest_retry_after`.
+    The wait is random, up to `first_wait` doubled with each attempt and at most `longest_wait`, unless the server asks
+    for another one with `Retry-After`, which is obeyed up to `longest_retry_after`.
     """
 
     attempts: int = 5
@@ -35,7 +35,10 @@ class RetryPolicy(msgspec.Struct, frozen=True):
         return random.uniform(0, min(self.longest_wait, self.first_wait * 2 ** (attempt - 1)))  # noqa: S311 - jitter
 
     async def run(self, send: Callable[[], Awaitable[Response]]) -> Response:
-        """The last response, whatever its status. Raises TransportError when there is none, and whatever else `send` raises."""
+        """The last response, whatever its status.
+
+        Raises TransportError when there is none, and whatever else `send` raises.
+        """
         attempt = 1
         while True:
             try:

@@ -13,8 +13,8 @@ _UNENCODED: Final = "!$&'()*+,;=:@"
 def path_segment(text: str) -> str:
     """A name as one segment of a URL's path, percent-encoded.
 
-    Raises ValueError for what cannot be one: an empty name, which would address the collection instead, `.` and `..`, which clients
-    and servers resolve, and text that is not Unicode.
+    Raises ValueError for what cannot be one: an empty name, which would address the collection instead, `.` and `..`,
+    which clients and servers resolve, and text that is not Unicode.
     """
     if text in {"", ".", ".."}:
         raise ValueError(f"{text!r} cannot be a segment of a URL's path")

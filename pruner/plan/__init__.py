@@ -1,4 +1,4 @@
-"""The plan: what would be pruned, and why; the value that previews show, policies judge, people approve and apply carries out.
+"""The plan: what would be pruned, and why; previews show it, policies judge it, people approve it, apply executes it.
 
 `PrunePlan` is the value, `encode` and `decode` are its file format, and an `Approval` is a plan as a limit.
 """

@@ -12,9 +12,9 @@ from pruner.plan.prune_plan import PrunePlan
 class Approval(msgspec.Struct, frozen=True):
     """The names in a plan, as the limit of what may be deleted.
 
-    `spec_tags` are tags whose spec entries may be removed, as (`namespace/name`, tag), `streams` image streams that may be deleted, as
-    (`namespace/name`, uid).
-    `dropped` are digests that revisions named which have been removed already: those of an analysis in mid-run.
+    `spec_tags` are tags whose spec entries may be removed, as (`namespace/name`, tag), `streams` image streams that may
+    be deleted, as (`namespace/name`, uid). `dropped` are digests that revisions named which have been removed already:
+    those of an analysis in mid-run.
     """
 
     revisions: frozenset[tuple[str, str, str, datetime]] = frozenset()

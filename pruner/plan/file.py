@@ -76,7 +76,7 @@ def encode(plan: PrunePlan) -> Iterator[bytes]:
 
 
 def decode(lines: Iterable[bytes], where: str) -> PrunePlan:
-    """The plan of a file. Raises UnsafePlanError for anything but what `encode` has written: another version, truncated or edited.
+    """The plan of a file. Raises UnsafePlanError for what `encode` has not written: another version, cut or edited.
 
     Lines of other kinds than the plan's, such as the result that a report appends, may follow its end and are not read.
     """
@@ -131,8 +131,8 @@ def decode(lines: Iterable[bytes], where: str) -> PrunePlan:
 def _check_canonical(plan: PrunePlan, end: _End, where: str) -> None:
     """Raise UnsafePlanError for a plan that `encode` would write in other bytes, or that names something twice.
 
-    Readers of a file disagree about keys that are given twice, times of other zones and the like; what was reviewed is then not what is
-    carried out.
+    Readers of a file disagree about keys that are given twice, times of other zones and the like; what was reviewed is
+    then not what is carried out.
     """
     last = deque(encode(plan), maxlen=1).pop()
     if _decoder.decode(last) != end:
@@ -172,5 +172,6 @@ def _check_header(line: bytes, where: str) -> None:
         raise UnsafePlanError(f"{where}: is not a plan of pruner")
     if header.version != VERSION:
         raise UnsafePlanError(
-            f"{where}: is a plan of version {header.version}, this pruner reads version {VERSION}; preview again with this one"
+            f"{where}: is a plan of version {header.version}, this pruner reads version {VERSION}; preview again with "
+            "this one"
         )

@@ -1,8 +1,8 @@
 """The plan as a value: what would be pruned, and why.
 
-A `PrunePlan` is canonical: everything in it is sorted, so that equal plans are equal bytes (P8, docs/rules.md). Its fingerprint covers
-what would be deleted and on which cluster, and leaves out what changes without changing that: the time of the plan, resource
-versions, and the reasons. The tags of the structs name the lines of a plan's file.
+A `PrunePlan` is canonical: everything in it is sorted, so that equal plans are equal bytes (P8, docs/rules.md). Its
+fingerprint covers what would be deleted and on which cluster, and leaves out what changes without changing that: the
+time of the plan, resource versions, and the reasons. The tags of the structs name the lines of a plan's file.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ class PrunedRevision(msgspec.Struct, frozen=True, gc=False):
 class StreamChange(msgspec.Struct, frozen=True, tag="image stream", tag_field="line"):
     """What goes of one image stream: items of its history, and links in its repository.
 
-    `removed_tags` lose their last item and go with it (R20). `removed_spec_tags` are those of them whose entries in `spec.tags` go
-    too, since these would bring the tags back (R32). A change without revisions has only links left to
+    `removed_tags` lose their last item and go with it (R20). `removed_spec_tags` are those of them whose entries in
+    `spec.tags` go too, since these would bring the tags back (R32). A change without revisions has only links left to
     delete, those that an interrupted run has left behind.
     """
 
@@ -76,7 +76,7 @@ class DeletedStream(msgspec.Struct, frozen=True, tag="empty image stream", tag_f
 
 
 class PrunedImage(msgspec.Struct, frozen=True, tag="image", tag_field="line"):
-    """An Image that goes. `blobs` are those of its blobs that go with it; `shared` others are needed by images that stay.
+    """An Image that goes. `blobs` are those of its blobs that go too; `shared` others are needed by images that stay.
 
     `members` is the number of images in a manifest list or an OCI index, 0 for every other image.
     """
@@ -103,7 +103,8 @@ class PrunedBlob(msgspec.Struct, frozen=True, gc=False, tag="blob", tag_field="l
 class Summary(msgspec.Struct, frozen=True):
     """Counts, and bytes: `bytes` are known to be freed, `unmeasured` blobs would free some more.
 
-    `expired_tags` are removed as a whole by a retention rule (R32), `empty_streams` are image streams that are deleted (R34).
+    `expired_tags` are removed as a whole by a retention rule (R32), `empty_streams` are image streams that are deleted
+    (R34).
     """
 
     image_streams: int
@@ -137,13 +138,18 @@ class PrunePlan(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     @property
     def deletions(self) -> int:
-        """What `max_deletions` counts: images, revisions and image streams. A tag that is removed counts with its revisions."""
+        """What `max_deletions` counts: images, revisions and image streams.
+
+        A tag that is removed counts with its revisions.
+        """
         revisions = sum(len(change.revisions) for change in self.streams)
         return len(self.images) + revisions + len(self.empty_streams)
 
     @cached_property
     def expired_tags(self) -> tuple[tuple[str, str], ...]:
-        """The tags, as (`namespace/name`, tag), that a retention rule removes as a whole (R32), sorted as the plan is."""
+        """The tags, as (`namespace/name`, tag), that a retention
+        rule removes as a whole (R32), sorted as the plan is.
+        """
         found = []
         for change in self.streams:
             expired = {item.tag for item in change.revisions if isinstance(item.reason, Expired)}
@@ -198,5 +204,8 @@ _WITHOUT_COLON: Final = re.compile(r"[A-Za-z0-9_./@+-]*")
 
 
 def _word(text: str, plain: re.Pattern[str] = _PLAIN) -> str:
-    """The text as one word of a line. Names are free text, and one with a blank or a line break must not look like two."""
+    """The text as one word of a line.
+
+    Names are free text, and one with a blank or a line break must not look like two.
+    """
     return text if plain.fullmatch(text) else msgspec.json.encode(text).decode()

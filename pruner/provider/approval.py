@@ -1,7 +1,8 @@
 """Whether an up is bound to a plan that was made before: the setting require_approval.
 
-`up --plan` gives check the random seed of the preview that saved the plan. So a check whose seed and fingerprint an earlier process has
-already noted is bound to that plan: the engine draws a new seed otherwise, and refuses inputs that differ from the saved plan.
+`up --plan` gives check the random seed of the preview that saved the plan. So a check whose seed and fingerprint an
+earlier process has already noted is bound to that plan: the engine draws a new seed otherwise, and refuses inputs that
+differ from the saved plan.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ def check_approval(settings: Settings, fingerprint: str) -> None:
     """Raise UnsafePlanError for an up that nobody can have reviewed, where that is required."""
     if settings.require_approval and settings.approved_plan is None and fingerprint not in _bound:
         raise UnsafePlanError(
-            "require_approval is set, and this up is not bound to a plan that was made before; nothing was changed. Run pulumi preview "
-            "--save-plan plan.json, review it, and run pulumi up --plan plan.json, or set approved_plan"
+            "require_approval is set, and this up is not bound to a plan that was made before; nothing was changed. "
+            "Run pulumi preview --save-plan plan.json, review it, and run pulumi up --plan plan.json, or set "
+            "approved_plan"
         )

@@ -1,8 +1,8 @@
-"""Speaking to Pulumi's engine from inside the provider: progress on the status line, warnings under Diagnostics, clean failures.
+"""Speaking to Pulumi's engine from the provider: progress on the status line, warnings as Diagnostics, clean failures.
 
-The SDK hands a dynamic provider none of these. The engine's address is the provider process's last argument; the call that is being
-served, with the resource's URN in its request and with its gRPC context, is found on the stack. Outside of an engine, as in tests of the
-provider, nothing is said and failures are raised as they are.
+The SDK hands a dynamic provider none of these. The engine's address is the provider process's last argument; the call
+that is being served, with the resource's URN in its request and with its gRPC context, is found on the stack. Outside
+of an engine, as in tests of the provider, nothing is said and failures are raised as they are.
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ class EngineLog:
         try:
             self._stub.Log(request, timeout=5)
         except (grpc.RpcError, ValueError):
-            # An engine that takes no more messages, or has closed the channel (ValueError), is on its way out; a run must not fail by
-            # its commentary.
+            # An engine that takes no more messages, or has closed the channel (ValueError), is on its way out; a run
+            # must not fail by its commentary.
             self._stub = None
 
 
@@ -87,7 +87,9 @@ def _address() -> str | None:
 
 
 def address_in(arguments: Sequence[str]) -> str | None:
-    """The engine's address among the arguments of a provider's process, where it is the last one, after flags for logs."""
+    """The engine's address among the arguments of a provider's
+    process, where it is the last one, after flags for logs.
+    """
     last = arguments[-1] if len(arguments) > 1 else ""
     host, _, port = last.rpartition(":")
     return last if host and port.isdecimal() else None
@@ -134,8 +136,8 @@ def fail(error: PrunerError, *, resource_id: str | None = None, outputs: Mapping
 def seed() -> bytes:
     """The random seed of the check that is being served, empty outside of one.
 
-    The engine draws a new one for each resource and deployment, and keeps it in the file of `preview --save-plan`: a check of
-    `up --plan` has the seed of that preview.
+    The engine draws a new one for each resource and deployment, and keeps it in the file of `preview --save-plan`: a
+    check of `up --plan` has the seed of that preview.
     """
     call = _serving()
     return bytes(getattr(call.request, "randomSeed", b"")) if call is not None else b""
@@ -156,8 +158,8 @@ def _cancel(self: Any, request: Any, context: Any) -> Any:  # noqa: ARG001 - the
 def wish_to_stop() -> Callable[[], bool]:
     """Whether the run is to come to an end: Ctrl-C, or the end of the call that is being served.
 
-    The engine tells of Ctrl-C by Cancel, which the SDK's servicer leaves unanswered, and waits for the calls under way. The servicer was
-    registered before this module was loaded, so not the method is replaced but what it does.
+    The engine tells of Ctrl-C by Cancel, which the SDK's servicer leaves unanswered, and waits for the calls under way.
+    The servicer was registered before this module was loaded, so not the method is replaced but what it does.
     """
     main = sys.modules.get("__main__")
     servicer = getattr(main, "DynamicResourceProviderServicer", None)

@@ -1,8 +1,9 @@
 """What each call of Pulumi's engine does, in terms of settings, plans and results.
 
-`check` makes the plan and puts it into the inputs, where preview shows it, policies judge it and `--save-plan` keeps it. `diff`
-says that there is something to do only when the plan says so, or a setting has changed. `create` and `update` carry out the plan that
-`check` has kept; `read` gives back an empty one, so that the next preview shows what is planned then and nothing of the last time.
+`check` makes the plan and puts it into the inputs, where preview shows it, policies judge it and `--save-plan` keeps
+it. `diff` says that there is something to do only when the plan says so, or a setting has changed. `create` and
+`update` carry out the plan that `check` has kept; `read` gives back an empty one, so that the next preview shows what
+is planned then and nothing of the last time.
 """
 
 from __future__ import annotations
@@ -51,7 +52,8 @@ T = TypeVar("T")
 P = ParamSpec("P")
 
 WHOLE: Final = 200
-"""Objects up to which the results in the state are whole; of more than these the state has the names, the report all."""
+"""Objects up to which the results in the state are whole;
+of more than these the state has the names, the report all."""
 
 LARGEST: Final = 20_000_000
 """Bytes, as JSON, up to which they are whole; the engine takes messages of 400 MB, and keeps several copies."""
@@ -184,7 +186,9 @@ def _as_own(error: Exception) -> PrunerError:
 
 
 def _failure(problem: Problem, value: Any) -> CheckFailure:
-    """The failure on the property, whose value the engine prints beside it, secret or not: of what may hold a secret the name alone."""
+    """The failure on the property, whose value the engine prints
+    beside it, secret or not: of what may hold a secret the name alone.
+    """
     if is_secret(problem.parameter, value) or may_hold_credentials(value) or "@" in str(value):
         return CheckFailure("", str(problem))
     return CheckFailure(problem.parameter, problem.message)
@@ -197,7 +201,9 @@ def _settings_in(properties: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _as_sent(value: Any) -> Any:
-    """The value with what is unknown as the engine writes it; the SDK hands out an object for it, and takes none back."""
+    """The value with what is unknown as the engine writes it;
+    the SDK hands out an object for it, and takes none back.
+    """
     if isinstance(value, Unknown):
         return rpc.UNKNOWN
     if isinstance(value, Mapping):

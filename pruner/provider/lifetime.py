@@ -1,7 +1,8 @@
 """The end of the provider's process when its engine is gone.
 
-An engine that is killed leaves the processes of its providers behind. Nobody waits for their answer then, and nobody would see what they
-do, so they end by themselves: a run is asked to stop, as at Ctrl-C, and the process ends a few seconds later in any case.
+An engine that is killed leaves the processes of its providers behind. Nobody waits for their answer then, and nobody
+would see what they do, so they end by themselves: a run is asked to stop, as at Ctrl-C, and the process ends a few
+seconds later in any case.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ _lock: Final = threading.Lock()
 
 
 def end_with_engine(address: str, stop: threading.Event) -> None:
-    """Watch the engine at this address from now on; sets `stop` and ends the process when nobody listens there any more."""
+    """Watch the engine at this address from now on; sets `stop`
+    and ends the process when nobody listens there any more.
+    """
     with _lock:
         if address in _watched:
             return

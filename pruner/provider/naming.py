@@ -1,4 +1,6 @@
-"""Names of properties: those of a Pulumi schema in camelCase, which every language turns into its own, and those of parameters."""
+"""Names of properties: those of a Pulumi schema in camelCase,
+which every language turns into its own, and those of parameters.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,10 @@ def snake(name: str) -> str:
 
 
 def to_parameters(properties: Mapping[str, Any]) -> dict[str, Any]:
-    """Properties by the names of parameters. Those of a state that the dynamic provider wrote have these names already."""
+    """Properties by the names of parameters.
+
+    Those of a state that the dynamic provider wrote have these names already.
+    """
     return {name if name.startswith("__") else snake(name): value for name, value in properties.items()}
 
 

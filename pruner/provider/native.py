@@ -1,8 +1,8 @@
 """`pulumi-resource-pruner`: the provider as a plugin of Pulumi's engine, for programs in every language.
 
-The lifecycle is that of PrunedImagesProvider, which the dynamic provider serves as well. Here are only the calls of the engine, the names
-of properties, and the configuration: what the stack's configuration says is used where the program says nothing, and what of it is not
-secret is copied into the inputs, where policies see it.
+The lifecycle is that of PrunedImagesProvider, which the dynamic provider serves as well. Here are only the calls of the
+engine, the names of properties, and the configuration: what the stack's configuration says is used where the program
+says nothing, and what of it is not secret is copied into the inputs, where policies see it.
 """
 
 from __future__ import annotations
@@ -109,7 +109,9 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
         return empty_pb2.Empty()
 
     def _merged(self, properties: Mapping[str, Any]) -> dict[str, Any]:
-        """What the program gives, and the configuration's values of the other parameters, whose secrets `encoded` leaves out again."""
+        """What the program gives, and the configuration's values of
+        the other parameters, whose secrets `encoded` leaves out again.
+        """
         given = to_parameters(properties)
         named = {name for name, value in given.items() if value is not None}
         settled = {ALIASES.get(name, name) for name in named} | settled_by(named)
@@ -135,7 +137,8 @@ def main() -> None:
     address = engine.address_in(sys.argv)
     if address is None:
         sys.exit(
-            "pulumi-resource-pruner is started by pulumi, with the address of its engine; docs/native.md says how to install it"
+            "pulumi-resource-pruner is started by pulumi, with the address of its engine; docs/native.md says how to "
+            "install it"
         )
     # The engine says by Cancel that it was interrupted; the terminal tells this process as well.
     signal.signal(signal.SIGINT, signal.SIG_IGN)

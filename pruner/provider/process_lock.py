@@ -1,7 +1,7 @@
-"""Lets one resource of a program at a time prune a cluster, of which each may prune a part; the engine runs them side by side.
+"""Lets one resource of a program at a time prune a cluster; the engine runs those that each prune a part together.
 
-The run lock in the cluster refuses a second run, as it should where another program has it. Runs of one program do not have to be refused:
-they wait for each other here.
+The run lock in the cluster refuses a second run, as it should where another program has it. Runs of one program do not
+have to be refused: they wait for each other here.
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ _locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
 @contextmanager
 def process_lock(cluster: str, *, progress: Callable[[str], None], wish_to_stop: Callable[[], bool]) -> Iterator[None]:
-    """Hold the one lock that this process has for a cluster. Raises UnsafePlanError when the wish to stop comes first."""
+    """Hold the one lock that this process has for a cluster.
+
+    Raises UnsafePlanError when the wish to stop comes first.
+    """
     lock = _locks[cluster]
     while not lock.acquire(timeout=_LOOK):
         if wish_to_stop():

@@ -1,6 +1,7 @@
 """The dynamic provider: the class that Pulumi stores, whose calls are those of pruner.provider.lifecycle.
 
-The program only names the class, so what a plan and a run need is imported by the first call, in the provider's own process.
+The program only names the class, so what a plan and a run need is imported by the first call, in the provider's own
+process.
 """
 
 from __future__ import annotations

@@ -3,8 +3,9 @@
     from pruner import PrunedImages
     PrunedImages("prod", keep_younger_than=60, namespace="shop")
 
-What an argument does not say the stack configuration says (`pulumi config set pruner:keep_younger_than 60`), and what that does not say
-the environment; the environment is read by the provider, so that credentials in it never enter the program or the state.
+What an argument does not say the stack configuration says (`pulumi config set pruner:keep_younger_than 60`), and what
+that does not say the environment; the environment is read by the provider, so that credentials in it never enter the
+program or the state.
 """
 
 from __future__ import annotations
@@ -115,7 +116,8 @@ class PrunedImages(Resource, module="pruner", name="PrunedImages"):
     skipped: pulumi.Output[list[dict[str, str]]]
     """What was planned or approved and is used again, with the reason."""
     registry_restart: pulumi.Output[dict[str, Any]]
-    """Whether the registry's replicas were restarted after blobs were deleted, and the command; empty where they need not be."""
+    """Whether the registry's replicas were restarted after blobs
+    were deleted, and the command; empty where they need not be."""
     plan: pulumi.Output[dict[str, Any]]
 
     def __init__(self, name: str, opts: pulumi.ResourceOptions | None = None, **settings: pulumi.Input[Any]) -> None:

@@ -1,8 +1,8 @@
 """The plan as the resource's inputs show it: what `pulumi preview` prints as `+` lines and policy packs look at.
 
-Maps from name to reason, so that a reader sees what is pruned and why, line by line: sums by image stream first, since the
-engine sorts the maps by name, then images, then revisions. Blobs are counted with the images they belong to. Past `LISTED`
-entries the engine would take minutes and gigabytes; then only sums remain, and the whole plan is in its file.
+Maps from name to reason, so that a reader sees what is pruned and why, line by line: sums by image stream first, since
+the engine sorts the maps by name, then images, then revisions. Blobs are counted with the images they belong to. Past
+`LISTED` entries the engine would take minutes and gigabytes; then only sums remain, and the whole plan is in its file.
 """
 
 from __future__ import annotations

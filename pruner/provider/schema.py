@@ -1,4 +1,7 @@
-"""The schema of the native provider, made from the declaration of the parameters: SDKs of all languages are generated from it."""
+"""The schema of the native provider, made from the declaration of the parameters:
+
+SDKs of all languages are generated from it.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +66,8 @@ def schema() -> dict[str, Any]:
         "provider": {"description": "Parameters of every PrunedImages that it provides", "inputProperties": inputs},
         "resources": {
             TYPE: {
-                "description": "The pruned state of an OpenShift cluster: a preview lists what would be deleted, and up deletes it.",
+                "description": "The pruned state of an OpenShift cluster: a preview lists what would be deleted, "
+                "and up deletes it.",
                 "inputProperties": inputs,
                 "properties": {**inputs, **_OUTPUTS},
                 "aliases": [{"type": DYNAMIC_TYPE}],

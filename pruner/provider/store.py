@@ -1,8 +1,9 @@
-"""Where whole plans are kept between `check`, which makes them, and `create` or `update`, which carry them out in another process.
+"""Where whole plans are kept between `check`, which makes them, and `create` or `update` in another process.
 
-The inputs hold a plan's fingerprint, which covers what would be deleted and nothing else. Policies look at more (sizes, ages, what is
-kept), so the file has to be as trustworthy as the process itself: the folder and the files belong to the user and are closed to everybody
-else, and the last line of a file is a digest of all lines before it. Anything else is refused.
+The inputs hold a plan's fingerprint, which covers what would be deleted and nothing else. Policies look at more (sizes,
+ages, what is kept), so the file has to be as trustworthy as the process itself: the folder and the files belong to the
+user and are closed to everybody else, and the last line of a file is a digest of all lines before it. Anything else is
+refused.
 """
 
 from __future__ import annotations
@@ -51,7 +52,10 @@ class KeptPlans:
 
     @classmethod
     def of_user(cls) -> Self:
-        """Those in `$XDG_CACHE_HOME/pruner/plans`; by default `~/.cache/pruner/plans`. Raises PrunerError without a home folder."""
+        """Those in `$XDG_CACHE_HOME/pruner/plans`; by default `~/.cache/pruner/plans`.
+
+        Raises PrunerError without a home folder.
+        """
         cache = os.environ.get("XDG_CACHE_HOME") or ""
         if not os.path.isabs(cache):
             # As the specification has it: a relative path is ignored. It would be another folder for the policy pack.
@@ -85,7 +89,8 @@ class KeptPlans:
             replace_file(path, _sealed(lines))
         except PrunerError as error:
             raise PrunerError(
-                f"the plan cannot be kept for up: {error}; let XDG_CACHE_HOME name a folder of your own that can be written"
+                f"the plan cannot be kept for up: {error}; let XDG_CACHE_HOME name a folder of your own that can be "
+                "written"
             ) from None
         _waiting[path] += 1
         self._sweep()
@@ -117,7 +122,10 @@ class KeptPlans:
                 path.unlink(missing_ok=True)
 
     def write_note(self, name: str, text: str) -> None:
-        """Keep a short text for later processes, for as long as a plan. Raises PrunerError when it cannot be written."""
+        """Keep a short text for later processes, for as long as a plan.
+
+        Raises PrunerError when it cannot be written.
+        """
         self._make()
         replace_file(self.folder / f"note-{name}", [text.encode()])
 
@@ -196,8 +204,8 @@ def _check_file(found: os.stat_result, path: Path) -> None:
         raise UnsafePlanError(f"{path}: is not a regular file; remove it and run up again")
     if found.st_uid != os.geteuid() or found.st_mode & 0o077:
         raise UnsafePlanError(
-            f"{path}: belongs to user {found.st_uid} and has mode {stat.S_IMODE(found.st_mode):04o}, so others could have changed it; "
-            "remove it and run up again"
+            f"{path}: belongs to user {found.st_uid} and has mode {stat.S_IMODE(found.st_mode):04o}, so others could "
+            "have changed it; remove it and run up again"
         )
 
 

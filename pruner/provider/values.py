@@ -1,9 +1,10 @@
 r"""Content of a cluster as values of Pulumi, in which nothing has a meaning to the engine.
 
 Pulumi marks secrets, assets, references and unknown values by a reserved map key and reserved strings. Labels and
-annotations are their owners' choice, so they can hold these: an up would fail, or a file of the machine be read into the
-state. Map keys are also printed as they are. `value_of` escapes both, in the form of `printable`: `\u{34}` for the `4` that
-the reserved key begins with. Everything else of an object stays as it is, to be read as `image["metadata"]["name"]`.
+annotations are their owners' choice, so they can hold these: an up would fail, or a file of the machine be read into
+the state. Map keys are also printed as they are. `value_of` escapes both, in the form of `printable`: `\u{34}` for the
+`4` that the reserved key begins with. Everything else of an object stays as it is, to be read as
+`image["metadata"]["name"]`.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ _RESERVED: Final = frozenset(
 """From the engine's sdk/go/common/resource: properties.go and plugin/rpc.go."""
 
 _DEEPEST: Final = 20
-"""Levels of maps and lists; what is deeper stands as JSON. Protobuf refuses messages of 100 levels, and each takes three."""
+"""Levels of maps and lists; what is deeper stands as JSON.
+Protobuf refuses messages of 100 levels, and each takes three."""
 
 _LARGEST: Final = 2**53
 """Numbers of Pulumi are 64-bit floats, which are exact up to here; larger integers stand as text."""
@@ -42,8 +44,8 @@ _LARGEST: Final = 2**53
 def value_of(content: Any, *, again: bool = False) -> Any:
     """The content, as JSON has it, as a value that the engine stores and prints as it is.
 
-    With `again` it may be a result of this function: escapes in it stay as they are. Values that JSON does not have, such as
-    an asset in the state of an earlier version, are replaced by the name of their type.
+    With `again` it may be a result of this function: escapes in it stay as they are. Values that JSON does not have,
+    such as an asset in the state of an earlier version, are replaced by the name of their type.
     """
     return _value(content, again, 0)
 

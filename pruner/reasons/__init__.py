@@ -1,7 +1,7 @@
 """Why something is kept or pruned: one type per reason with its facts, and the words for it.
 
-`reason` has the types. `wording` says how a reason is said (`sentence`), how it is said of many things at once (`in_general`), and what
-would have to change for the opposite decision (`to_change`).
+`reason` has the types. `wording` says how a reason is said (`sentence`), how it is said of many things at once
+(`in_general`), and what would have to change for the opposite decision (`to_change`).
 """
 
 from pruner.reasons.reason import (

@@ -13,7 +13,10 @@ import msgspec
 
 
 class _Reason(msgspec.Struct, frozen=True, gc=False, tag_field="type"):
-    """What all reasons share. `rule` is the number of a rule of docs/rules.md, or `approval` for the limit of an approved plan."""
+    """What all reasons share.
+
+    `rule` is the number of a rule of docs/rules.md, or `approval` for the limit of an approved plan.
+    """
 
     rule: ClassVar[str]
     kept: ClassVar[bool]
@@ -115,7 +118,10 @@ class ImageAppeared(_Kept, frozen=True, gc=False, tag="image-appeared"):
 
 
 class KeptByRule(_Kept, frozen=True, gc=False, tag="kept-by-rule"):
-    """The current revision of a tag that a retention rule with `keep: all` matches. `retention` is the name of the rule."""
+    """The current revision of a tag that a retention rule with `keep: all` matches.
+
+    `retention` is the name of the rule.
+    """
 
     rule: ClassVar[str] = "R30"
     retention: str
@@ -130,7 +136,9 @@ class MovedRecently(_Kept, frozen=True, gc=False, tag="moved-recently"):
 
 
 class AmongNewestTags(_Kept, frozen=True, gc=False, tag="among-newest-tags"):
-    """The current revision of a tag that is number `position`, from 1, of the tags of its retention rule, which keeps `keep`."""
+    """The current revision of a tag that is number `position`,
+    from 1, of the tags of its retention rule, which keeps `keep`.
+    """
 
     rule: ClassVar[str] = "R30"
     retention: str
@@ -146,7 +154,9 @@ class ImportedTag(_Kept, frozen=True, gc=False, tag="imported-tag"):
 
 
 class OlderRevisionKept(_Kept, frozen=True, gc=False, tag="older-revision-kept"):
-    """The current revision of an expired tag of which an older `revision` is kept: the tag would move back to that one."""
+    """The current revision of an expired tag of which an older
+    `revision` is kept: the tag would move back to that one.
+    """
 
     rule: ClassVar[str] = "R31"
     revision: int
@@ -263,7 +273,9 @@ class Unreferenced(_Pruned, frozen=True, gc=False, tag="unreferenced"):
 
 
 class EmptyStream(_Pruned, frozen=True, gc=False, tag="empty-stream"):
-    """The image stream has no tag, nothing refers to it, and it is older than `minutes`, which is `empty_streams.older_than`."""
+    """The image stream has no tag, nothing refers to it, and it
+    is older than `minutes`, which is `empty_streams.older_than`.
+    """
 
     rule: ClassVar[str] = "R34"
     minutes: int

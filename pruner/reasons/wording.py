@@ -1,6 +1,7 @@
 """The words for reasons: what is said of one thing, of many things, and what would have to change.
 
-Each question is one `match` that has to name every reason. No other module puts a reason into words or reads those words.
+Each question is one `match` that has to name every reason. No other module puts a reason into words or reads those
+words.
 """
 
 from __future__ import annotations
@@ -130,7 +131,9 @@ def sentence(reason: Reason, most: int = NAMED) -> str:  # noqa: C901, PLR0911, 
 
 
 def in_general(reason: Reason) -> str:  # noqa: C901, PLR0911, PLR0912 - one case for each reason
-    """How the reason is said of many things: without what is special to one of them, so that they can be counted together."""
+    """How the reason is said of many things: without what is
+    special to one of them, so that they can be counted together.
+    """
     match reason:
         case CurrentOfReferencedTag():
             return "the current revision of a referenced tag"
@@ -194,7 +197,7 @@ def in_general(reason: Reason) -> str:  # noqa: C901, PLR0911, PLR0912 - one cas
 
 
 def to_change(reason: Reason) -> str:  # noqa: C901, PLR0911, PLR0912 - one case for each reason
-    """What would have to be done for the opposite decision, as an instruction: to prune what is kept, to keep what is pruned.
+    """What would have to be done for the opposite decision, as an instruction: to prune it if kept, or else to keep it.
 
     Something can be kept for several reasons: to prune it, what each of them says has to be done.
     """
@@ -228,8 +231,8 @@ def to_change(reason: Reason) -> str:  # noqa: C901, PLR0911, PLR0912 - one case
             return f"refer to it, protect it, or set keep_tag_revisions to {revision + 1} or more"
         case OverSizeLimit(size=size, limit_range=limit_range):
             return (
-                f"refer to it, protect it, raise the limit of LimitRange {limit_range} to {size} bytes, or set keep_tag_revisions "
-                "so that the revision is among the newest"
+                f"refer to it, protect it, raise the limit of LimitRange {limit_range} to {size} bytes, or set "
+                "keep_tag_revisions so that the revision is among the newest"
             )
         case KeptByRule(retention=retention):
             return f"replace `keep: all` of retention rule {retention} by a limit, or have another rule match its tag"
@@ -237,7 +240,10 @@ def to_change(reason: Reason) -> str:  # noqa: C901, PLR0911, PLR0912 - one case
             wait = f"wait until its tag has not been moved for {_minutes(minutes)}"
             return f"{wait}, or lower keep_younger_than of retention rule {retention}"
         case AmongNewestTags(retention=retention, position=position):
-            return f"set keep_newest of retention rule {retention} to {position - 1}, or push newer tags that the rule matches"
+            return (
+                f"set keep_newest of retention rule {retention} to {position - 1}, "
+                "or push newer tags that the rule matches"
+            )
         case ImportedTag(retention=retention):
             return f"set `imported: true` in retention rule {retention}"
         case OlderRevisionKept(revision=revision):

@@ -1,4 +1,4 @@
-"""Compares two plans: what each prunes that the other does not, by namespace, image stream and tag, with the bytes it frees.
+"""Compares two plans: what only one of them prunes, by namespace, image stream and tag, with the bytes it frees.
 
 A blob counts once, for the first row whose image lists it, so that the rows of a plan add up to its total.
 """
@@ -26,7 +26,9 @@ LISTED: Final = 40
 
 
 class Difference(msgspec.Struct, frozen=True):
-    """What one plan prunes that the other does not; `bytes` are known to be freed, `image_streams` are deleted as a whole."""
+    """What one plan prunes that the other does not; `bytes` are
+    known to be freed, `image_streams` are deleted as a whole.
+    """
 
     revisions: int = 0
     images: int = 0
@@ -43,7 +45,10 @@ class Difference(msgspec.Struct, frozen=True):
 
 
 class Row(msgspec.Struct, frozen=True):
-    """One tag of one image stream in which the plans differ. `stream` is `namespace/name`, empty for images of no image stream."""
+    """One tag of one image stream in which the plans differ.
+
+    `stream` is `namespace/name`, empty for images of no image stream.
+    """
 
     namespace: str
     stream: str

@@ -1,4 +1,4 @@
-"""What retention rules do in a plan: the tags that expire, and how many tags each rule keeps and lets expire (R30, R32).
+"""What retention rules do in a plan: the expired tags, and how many tags each rule keeps and lets expire (R30, R32).
 
 The image streams that a plan deletes (R34) are in the plan as they are shown.
 """

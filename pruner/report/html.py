@@ -1,8 +1,8 @@
 """The report as one page of HTML that needs nothing else: no network, no fonts, no other file.
 
-Tables and sums are made here, by a template that escapes everything; the list of images, which may have 100,000 rows, is handed
-to the page's script as JSON, compact by numbering its texts. The page's Content-Security-Policy allows this one script and this one style
-sheet by their digests, and nothing from anywhere.
+Tables and sums are made here, by a template that escapes everything; the list of images, which may have 100,000 rows,
+is handed to the page's script as JSON, compact by numbering its texts. The page's Content-Security-Policy allows this
+one script and this one style sheet by their digests, and nothing from anywhere.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ _TILES: Final = 400
 _SUMS: Final = 200
 """Rows of the table of image streams."""
 _EXPIRED: Final = 1000
-"""Rows of the tables of expired tags and of deleted image streams. The list of images names the revisions of every tag."""
+"""Rows of the tables of expired tags and of deleted image
+streams. The list of images names the revisions of every tag."""
 _NAMED: Final = 20
 """Objects that a reason names; the others are counted."""
 _ABSENT: Final = 2

@@ -1,7 +1,8 @@
-"""The report as a file: the plan's own lines (pruner.plan), after their end what is known of all that stays, and the result.
+"""The report as a file: the plan's own lines (pruner.plan), then what is known of all that stays, and the result.
 
-`pruner.plan.decode` reads such a file as a plan and passes over what follows, so that one file is report and approved plan in one. Lines
-after the plan's end are `decisions` with their counts, `kept image`, `kept revision`, `in use`, `image size`, and `result`.
+`pruner.plan.decode` reads such a file as a plan and passes over what follows, so that one file is report and approved
+plan in one. Lines after the plan's end are `decisions` with their counts, `kept image`, `kept revision`, `in use`,
+`image size`, and `result`.
 """
 
 from __future__ import annotations
@@ -62,8 +63,8 @@ def encode_report(analysis: Analysis) -> Iterator[bytes]:
 def encode_result(plan: PrunePlan, result: Result, earlier: Path | None = None) -> Iterator[bytes]:
     """The lines of a plan that was carried out: the plan, the decisions, the result.
 
-    The decisions are those that the report at `earlier` holds, where it is there and of the same plan: what carries a plan out
-    does not know what kept the rest.
+    The decisions are those that the report at `earlier` holds, where it is there and of the same plan: what carries a
+    plan out does not know what kept the rest.
     """
     decisions = _decisions_of(earlier, plan) if earlier is not None else None
     yield from encode(plan)
@@ -116,7 +117,9 @@ def read_report(path: str | Path) -> Report:
 
 
 def read_outcome(path: Path) -> Outcome | None:
-    """What was done, by the last line of a report; None where there is no such file, or its last line is not a result."""
+    """What was done, by the last line of a report; None where
+    there is no such file, or its last line is not a result.
+    """
     last = b""
     try:
         for line in read_lines(path):
@@ -133,7 +136,10 @@ def _outcome(result: _Result) -> Outcome:
 
 
 def decode_report(lines: Iterable[bytes], where: str) -> Report:
-    """The report in these lines. Raises UnsafePlanError as `pruner.plan.decode` does, and for decisions that are truncated."""
+    """The report in these lines.
+
+    Raises UnsafePlanError as `pruner.plan.decode` does, and for decisions that are truncated.
+    """
     rest = iter(lines)
     plan = decode(rest, where)
     header, outcome = None, None

@@ -1,8 +1,8 @@
 """The report as Markdown, short enough for a comment on a pull request.
 
-Sums and the largest image streams stand open, the full list is folded. Platforms refuse long comments (GitHub past 65,536 characters), so
-what would exceed the limit is cut at a line, and how much is missing is said. What comes from the cluster stands in code spans,
-where it can neither be markup nor mention anyone.
+Sums and the largest image streams stand open, the full list is folded. Platforms refuse long comments (GitHub past
+65,536 characters), so what would exceed the limit is cut at a line, and how much is missing is said. What comes from
+the cluster stands in code spans, where it can neither be markup nor mention anyone.
 """
 
 from __future__ import annotations

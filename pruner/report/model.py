@@ -1,7 +1,8 @@
-"""The `Report`: a plan, what is known of everything that stays, and the result where there is one, put together for showing.
+"""The `Report`: a plan, what is known of everything that stays, and the result if there is one, for showing.
 
-Given an `Analysis`, or the parts that a file holds, it gives rows (`ReportedImage`, one for every digest) and sums: bytes by image stream,
-images by age, and what keeps the rest by rule. All writers show the same of it. Every total is in bytes, every age in days.
+Given an `Analysis`, or the parts that a file holds, it gives rows (`ReportedImage`, one for every digest) and sums:
+bytes by image stream, images by age, and what keeps the rest by rule. All writers show the same of it. Every total is
+in bytes, every age in days.
 """
 
 from __future__ import annotations
@@ -122,10 +123,10 @@ class NamedBy(msgspec.Struct, frozen=True, gc=False):
 class ReportedImage(msgspec.Struct, frozen=True, gc=False):
     """One digest, with all that explains the decision on it.
 
-    `home` is the image stream, `namespace/name`, that it is shown under: the one whose revision goes, or else one that names it, or
-    else the repository that it was pushed to; empty where none is known. `freed` are the bytes of the blobs that go with it; a blob
-    that several of them share counts in each. `size` is what the API says it takes. `created` is None for a revision whose
-    Image object is absent.
+    `home` is the image stream, `namespace/name`, that it is shown under: the one whose revision goes, or else one that
+    names it, or else the repository that it was pushed to; empty where none is known. `freed` are the bytes of the
+    blobs that go with it; a blob that several of them share counts in each. `size` is what the API says it takes.
+    `created` is None for a revision whose Image object is absent.
     """
 
     digest: str
@@ -145,7 +146,9 @@ class ReportedImage(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def absent(self) -> bool:
-        """There is no Image object of this digest, only a revision that names it: it counts as a revision, not an image."""
+        """There is no Image object of this digest, only a revision
+        that names it: it counts as a revision, not an image.
+        """
         return self.created is None
 
     @property
@@ -204,7 +207,10 @@ NO_STREAM: Final = "(no image stream)"
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """A plan for showing. `decisions` is None where only the plan is known, `outcome` where it has not been carried out."""
+    """A plan for showing.
+
+    `decisions` is None where only the plan is known, `outcome` where it has not been carried out.
+    """
 
     plan: PrunePlan
     images: tuple[ReportedImage, ...] = ()

@@ -1,7 +1,8 @@
 """The report as metrics, in OpenMetrics text: for node_exporter's textfile collector, or a push gateway.
 
-All of them are gauges, since each run tells of itself and not of those before it. That keeps the text readable for collectors of the older
-Prometheus format too, which know no other type of OpenMetrics by the same name. docs/metrics.md describes each.
+All of them are gauges, since each run tells of itself and not of those before it. That keeps the text readable for
+collectors of the older Prometheus format too, which know no other type of OpenMetrics by the same name. docs/metrics.md
+describes each.
 """
 
 from __future__ import annotations

@@ -67,8 +67,8 @@ def outcome_line(outcome: Outcome) -> str:
     done = outcome.summary
     streams = f", {count(done.empty_streams, 'empty image stream')}" if done.empty_streams else ""
     line = (
-        f"{count(done.revisions, 'revision')}{streams}, {count(done.images, 'image')} and {count(done.blobs, 'blob')} deleted: "
-        f"{size(done.bytes)} freed"
+        f"{count(done.revisions, 'revision')}{streams}, {count(done.images, 'image')} and {count(done.blobs, 'blob')} "
+        f"deleted: {size(done.bytes)} freed"
     )
     if outcome.skipped:
         line += f", {len(outcome.skipped)} skipped"
@@ -83,10 +83,13 @@ def restart_line(outcome: Outcome) -> str:
     if restart.done:
         return f"the registry's {restart.replicas} replicas were restarted, so that none of them caches deleted blobs"
     if restart.replicas is None:
-        return f"the registry's replicas cannot be seen; if there are several, pushes can fail until they are restarted: {restart.command}"
+        return (
+            "the registry's replicas cannot be seen; if there are several, "
+            f"pushes can fail until they are restarted: {restart.command}"
+        )
     return (
-        f"each of the registry's {restart.replicas} replicas caches which blobs there are, so pushes can fail until they are "
-        f"restarted: {restart.command}"
+        f"each of the registry's {restart.replicas} replicas caches which blobs there are, so pushes can fail until "
+        f"they are restarted: {restart.command}"
     )
 
 

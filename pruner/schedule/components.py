@@ -40,8 +40,8 @@ class PruneSchedule(pulumi.ComponentResource):
     """A CronJob that prunes the cluster it runs in, with its ServiceAccount, permissions and configuration.
 
     Args:
-        image: the container image (see the Containerfile).
-        take_over: suspend OpenShift's ImagePruner and use its settings for those not set here. True reads it from the cluster; a mapping
+        image: the container image (see the Containerfile). take_over: suspend OpenShift's ImagePruner and use its
+        settings for those not set here. True reads it from the cluster; a mapping
             is its spec. If the ImagePruner was already suspended, so is the CronJob, unless `suspend` says otherwise.
         options: the other fields of `Schedule`.
 
@@ -82,12 +82,11 @@ class IndexedFleetJob(pulumi.ComponentResource):
     """A Job whose workers prune a fleet together, each the share that its completion index selects.
 
     Args:
-        image: the container image.
-        fleet: the content of fleet.yaml. Its secrets are `{env: NAME}` with NAME in `environment`. The Job is replaced, and runs again,
+        image: the container image. fleet: the content of fleet.yaml. Its secrets are `{env: NAME}` with NAME in
+        `environment`. The Job is replaced, and runs again,
             when `fleet` or `policies` change.
-        shards: the number of workers.
-        parallelism: how many of them run at the same time.
-        wave: prune this wave of the fleet only. Workers do not know of each other, so a fleet with waves needs one Job per wave, ordered
+        shards: the number of workers. parallelism: how many of them run at the same time. wave: prune this wave of the
+        fleet only. Workers do not know of each other, so a fleet with waves needs one Job per wave, ordered
             with `depends_on`; without `wave` its workers refuse to start.
         options: the other fields of `Schedule`; `schedule` makes it a CronJob.
 
@@ -147,7 +146,8 @@ def _create(
 ) -> list[pulumi.Resource]:
     """A resource for each object; later ones depend on the namespace and the account.
 
-    The last object is the one that runs, so it depends on all others. With `resolved`, everything except metadata comes from there.
+    The last object is the one that runs, so it depends on all others. With `resolved`, everything except metadata comes
+    from there.
     """
     resources: list[pulumi.Resource] = []
     for position, each in enumerate(objects):
@@ -172,7 +172,10 @@ def _suspend(
     resources: Sequence[pulumi.Resource],
     takeover: pulumi.Output[TakenOver],
 ) -> None:
-    """Suspend the ImagePruner once the CronJob exists. Destroying the patch restores the field, and the ImagePruner resumes."""
+    """Suspend the ImagePruner once the CronJob exists.
+
+    Destroying the patch restores the field, and the ImagePruner resumes.
+    """
     version, kind, called = IMAGE_PRUNER
     before = takeover.apply(lambda it: str(bool(it.options.get("suspend"))).lower())
     meta = {"name": called, "annotations": {"pulumi.com/patchForce": "true", SUSPENDED_BEFORE: before}}

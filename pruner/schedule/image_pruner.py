@@ -1,4 +1,6 @@
-"""Translates OpenShift's ImagePruner, the operator's own pruning schedule, into the settings and the schedule of pruner."""
+"""Translates OpenShift's ImagePruner, the operator's own
+pruning schedule, into the settings and the schedule of pruner.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,10 @@ def _default(name: str) -> Any:
 
 
 def taken_over(spec: Mapping[str, Any]) -> TakenOver:
-    """Map the spec of an `imagepruners.imageregistry.operator.openshift.io`. Raises SettingsError for an invalid duration."""
+    """Map the spec of an `imagepruners.imageregistry.operator.openshift.io`.
+
+    Raises SettingsError for an invalid duration.
+    """
     settings: Json = {}
     notes: list[str] = []
     if spec.get("keepTagRevisions") is not None:

@@ -1,4 +1,4 @@
-"""The Kubernetes objects of a scheduled run as plain values: pure functions, so that tests send the same objects to a real API server."""
+"""The Kubernetes objects of a scheduled run as plain values, which tests send to a real API server too."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Json = dict[str, Any]
 
 NAME: Final = "pruner"
 SERVICE_CA: Final = "/var/run/secrets/kubernetes.io/serviceaccount/service-ca.crt"
-"""The CA bundle that OpenShift mounts beside a ServiceAccount's token; it signs the integrated registry's certificate."""
+"""The CA bundle that is mounted beside a ServiceAccount's token; it signs the integrated registry's certificate."""
 SCHEDULE: Final = "0 0 * * *"
 """The default of OpenShift's ImagePruner: midnight, UTC."""
 WORK: Final = "/var/lib/pruner"
@@ -41,13 +41,13 @@ FILES: Final = "pruner/files"
 class Schedule(msgspec.Struct, frozen=True, kw_only=True):
     """How pruning is scheduled. Times are in seconds; `settings` maps names of parameters to values.
 
-    `environment` becomes a Secret that is the container's environment: credentials of the `backend`, and the values that settings
-    refer to as `{"env": NAME}`. The default `backend` needs no passphrase, since its state is deleted with the pod.
+    `environment` becomes a Secret and the container's environment: credentials of the `backend`, and the values that
+    settings refer to as `{"env": NAME}`. The default `backend` needs no passphrase, as its state goes with the pod.
     """
 
     image: Any
     object_name: str = NAME
-    """Name of every object. A second schedule in the same cluster needs another one, since ClusterRoles are cluster-scoped."""
+    """Of every object. A second schedule in a cluster needs another one, since ClusterRoles are cluster-scoped."""
     schedule: str = SCHEDULE
     settings: Json = {}
     environment: Mapping[str, Any] = {}
@@ -69,10 +69,10 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True):
     egress_ports: tuple[int, ...] = (443, 6443, 5000)
     labels: Mapping[str, str] = {}
     policies: Json | None = None
-    """Configuration of the policy pack (docs/policies.md); `{}` runs the pack with its defaults, None does not run it."""
+    """Configuration of the policy pack (docs/policies.md); `{}` runs it with its defaults, None does not run it."""
 
 
-# --- permissions --------------------------------------------------------------------------------------------------------
+# --- permissions ------------------------------------------------------------------------------------------------------
 
 
 def cluster_rules(settings: Mapping[str, Any] | None = None) -> list[Json]:
@@ -100,18 +100,21 @@ def _needed(given: Mapping[str, Any]) -> list[Permission]:
 
 
 def _rules(given: Any) -> tuple[RetentionRule, ...]:
-    """The retention rules in a setting. A path names a file in the container, which is not known here; it may have any rule."""
+    """The retention rules in a setting. A path names a file in the container, not known here: it may have any rule."""
     if isinstance(given, str) and not given.lstrip().startswith(("[", "{")):
         return (RetentionRule(name=given, keep_newest=0),)
     rules: tuple[RetentionRule, ...] = BY_NAME["retention"].parse(given) if given and not _refers(given) else ()
     return rules
 
 
-# --- the objects -------------------------------------------------------------------------------------------------------
+# --- the objects ------------------------------------------------------------------------------------------------------
 
 
 def schedule_objects(schedule: Schedule) -> list[Json]:
-    """Every object of a PruneSchedule, in the order of their creation. Raises SettingsError for settings that a run would refuse."""
+    """Every object of a PruneSchedule, in the order of their creation.
+
+    Raises SettingsError for settings that a run would refuse.
+    """
     _check(schedule)
     settings = dict(schedule.settings)
     if settings.get("prune_registry", True) and not {"registry_ca_cert", "registry_url"} & settings.keys():
@@ -140,10 +143,11 @@ def fleet_job_objects(
     wave: str | None = None,
     digest: Any = None,
 ) -> list[Json]:
-    """Every object of an IndexedFleetJob: `shards` workers, each of which prunes the share that its completion index selects.
+    """Every object of an IndexedFleetJob: `shards` workers, each with the share that its completion index selects.
 
-    `scheduled` makes a CronJob, whose Jobs read the files at the time they start. A single Job is replaced, and so runs again, when
-    `digest`, that of `fleet_files`, changes; it is computed here unless the content is known only later. Raises SettingsError.
+    `scheduled` makes a CronJob, whose Jobs read the files at the time they start. A single Job is replaced, and so runs
+    again, when `digest`, that of `fleet_files`, changes; it is computed here unless the content is known only later.
+    Raises SettingsError.
     """
     _check(schedule)
     if shards < 1 or not 1 <= parallelism <= shards:

@@ -22,7 +22,7 @@ def monitoring_binding(meta: Json, settings: Mapping[str, Any], subjects: list[J
 
 
 def history_objection(value: Any) -> str | None:
-    """What is wrong with `usage_history` in the settings of a schedule, which go into a ConfigMap; None where nothing is.
+    """What is wrong with `usage_history` in a schedule's settings, which go into a ConfigMap; None if nothing is.
 
     What refers to the environment, or is a file in the container, is not known here.
     """

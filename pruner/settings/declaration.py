@@ -1,7 +1,6 @@
 """Every parameter, declared once: its type and default, and, as a `Parameter`, how it is given, checked and described.
 
-There is one struct per concern; `Settings` (pruner.settings.parameters) is all of them, and a function takes the struct that it needs.
-Tables, schemas, the resource's docstring and the options of the command line are generated from these declarations.
+A struct per concern; `Settings` is all of them. Tables, schemas, options and the resource's docstring come from these.
 """
 
 from __future__ import annotations
@@ -24,11 +23,7 @@ DEFAULT_KEEP_TAG_REVISIONS: Final = 3
 
 @dataclass(frozen=True, kw_only=True)
 class AnalysisSettings:
-    """What decides which revisions and images are pruned.
-
-    `keep_younger_than` and `keep_tag_revisions` are None where they do not apply: with `prune_over_size_limit` they apply only
-    where they are set.
-    """
+    """What decides what is pruned. With `prune_over_size_limit`, the two keep settings are None unless they are set."""
 
     all_images: Annotated[
         bool,
@@ -69,7 +64,8 @@ class AnalysisSettings:
         bool,
         Parameter(
             parse=values.boolean,
-            help="Prune revisions over the namespace's size limit; the two keep settings then apply only where they are set",
+            help="Prune revisions over the namespace's size limit; "
+            "the two keep settings then apply only where they are set",
         ),
     ] = False
     prune_registry: Annotated[
@@ -79,7 +75,8 @@ class AnalysisSettings:
         References,
         Parameter(
             parse=values.references,
-            help="References that keep an image: only those `oc adm prune images` reads, or those of more kinds and fields",
+            help="References that keep an image: only those `oc adm prune images` reads, "
+            "or those of more kinds and fields",
         ),
     ] = "extended"
     protect: Annotated[
@@ -127,7 +124,8 @@ class AnalysisSettings:
         Attached,
         Parameter(
             parse=values.attached,
-            help="Whether tags such as sha256-DIGEST.sig follow the image they are attached to, or are tags like others",
+            help="Whether tags such as sha256-DIGEST.sig follow the image they are attached to, "
+            "or are tags like others",
         ),
     ] = "follow"
 
@@ -338,7 +336,8 @@ class RunSettings(HistorySettings):
         Parameter(
             parse=extra_referrers,
             metavar="LIST",
-            takes=f"list of presets ({', '.join(PRESETS)}) and maps of group, version, resource, and template, images, values or streams",
+            takes=f"list of presets ({', '.join(PRESETS)}) and maps of group, version, resource, and template, "
+            "images, values or streams",
             help="Further kinds whose images are in use: presets, or resources with the dotted paths of their images",
         ),
     ] = ()
@@ -390,7 +389,8 @@ class RunSettings(HistorySettings):
         bool,
         Parameter(
             parse=values.boolean,
-            help="Restart OpenShift's registry after blobs were deleted if it has several replicas, since each caches what there is",
+            help="Restart OpenShift's registry after blobs were deleted if it has several replicas, "
+            "since each caches what there is",
         ),
     ] = False
     workers: Annotated[int, Parameter(parse=values.workers, metavar="N", help="Number of concurrent requests")] = 20

@@ -1,7 +1,7 @@
 """Settings that name a file, or hold the content of one: certificates, keys and kubeconfigs.
 
-Secret stores, clouds and other programs hand out contents, in PEM, as base64 or as a data URL, so content is accepted wherever a path
-is. No message shows any of it.
+Secret stores, clouds and other programs hand out contents, in PEM, as base64 or as a data URL, so content is accepted
+wherever a path is. No message shows any of it.
 """
 
 from __future__ import annotations
@@ -46,7 +46,9 @@ def path_of(text: str) -> Path:
 
 
 def _shown_path(text: str, path: Path) -> str:
-    """The path, or what it is where the text may hold credentials: a path is shortened (`//`), and does not look like it any more."""
+    """The path, or what it is where the text may hold credentials:
+    a path is shortened (`//`), and does not look like it any more.
+    """
     return shown(text if may_hold_credentials(text) else str(path))
 
 
@@ -191,7 +193,10 @@ def _is_content(text: str) -> bool:
 
 
 def _content(text: str) -> dict[str, Any]:
-    """A kubeconfig that is given by its content, JSON or YAML, as other programs hand it on. No message shows any of it."""
+    """A kubeconfig that is given by its content, JSON or YAML, as other programs hand it on.
+
+    No message shows any of it.
+    """
     try:
         decoded = from_json(text) if text.lstrip().startswith("{") else from_yaml(text)
     except DocumentError:

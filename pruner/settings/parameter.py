@@ -16,7 +16,10 @@ Parse = Callable[[object], Any]
 
 
 class Parameter(msgspec.Struct, frozen=True, kw_only=True):
-    """How one parameter is given and described. What is left out here is read off the field: name, type, choices and default."""
+    """How one parameter is given and described.
+
+    What is left out here is read off the field: name, type, choices and default.
+    """
 
     help: str
     """One line, which begins with a verb or a noun phrase."""
@@ -34,7 +37,8 @@ class Parameter(msgspec.Struct, frozen=True, kw_only=True):
     kind: Kind = "string"
     choices: tuple[str, ...] = ()
     constant: bool = False
-    """Whether the default is a value that is used when nothing is given. Otherwise "not set" means something of its own."""
+    """Whether the default is a value that is used when nothing
+    is given. Otherwise "not set" means something of its own."""
 
     @property
     def schema_default(self) -> str:

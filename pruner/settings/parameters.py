@@ -103,7 +103,10 @@ _DEFAULTS: Final = Settings()
 
 
 def is_secret(name: str, value: Any) -> bool:
-    """Whether a parameter's value, as it is given, must be kept secret. A name that is no parameter may be a misspelt one of a secret."""
+    """Whether a parameter's value, as it is given, must be kept secret.
+
+    A name that is no parameter may be a misspelt one of a secret.
+    """
     if name in HOLD_KEYS:
         return not isinstance(value, str) or may_hold_credentials(value)
     if name == HISTORY:

@@ -16,10 +16,11 @@ from pruner.suggestions import did_you_mean
 class PodSource(msgspec.Struct, frozen=True):
     """Where a further kind says which images it uses (R13).
 
-    `template` is the dotted path of a pod template or pod spec inside the object, `images` are dotted paths of fields that are pull
-    specs themselves; `values` of fields that may hold a pull spec or something else, which is ignored; `streams` of fields
-    that name an image stream of the object's own namespace, `name` or `name:tag`. `*` steps over the members of a list or the
-    values of a map, `**` over any number of them. `other_versions` are tried in their order where `version` is not served.
+    `template` is the dotted path of a pod template or pod spec inside the object, `images` are dotted paths of fields
+    that are pull specs themselves; `values` of fields that may hold a pull spec or something else, which is ignored;
+    `streams` of fields that name an image stream of the object's own namespace, `name` or `name:tag`. `*` steps over
+    the members of a list or the values of a map, `**` over any number of them. `other_versions` are tried in their
+    order where `version` is not served.
     """
 
     group: str
@@ -79,7 +80,8 @@ NODE_IMAGES: Final = (
         _MACHINE_CONFIG, "v1", "pinnedimagesets", images=("spec.pinnedImages.*.name",), other_versions=("v1alpha1",)
     ),
 )
-"""What nodes boot from, or keep on their disks (R10): MachineConfigs, and on-cluster layering's configurations and builds."""
+"""What nodes boot from, or keep on their disks (R10):
+MachineConfigs, and on-cluster layering's configurations and builds."""
 
 _TEKTON_IMAGES: Final = tuple(
     f"{part}.**.{field}"
@@ -156,7 +158,8 @@ PRESETS: Final[Mapping[str, tuple[PodSource, ...]]] = {
         _tekton("clustertasks", "v1beta1"),
     ),
 }
-"""Presets of `extra_referrers`: Argo Rollouts, Knative Serving, KServe, KubeVirt with its data importer, Tekton Pipelines."""
+"""Presets of `extra_referrers`: Argo Rollouts, Knative Serving,
+KServe, KubeVirt with its data importer, Tekton Pipelines."""
 
 
 def extra_referrers(value: object) -> tuple[PodSource, ...]:

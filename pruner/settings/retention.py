@@ -1,4 +1,6 @@
-"""Retention rules for tags, and the deletion of empty image streams, as settings: what users write, and every mistake in it (R29, R34)."""
+"""Retention rules for tags, and the deletion of empty image streams,
+as settings: what users write, and every mistake in it (R29, R34).
+"""
 
 from __future__ import annotations
 
@@ -29,8 +31,9 @@ LARGEST_FILE: Final = 16 * 1024 * 1024
 class RetentionRule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Which tags of which image streams are kept (R29, R30).
 
-    `streams` and `tags` are globs, `!` excludes; empty means every one. `keep_younger_than` is measured from when the tag was last
-    moved; `keep_newest` counts per image stream. `keep_tag_revisions` replaces the setting for older revisions of kept tags (R33).
+    `streams` and `tags` are globs, `!` excludes; empty means every one. `keep_younger_than` is measured from when the
+    tag was last moved; `keep_newest` counts per image stream. `keep_tag_revisions` replaces the setting for older
+    revisions of kept tags (R33).
     """
 
     name: str
@@ -51,7 +54,10 @@ class RetentionRule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
 
 
 class EmptyStreams(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Image streams without any tag are deleted once they are older than this (R34). `streams` are globs, empty means every one."""
+    """Image streams without any tag are deleted once they are older than this (R34).
+
+    `streams` are globs, empty means every one.
+    """
 
     older_than: timedelta
     streams: tuple[str, ...] = ()
@@ -161,7 +167,10 @@ def _listed(value: object) -> Sequence[object]:
 
 
 def rules_of(value: object) -> tuple[RetentionRule, ...]:
-    """The rules in a value that YAML or JSON gave: a list, or a map with the key `retention`. Raises UnfitError with every mistake."""
+    """The rules in a value that YAML or JSON gave: a list, or a map with the key `retention`.
+
+    Raises UnfitError with every mistake.
+    """
     problems: list[str] = []
     rules: list[RetentionRule] = []
     names: dict[str, int] = {}
@@ -269,7 +278,10 @@ _LIMITS: Final = ("keep_newest", "keep_younger_than")
 
 
 def _contradictions(fields: Mapping[str, Any], given: set[str]) -> list[str]:
-    """Combinations of keys that cannot be meant. `given` are the keys that are set, also those whose values are wrong."""
+    """Combinations of keys that cannot be meant.
+
+    `given` are the keys that are set, also those whose values are wrong.
+    """
     wrong = []
     limits = [key for key in _LIMITS if key in given]
     if not limits and "keep" not in given:

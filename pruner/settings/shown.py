@@ -1,7 +1,8 @@
 """What a message may show of a value: enough to recognise it, on one line, and nothing that may be a credential.
 
-People put the content of a file where its path belongs, and a URL with its password where an address does. A message that quotes such
-a value ends up in terminals, CI logs and the state, so every message about a setting passes the value through `shown`.
+People put the content of a file where its path belongs, and a URL with its password where an address does. A message
+that quotes such a value ends up in terminals, CI logs and the state, so every message about a setting passes the value
+through `shown`.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ _ENCODED_IN_PATH: Final = re.compile(r"[A-Za-z0-9+_=-]{28,}")
 
 
 def may_hold_credentials(value: object) -> bool:
-    """Whether a value that belongs to no secret setting may hold credentials all the same: content in the place of a path, say."""
+    """Whether a value that belongs to no secret setting may hold
+    credentials all the same: content in the place of a path, say.
+    """
     if isinstance(value, Mapping):
         return True
     if isinstance(value, list | tuple):

@@ -1,6 +1,7 @@
 """From what the program, the stack's configuration and the environment say to `Settings`.
 
-The first source that says something about a parameter wins. `read` contacts nothing and lists everything that is wrong at once.
+The first source that says something about a parameter wins. `read` contacts nothing and lists everything that is wrong
+at once.
 """
 
 from __future__ import annotations

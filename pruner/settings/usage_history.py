@@ -20,8 +20,8 @@ from pruner.suggestions import did_you_mean
 class UsageHistory(msgspec.Struct, frozen=True, kw_only=True):
     """A Prometheus that has scraped kube-state-metrics.
 
-    Without a `token` the cluster's own credentials are used, which OpenShift's monitoring accepts. `ca_cert` is a path or PEM content.
-    With `partial_history` a history that is shorter than the window is used as far as it goes.
+    Without a `token` the cluster's own credentials are used, which OpenShift's monitoring accepts. `ca_cert` is a path
+    or PEM content. With `partial_history` a history that is shorter than the window is used as far as it goes.
     """
 
     url: str
@@ -68,7 +68,10 @@ def usage_history(value: object) -> UsageHistory:
 
 
 class Window(timedelta):
-    """How far back use counts. Unlike other ages it is written with its unit as a rule, so that it is a text in schemas."""
+    """How far back use counts.
+
+    Unlike other ages it is written with its unit as a rule, so that it is a text in schemas.
+    """
 
 
 def window(value: object) -> Window:

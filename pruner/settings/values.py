@@ -1,7 +1,7 @@
-"""From what is given to a value: numbers, texts, URLs, times, patterns. Each function takes anything and gives the value or an UnfitError.
+"""From what is given to a value: numbers, texts, URLs, times, patterns. What does not fit gives an UnfitError.
 
-Values come from programs, from a stack's configuration, where everything is a text, and from the environment. The message of an error
-is one line, and shows the value only through `shown`.
+Values come from programs, from a stack's configuration, where everything is a text, and from the environment. The
+message of an error is one line, and shows the value only through `shown`.
 """
 
 from __future__ import annotations
@@ -90,7 +90,10 @@ MINUTES: Final[Mapping[str, int]] = {"m": 1, "h": 60, "d": 24 * 60, "w": 7 * 24 
 
 
 def age(value: object) -> timedelta:
-    """An age: minutes, or a text such as `90m`, `36h`, `14d` or `8w`. The one place that decides how durations are written."""
+    """An age: minutes, or a text such as `90m`, `36h`, `14d` or `8w`.
+
+    The one place that decides how durations are written.
+    """
     found = re.fullmatch(r"\s*([0-9]{1,12})([mhdw])\s*", value) if isinstance(value, str) else None
     number: object = int(found[1]) * MINUTES[found[2]] if found else value
     try:

@@ -1,1 +1,3 @@
-"""Builders for tests: objects of a cluster (`objects`), and generated clusters with models of what is true of them (`clusters`)."""
+"""Builders for tests: objects of a cluster (`objects`), and
+generated clusters with models of what is true of them (`clusters`).
+"""

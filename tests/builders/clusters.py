@@ -1,8 +1,8 @@
 """Generated clusters, and models of what is true of them that share no code with the analysis.
 
-A cluster is small and crowded: few images share few layers, indexes nest, tags are moved, images are missing, references name what is
-there and what is not. `Use` is a reference as it is meant, `uses` are rendered into workloads in various places. `applied` is a
-plan carried out.
+A cluster is small and crowded: few images share few layers, indexes nest, tags are moved, images are missing,
+references name what is there and what is not. `Use` is a reference as it is meant, `uses` are rendered into workloads
+in various places. `applied` is a plan carried out.
 """
 
 from __future__ import annotations
@@ -160,8 +160,9 @@ class Cluster(msgspec.Struct, frozen=True):
     def __repr__(self) -> str:
         lines = [
             *(
-                f"image {IMAGES.index(each.name)} layers {[LAYERS.index(layer) for layer in each.layers]} config {each.config} "
-                f"members {[_short(member) for member in each.members]} {each.created:%d %H:%M} of {each.reference[:70]}"
+                f"image {IMAGES.index(each.name)} layers {[LAYERS.index(layer) for layer in each.layers]} config "
+                f"{each.config} members {[_short(member) for member in each.members]} {each.created:%d %H:%M} of "
+                f"{each.reference[:70]}"
                 for each in self.snapshot.images
             ),
             *(

@@ -149,7 +149,8 @@ def image_stream(
 ) -> ImageStream:
     """An image stream with the history of each tag, newest first; `None` is a tag that has conditions only.
 
-    `sources` are `spec.tags[].from` by tag, or the whole entries; `local` is `spec.lookupPolicy.local`; `owners` are names of owners.
+    `sources` are `spec.tags[].from` by tag, or the whole entries; `local` is `spec.lookupPolicy.local`; `owners` are
+    names of owners.
     """
     namespace, short = _named(name)
     histories = [
@@ -273,7 +274,9 @@ def build(
     changes: Iterable[ObjectReference] = (),
     to: ObjectReference | None = None,
 ) -> Referrer:
-    """A Build or BuildConfig; `images` are `spec.source.images[].from`, `changes` its image-change triggers, `to` is what it pushes."""
+    """A Build or BuildConfig; `images` are `spec.source.images[].from`,
+    `changes` its image-change triggers, `to` is what it pushes.
+    """
     spec = WorkloadSpec(
         strategy=BuildStrategy(**{f"{strategy}_strategy": ImageSource(source)}),
         source=BuildSource([ImageSource(entry) for entry in images]),

@@ -74,7 +74,9 @@ def decides_by_the_first_of_its_reasons(found: Analysis) -> None:
 
 
 def deletes_only_what_is_approved(then: Snapshot, now: Snapshot, settings: AnalysisSettings) -> None:
-    """Nothing of a plan of `now` is missing in the approved plan, which is of `then`, nor in the plan without approval."""
+    """Nothing of a plan of `now` is missing in the approved
+    plan, which is of `then`, nor in the plan without approval.
+    """
     allowed = Approval.of(analyse(then, settings).plan)
     found = analyse(now, settings, allowed).plan
     assert deletions(found) <= deletions(analyse(now, settings).plan)

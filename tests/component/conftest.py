@@ -15,7 +15,7 @@ from tests.small_clusters import saved, settings_of
 
 
 class Saved(NamedTuple):
-    """A cluster's folder, for copying; what is not whole in it from the beginning; and its end state after an undisturbed run.
+    """A cluster's folder to copy; what is not whole in it at first; and its end state after an undisturbed run.
 
     A stream that only names an image of another one links nothing.
     """

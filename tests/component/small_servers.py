@@ -85,7 +85,9 @@ async def hearing(answer: bytes, heard: list[bytes]) -> AsyncIterator[str]:
 
 @asynccontextmanager
 async def handling(handle: Callable[[str, asyncio.StreamWriter], Coroutine[Any, Any, None]]) -> AsyncIterator[str]:
-    """The URL of a server that has each request handled, by its path; the connection is closed then, at the end at the latest."""
+    """The URL of a server that has each request handled, by its
+    path; the connection is closed then, at the end at the latest.
+    """
     handling: set[asyncio.Task[None]] = set()
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -1,4 +1,6 @@
-"""The benchmarks: that their server answers as a real one, that each group has its section, and that docs/bench.md is what was measured."""
+"""The benchmarks: that their server answers as a real one, that each
+group has its section, and that docs/bench.md is what was measured.
+"""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ async def who(**given: Any) -> Identity:
         return await whoami(api)
 
 
-# --- basic authentication ----------------------------------------------------------------------------------------------
+# --- basic authentication ---------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +71,7 @@ async def test_password_is_no_token_for_the_registry(basic_cluster: str) -> None
     assert await connect(read({"host": basic_cluster, "username": "jane", "password": PASSWORD})).token() is None
 
 
-# --- OpenShift's challenge ---------------------------------------------------------------------------------------------
+# --- OpenShift's challenge --------------------------------------------------------------------------------------------
 
 
 class OAuthServer:

@@ -1,4 +1,6 @@
-"""What a proxy is told: each of `proxy_headers` under its own name, in a tunnel's request and in one that the proxy reads itself."""
+"""What a proxy is told: each of `proxy_headers` under its own
+name, in a tunnel's request and in one that the proxy reads itself.
+"""
 
 import base64
 from typing import Any

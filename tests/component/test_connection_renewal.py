@@ -1,4 +1,6 @@
-"""Tokens of an OpenID provider in a kubeconfig: renewed when they have expired, and written back where that is wished."""
+"""Tokens of an OpenID provider in a kubeconfig: renewed when
+they have expired, and written back where that is wished.
+"""
 
 import base64
 import json

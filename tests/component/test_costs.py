@@ -1,4 +1,7 @@
-"""What a plan costs, in counts that are the same on every machine: requests, bytes, objects, steps. A guard against growing slower."""
+"""What a plan costs, in counts that are the same on every machine: requests, bytes, objects, steps.
+
+A guard against growing slower.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +40,9 @@ from tests.servers import RunningSandbox
 
 
 def test_a_plan_of_the_demo_cluster_asks_once_for_everything(sandbox: RunningSandbox) -> None:
-    """One request for each list, API group, manifest to be measured; for the cluster's name, the Lease of runs and its namespace."""
+    """One request for each list, API group, manifest to be measured;
+    for the cluster's name, the Lease of runs and its namespace.
+    """
     settings = settings_for(sandbox)
     sandbox.forget_requests()
     made = plan(settings)

@@ -1,8 +1,7 @@
 """Every kind of request answered in every wrong way, for a whole run; and the run after it, without faults.
 
-On the demo cluster, and on one made by chance.
-Whatever happens, everything that an image stream names can be had whole (P2), nothing that is used is gone, and the next run ends where
-an undisturbed one does. The number of cases is printed.
+On the demo cluster, and on one made by chance. Whatever happens, everything that an image stream names can be had whole
+(P2), nothing that is used is gone, and the next run ends where an undisturbed one does. The number of cases is printed.
 """
 
 from __future__ import annotations

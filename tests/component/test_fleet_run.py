@@ -1,4 +1,7 @@
-"""A run over a fleet, by its commands: what is begun, what is not, and what is said of it. The engine is one of the test's own."""
+"""A run over a fleet, by its commands: what is begun, what is not, and what is said of it.
+
+The engine is one of the test's own.
+"""
 
 from __future__ import annotations
 
@@ -447,7 +450,8 @@ def test_what_comes_from_the_environment_or_a_file_stands_nowhere_in_the_clear(
     monkeypatch.setenv("AGENT", "sesame-agent")
     (fleet.folder / "pattern").write_text("sesame/*\n", encoding="utf-8")
     fleet.write(
-        settings=", api_key: {env: TOKEN}, protect: {file: pattern}, proxy_headers: {user_agent: {env: AGENT}}, workers: 3"
+        settings=", api_key: {env: TOKEN}, protect: {file: pattern}, proxy_headers: {user_agent: {env: AGENT}}, "
+        "workers: 3"
     )
     assert fleet.states("preview") == ["done"] * 3
     given = {call["words"][-1]: call["given"] for call in fleet.engine.calls if call["words"][0] == "config"}
@@ -469,7 +473,8 @@ def test_a_clusters_folder_is_its_owners(fleet: Fleet) -> None:
 
 def test_the_program_runs_with_the_python_that_pruner_is_installed_for(fleet: Fleet) -> None:
     (fleet.engine.folder / "pulumi").write_text(
-        f'#!/bin/sh\necho "$PATH" >> {fleet.folder}/path\n[ "$2" = version ] || [ "$1" = version ] && echo v3.200.0\n', encoding="utf-8"
+        f'#!/bin/sh\necho "$PATH" >> {fleet.folder}/path\n[ "$2" = version ] || [ "$1" = version ] && echo v3.200.0\n',
+        encoding="utf-8"
     )  # fmt: skip
     fleet.run("preview", "--label", "city=bonn")
     last = (fleet.folder / "path").read_text(encoding="utf-8").splitlines()[-1]

@@ -1,4 +1,6 @@
-"""Where `oc adm prune images` is not to be followed: each hazard of docs/rules.md by name, and what happens here instead."""
+"""Where `oc adm prune images` is not to be followed: each
+hazard of docs/rules.md by name, and what happens here instead.
+"""
 
 from __future__ import annotations
 

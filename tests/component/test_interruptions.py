@@ -1,8 +1,8 @@
 """A run that is killed, at every single write, and the run after it.
 
-The process is forked and ended with SIGKILL while the sandbox holds back the n-th write, for every n, on the demo cluster and on some made
-by chance. Whatever stream names an image, right after the kill and after the next run, can have it whole (P2), and the next run ends
-where an undisturbed one does. The number of cases is printed.
+The process is forked and ended with SIGKILL while the sandbox holds back the n-th write, for every n, on the demo
+cluster and on some made by chance. Whatever stream names an image, right after the kill and after the next run, can
+have it whole (P2), and the next run ends where an undisturbed one does. The number of cases is printed.
 """
 
 from __future__ import annotations

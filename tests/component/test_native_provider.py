@@ -200,5 +200,6 @@ def test_started_by_hand_it_says_who_starts_it(arguments: list[str], tmp_path: P
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
-        "pulumi-resource-pruner is started by pulumi, with the address of its engine; docs/native.md says how to install it\n"
+        "pulumi-resource-pruner is started by pulumi, with the address of its engine; docs/native.md says how to "
+        "install it\n"
     )

@@ -1,4 +1,6 @@
-"""Pages of a list that are asked for before the one that is read has come: how many, how soon, and what if one is broken off."""
+"""Pages of a list that are asked for before the one that is read
+has come: how many, how soon, and what if one is broken off.
+"""
 
 from __future__ import annotations
 

@@ -36,8 +36,8 @@ def test_images_are_listed_first_then_image_streams_and_what_uses_them_last_R2(s
     order = lists_in(sandbox)
     assert order[:2] == ["images", "imagestreams"]
     assert set(order[2:]) == {
-        "pods", "replicationcontrollers", "limitranges", "daemonsets", "deployments", "replicasets", "statefulsets", "jobs",
-        "cronjobs", "deploymentconfigs", "buildconfigs", "builds", "controllerrevisions",
+        "pods", "replicationcontrollers", "limitranges", "daemonsets", "deployments", "replicasets", "statefulsets",
+        "jobs", "cronjobs", "deploymentconfigs", "buildconfigs", "builds", "controllerrevisions",
     }  # fmt: skip
 
 
@@ -232,7 +232,7 @@ def test_images_without_any_image_stream_are_refused_unless_it_is_said_to_be_so(
     assert len(plan(allowed).images) == 1
 
 
-# --- approval -----------------------------------------------------------------------------------------------------------
+# --- approval ---------------------------------------------------------------------------------------------------------
 
 
 def write_plan(sandbox: RunningSandbox, path: Path, **given: Any) -> Path:

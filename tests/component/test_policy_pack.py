@@ -1,4 +1,6 @@
-"""The policy pack as a process, spoken to as the engine does: started on its folder, the way that a language host starts it."""
+"""The policy pack as a process, spoken to as the engine does:
+started on its folder, the way that a language host starts it.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Every way in which a call of the provider ends: a value, or one message without a traceback that loses nothing of what was done."""
+"""Every way in which a call of the provider ends: a value, or one
+message without a traceback that loses nothing of what was done.
+"""
 
 from __future__ import annotations
 
@@ -275,7 +277,9 @@ CALLBACKS = ("progress", "wish_to_stop")
 
 @pytest.mark.parametrize("callback", CALLBACKS)
 def test_a_defect_at_any_moment_of_a_run_loses_nothing_of_its_result(stage: Stage, callback: str, tried: Tried) -> None:
-    """Each run ends at a later call than the one before it, until one meets no defect: then nothing is left to prune."""
+    """Each run ends at a later call than the one before it,
+    until one meets no defect: then nothing is left to prune.
+    """
     settings = settings_for(stage.sandbox, workers=1)
     ends = {"before any change": 0, "in the middle": 0}
     for calls in range(1, 600, 4 if callback == "progress" else 29):

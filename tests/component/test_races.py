@@ -1,7 +1,8 @@
 """A cluster that lives on while it is pruned: new users and new pushes, at every single write of a run.
 
-The sandbox holds the n-th write, for every n, until something has happened, and then continues. What is in flight at that time can no
-longer be called back; whatever else is there when a use becomes visible has to stay. The numbers of cases are printed.
+The sandbox holds the n-th write, for every n, until something has happened, and then continues. What is in flight at
+that time can no longer be called back; whatever else is there when a use becomes visible has to stay. The numbers of
+cases are printed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""Several replicas of the registry: a push through one of them after a run through another, with and without a restart."""
+"""Several replicas of the registry: a push through one of
+them after a run through another, with and without a restart.
+"""
 
 from __future__ import annotations
 

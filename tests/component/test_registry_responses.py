@@ -329,7 +329,7 @@ async def test_what_a_token_endpoint_must_not_issue(issued: tuple[int, bytes]) -
     assert API_KEY not in str(raised.value)
 
 
-# --- the sandbox is a registry of this kind ----------------------------------------------------------------------------
+# --- the sandbox is a registry of this kind ---------------------------------------------------------------------------
 
 
 async def test_the_sandbox_answers_as_a_registry(sandbox: RunningSandbox) -> None:

@@ -1,4 +1,6 @@
-"""Permissions that retention needs are asked for only where a setting needs them; the server evaluates `protect_selector` (R18, R32)."""
+"""Permissions that retention needs are asked for only where a setting
+needs them; the server evaluates `protect_selector` (R18, R32).
+"""
 
 from __future__ import annotations
 

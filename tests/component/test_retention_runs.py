@@ -1,4 +1,6 @@
-"""Runs with retention rules: what is written, in which order, and what survives whatever happens at any write (R29 to R35)."""
+"""Runs with retention rules: what is written, in which order,
+and what survives whatever happens at any write (R29 to R35).
+"""
 
 from __future__ import annotations
 

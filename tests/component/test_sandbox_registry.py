@@ -191,7 +191,9 @@ async def test_push_by_digest_is_in_no_history(empty_sandbox: RunningSandbox) ->
 
 
 @pytest.mark.parametrize(("flavour", "media_type"), [("docker", DOCKER_LIST), ("oci", OCI_INDEX)])
-async def test_index_becomes_an_image_with_members(empty_sandbox: RunningSandbox, flavour, media_type) -> None:  # type: ignore[no-untyped-def]
+async def test_index_becomes_an_image_with_members(  # type: ignore[no-untyped-def]
+    empty_sandbox: RunningSandbox, flavour, media_type
+) -> None:
     async with empty_sandbox.builder() as cluster:
         amd = await cluster.push("ns/app", layers=[b"a"], flavour=flavour)
         arm = await cluster.push("ns/app", layers=[b"b"], flavour=flavour, architecture="arm64", variant="v8")

@@ -1,4 +1,6 @@
-"""Kinds that are not as they are expected: served in another version, with other contents, or without what a path says (R3, R10, R13)."""
+"""Kinds that are not as they are expected: served in another version,
+with other contents, or without what a path says (R3, R10, R13).
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,8 @@ FLEETS = {"group": "acme.io", "version": "v1", "resource": "fleets"}
 
 @contextmanager
 def cluster(objects: Objects) -> Iterator[str]:
-    """An API server of before aggregated discovery: with these kinds, `group/version/plural`, their objects, and what all have.
+    """An API server of before aggregated discovery: with these kinds, `group/version/plural`, their objects, and what
+    all have.
 
     A kind whose objects are None is not served.
     """

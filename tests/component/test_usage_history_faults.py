@@ -1,4 +1,6 @@
-"""A usage history that does not answer, or not with one: the run ends before any change, and says which server it is (R39)."""
+"""A usage history that does not answer, or not with one: the
+run ends before any change, and says which server it is (R39).
+"""
 
 from __future__ import annotations
 
@@ -77,15 +79,19 @@ def plan(sandbox: RunningSandbox, **history: Any) -> None:
         ),
         (
             JSONResponse({"status": "error", "errorType": "timeout", "error": "query timed out"}, 422),
-            "the query failed (timeout: query timed out); shorten keep_used_within, or ask whoever runs this Prometheus",
+            (
+                "the query failed (timeout: query timed out); shorten keep_used_within, or ask whoever runs this "
+                "Prometheus"
+            ),
         ),
         (
             vector(),
-            "has no kube_pod_container_info of the last 30d, so what ran is not known; check that it scrapes kube-state-metrics, "
-            "or leave out keep_used_within",
+            "has no kube_pod_container_info of the last 30d, so what ran is not known; check that it scrapes "
+            "kube-state-metrics, or leave out keep_used_within",
         ),
         (vector(RAN), "its history does not go back 30d; shorten keep_used_within, or set partial_history"),
-        (vector(RAN, BEGINS, warnings=["store down"]), "the answer is not complete (store down); try again, or set partial_history"),
+        (vector(RAN, BEGINS, warnings=["store down"]),
+         "the answer is not complete (store down); try again, or set partial_history"),
     ],
 )  # fmt: skip
 def test_R39_an_answer_that_is_none_ends_the_run(empty_sandbox: RunningSandbox, answer: Response, message: str) -> None:

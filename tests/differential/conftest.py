@@ -79,7 +79,10 @@ def module() -> Iterator[Module]:
 
 
 def resources(found: Snapshot) -> dict[str, list[Any]]:
-    """The objects of a snapshot by kind, in JSON. What the module cannot do without is filled in; tests take it away again."""
+    """The objects of a snapshot by kind, in JSON.
+
+    What the module cannot do without is filled in; tests take it away again.
+    """
     return {
         "Image": [image_json(image, found.blob_sizes) for image in found.images],
         "ImageStream": [

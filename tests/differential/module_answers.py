@@ -1,9 +1,9 @@
 """Runs in the Python that has the collection: what the Ansible module does with clusters, said in JSON.
 
-Reads one JSON object per line, {"resources": {kind: [objects]}, "params": {...}, "now": "..."}, and writes one line for each:
-{"deleted_images": [...], "streams": {name: {tag: [digests]}}, "layer_links", ..., "looks_in": ..., "senders": ...}, {"failed": message}
-where the module ends with a message of its own, or {"crashed": "TypeError: ..."}. The module's own code decides; only its client of the
-API, its HTTP calls and its clock are replaced.
+Reads one JSON object per line, {"resources": {kind: [objects]}, "params": {...}, "now": "..."}, and writes one line for
+each: {"deleted_images": [...], "streams": {name: {tag: [digests]}}, "layer_links", ..., "looks_in": ..., "senders":
+...}, {"failed": message} where the module ends with a message of its own, or {"crashed": "TypeError: ..."}. The
+module's own code decides; only its client of the API, its HTTP calls and its clock are replaced.
 """
 
 from __future__ import annotations

@@ -11,9 +11,14 @@ PROGRAM = """
 import hashlib
 from pruner.plan import encode
 from tests.builders.objects import *
-images = [image(digest(f"i{n}"), layers=[digest(f"l{n % 7}")], config=digest(f"c{n % 5}"), age=n * 40) for n in range(60)]
+images = [
+    image(digest(f"i{n}"), layers=[digest(f"l{n % 7}")], config=digest(f"c{n % 5}"), age=n * 40) for n in range(60)
+]
 lists = [index(digest(f"x{n}"), [digest(f"i{n}"), digest(f"i{n + 1}")]) for n in range(0, 20, 3)]
-streams = [image_stream(f"n{n % 3}/s{n}", {f"t{m}": [digest(f"i{n + m}"), digest(f"x{m}")] for m in range(4)}) for n in range(12)]
+streams = [
+    image_stream(f"n{n % 3}/s{n}", {f"t{m}": [digest(f"i{n + m}"), digest(f"x{m}")] for m in range(4)})
+    for n in range(12)
+]
 users = [pod(f"a/p{n}", f"host.io/n{n % 3}/s{n}@{digest(f'i{n}')}", running=[digest(f"c{n}")]) for n in range(3)]
 for references in ("oc", "extended"):
     found = analysed(*images, *lists, *streams, *users, references=references)

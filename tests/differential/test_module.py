@@ -1,7 +1,7 @@
 """The Ansible module beside us: the same decisions where it is right, and each of its defects with its answer and ours.
 
-The defects are those at the end of docs/rules.md. Where it is right is: references with a host, and a tag or a digest; no indexes; images
-and times as it expects them; `keep_tag_revisions` 0, which it does not have.
+The defects are those at the end of docs/rules.md. Where it is right is: references with a host, and a tag or a digest;
+no indexes; images and times as it expects them; `keep_tag_revisions` 0, which it does not have.
 """
 
 from __future__ import annotations

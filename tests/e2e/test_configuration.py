@@ -1,4 +1,6 @@
-"""Every parameter through the real CLI: set as one sets it, checked by Pulumi against the types of Pulumi.yaml, read by the program."""
+"""Every parameter through the real CLI: set as one sets it, checked
+by Pulumi against the types of Pulumi.yaml, read by the program.
+"""
 
 from __future__ import annotations
 

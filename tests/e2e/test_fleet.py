@@ -1,4 +1,6 @@
-"""A fleet of sandboxes with the real CLI: one command each to preview, approve and prune, whatever single clusters do."""
+"""A fleet of sandboxes with the real CLI: one command each
+to preview, approve and prune, whatever single clusters do.
+"""
 
 from __future__ import annotations
 
@@ -25,9 +27,9 @@ from tests.servers import ROOT, RunningSandbox, copied, running_sandbox
 
 NAMES = ("bremen", "kiel", "ulm")
 EVERY_KIND = (
-    "defaults: {settings: {workers: 5, strict: false, keep_younger_than: 60, max_deletions: 90%, protect: [base/*, 'x/y:z'],"
-    " extra_referrers: [tekton, {group: example.com, version: v1, resource: things, images: [spec.image]}],"
-    " proxy_headers: {user_agent: {env: AGENT}}}}"
+    "defaults: {settings: {workers: 5, strict: false, keep_younger_than: 60, max_deletions: 90%, protect: [base/*, "
+    "'x/y:z'], extra_referrers: [tekton, {group: example.com, version: v1, resource: things, images: [spec.image]}], "
+    "proxy_headers: {user_agent: {env: AGENT}}}}"
 )
 """Settings of every kind that the configuration of a stack knows."""
 
@@ -217,7 +219,9 @@ def test_a_policy_refuses_a_cluster_and_says_why(fleet: FleetOfSandboxes) -> Non
 def test_what_the_cron_job_starts_prunes_and_does_so_again_with_the_state_gone(
     fleet: FleetOfSandboxes, tmp_path: Path
 ) -> None:
-    """The container's command with its environment, and folders of the test's own in place of those that are mounted."""
+    """The container's command with its environment, and folders
+    of the test's own in place of those that are mounted.
+    """
     sandbox = fleet.sandboxes["kiel"]
     settings = {"host": sandbox.api_url, "api_key": {"env": "TOKEN"}, "registry_url": sandbox.registry_url}
     asked = Schedule(image="x", settings=settings, environment={"TOKEN": sandbox.tokens["admin"]})
@@ -262,7 +266,8 @@ def test_the_service_previews_and_carries_out_the_plan_whose_fingerprint_it_is_g
         port = free.getsockname()[1]
     program = ROOT / "examples" / "fleet" / "service" / "service.py"
     with subprocess.Popen(
-        [sys.executable, str(program), "fleet.yaml", str(port)], cwd=fleet.folder, env=fleet.environment, stderr=subprocess.PIPE
+        [sys.executable, str(program), "fleet.yaml", str(port)], cwd=fleet.folder, env=fleet.environment,
+        stderr=subprocess.PIPE
     ) as process:  # fmt: skip
         try:
             status, preview = ask(port, "POST", "/clusters/kiel/preview")

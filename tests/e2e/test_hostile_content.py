@@ -1,4 +1,6 @@
-"""A tenant writes what terminals, CI runners and Pulumi obey into labels, annotations and pull specs: all of it is data."""
+"""A tenant writes what terminals, CI runners and Pulumi obey
+into labels, annotations and pull specs: all of it is data.
+"""
 
 from __future__ import annotations
 

@@ -35,7 +35,8 @@ NEEDLES = [
     base64.b64encode(f"pruner:{TOKEN}".encode()),
 ]
 ENGINES_INPUT = re.compile(rb'[^\n]*"msg":"(un)?marshaling property for RPC[^\n]*', re.IGNORECASE)
-"""What the engine itself logs at level 9: all that a program hands over to it, secrets among it (docs/connection.md)."""
+"""What the engine itself logs at level 9: all that a program
+hands over to it, secrets among it (docs/connection.md)."""
 
 VERBOSE = ("--verbose=9", "--logtostderr", "--logflow")
 

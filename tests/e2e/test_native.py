@@ -1,4 +1,6 @@
-"""The native provider (`pulumi-resource-pruner`) with the real CLI, from a program that has no SDK: names and values as YAML has them."""
+"""The native provider (`pulumi-resource-pruner`) with the real CLI,
+from a program that has no SDK: names and values as YAML has them.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,8 @@ class PrunedImages(pulumi.CustomResource):
     def __init__(self, name, **inputs):
         outputs = dict.fromkeys(("summary", "deletedImages", "failures", "plan"))
         super().__init__("pruner:index:PrunedImages", name, {**outputs, **inputs},
-            pulumi.ResourceOptions(version="VERSION", aliases=[pulumi.Alias(type_="pulumi-python:dynamic/pruner:PrunedImages")]))
+            pulumi.ResourceOptions(version="VERSION",
+                aliases=[pulumi.Alias(type_="pulumi-python:dynamic/pruner:PrunedImages")]))
 
 inputs = json.loads(pathlib.Path("inputs.json").read_text())
 secrets = {name: pulumi.Output.secret(inputs.pop(name)) for name in ("apiKey",) if name in inputs}

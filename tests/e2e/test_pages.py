@@ -1,4 +1,4 @@
-"""The HTML report in a real browser: search, sort, expand, phone and desk, dark, 100,000 images, and nothing of a cluster run as code.
+"""The HTML report in a real browser: search, sort, expand, sizes, dark, 100,000 images, and no code of a cluster runs.
 
 Screenshots are kept in artefacts/.
 """
@@ -292,7 +292,8 @@ def contrast(browser: Browser, selector: str) -> float:
     script = """
         const numbers = (text) => text.match(/[\\d.]+/g).map(Number);
         const light = (colour) => {
-            const [r, g, b] = colour.slice(0, 3).map((c) => c / 255).map((c) => c <= .03928 ? c / 12.92 : ((c + .055) / 1.055) ** 2.4);
+            const [r, g, b] = colour.slice(0, 3).map((c) => c / 255)
+                .map((c) => c <= .03928 ? c / 12.92 : ((c + .055) / 1.055) ** 2.4);
             return .2126 * r + .7152 * g + .0722 * b;
         };
         let element = document.querySelector(arguments[0]);
@@ -323,7 +324,9 @@ def contrasts_in_treemap(browser: Browser) -> list[float]:
 
 
 def test_a_hundred_thousand_images_can_be_looked_at(browser: Browser, tmp_path: Path) -> None:
-    """How long it takes is measured, printed and kept (docs/reports.md), and judged by nobody: a machine may be slow."""
+    """How long it takes is measured, printed and kept
+    (docs/reports.md), and judged by nobody: a machine may be slow.
+    """
     report = many(100_000)
     began = time.perf_counter()
     text = page(report)
@@ -337,7 +340,11 @@ def test_a_hundred_thousand_images_can_be_looked_at(browser: Browser, tmp_path: 
     )
     took |= browser.execute_script("""
         const took = {}, field = document.getElementById('search'), form = document.getElementById('search-form');
-        const time = (name, work) => { const start = performance.now(); work(); took[name + ', s'] = (performance.now() - start) / 1000; };
+        const time = (name, work) => {
+            const start = performance.now();
+            work();
+            took[name + ', s'] = (performance.now() - start) / 1000;
+        };
         time('sorted', () => document.querySelector('[data-sort=name]').click());
         time('searched', () => { field.value = 'team7 app7'; form.requestSubmit(); });
         return took;
@@ -394,7 +401,10 @@ def test_nothing_of_a_cluster_is_run_or_drawn_as_markup(browser: Browser, tmp_pa
 def test_a_script_that_got_in_would_not_run(browser: Browser, tmp_path: Path) -> None:
     file = tmp_path / "page.html"
     text = page(Report.of(analysis()))
-    injected = "<script>document.title = 'run'</script><img src='http://127.0.0.1:9/x' onerror=\"document.title = 'run'\"></main>"
+    injected = (
+        "<script>document.title = 'run'</script>"
+        "<img src='http://127.0.0.1:9/x' onerror=\"document.title = 'run'\"></main>"
+    )
     file.write_text(text.replace("</main>", injected), encoding="utf-8")
     browser.get(file.as_uri())
     assert browser.title.startswith("pruner: 2 revisions")

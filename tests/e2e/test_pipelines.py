@@ -1,7 +1,8 @@
 """The example pipelines: each file fits the schema of its format, and its shell steps prune a sandbox as they stand.
 
-The steps that install from a package index are left out: what they would install is there. Comments go to a server of the test's own; only
-GitHub's program, which knows no other address than GitHub's, is replaced by one that notes how it was called.
+The steps that install from a package index are left out: what they would install is there. Comments go to a server of
+the test's own; only GitHub's program, which knows no other address than GitHub's, is replaced by one that notes how it
+was called.
 """
 
 from __future__ import annotations
@@ -92,7 +93,9 @@ PLATFORMS: dict[str, Callable[[], Iterator[Step]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Runner:
-    """A checkout on a machine of the platform's: the project with its stack `prod`, and stand-ins for the platform's programs."""
+    """A checkout on a machine of the platform's: the project with
+    its stack `prod`, and stand-ins for the platform's programs.
+    """
 
     project: Project
     platform: str

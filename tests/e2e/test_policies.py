@@ -1,4 +1,6 @@
-"""The policy pack with the real Pulumi CLI: what passes, what is only said, and what ends the run before anything is changed."""
+"""The policy pack with the real Pulumi CLI: what passes, what
+is only said, and what ends the run before anything is changed.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""What `pruner translate` prints, executed: the commands and the file give the program the settings that were translated."""
+"""What `pruner translate` prints, executed: the commands and
+the file give the program the settings that were translated.
+"""
 
 from __future__ import annotations
 

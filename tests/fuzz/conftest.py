@@ -1,4 +1,6 @@
-"""Counts the examples of fuzz tests; the end of the test run says how many there were of each target (tests/conftest.py)."""
+"""Counts the examples of fuzz tests; the end of the test run
+says how many there were of each target (tests/conftest.py).
+"""
 
 from collections.abc import Iterator
 

@@ -26,7 +26,10 @@ def fuzzed(target: str) -> None:
 
 
 def outcome(work: Callable[[], T], secret: Iterable[str] = ()) -> T | PrunerError:
-    """The value or the error, after checking what is shown of either. `secret` are texts of which no part may be shown."""
+    """The value or the error, after checking what is shown of either.
+
+    `secret` are texts of which no part may be shown.
+    """
     try:
         found: T | PrunerError = work()
     except PrunerError as error:

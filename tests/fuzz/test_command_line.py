@@ -1,4 +1,7 @@
-"""Any arguments and any environment: an exit code of the table, and no traceback. No address but one of this machine is ever asked."""
+"""Any arguments and any environment: an exit code of the table, and no traceback.
+
+No address but one of this machine is ever asked.
+"""
 
 from __future__ import annotations
 
@@ -19,13 +22,13 @@ ADDRESSES = ("host", "proxy", "registry_url")
 """Parameters that a request could go to: only malformed addresses, or nobody's."""
 NAMES = [name for name, parameter in BY_NAME.items() if not parameter.secret]
 OPTIONS = [
-    "--json", "--format", "--limit", "--all", "--out", "--output", "--file", "--work", "--label", "--wave", "--shard", "--shards", "--verb",
-    "-h", "--version", "--", "-", "", "--nope",
+    "--json", "--format", "--limit", "--all", "--out", "--output", "--file", "--work", "--label", "--wave", "--shard",
+    "--shards", "--verb", "-h", "--version", "--", "-", "", "--nope",
 ]  # fmt: skip
 
 words = st.sampled_from(
-    ["", " ", "true", "0", "-1", "1e999", "9" * 5000, "x" * 300, "/dev/null", "/nonexistent/x", "\udcff", "\x1b[2J", "[/]", "{", "- [",
-     "a/b:c",
+    ["", " ", "true", "0", "-1", "1e999", "9" * 5000, "x" * 300, "/dev/null", "/nonexistent/x", "\udcff", "\x1b[2J",
+     "[/]", "{", "- [", "a/b:c",
      "sha256:" + "0" * 64, "sha256:x", "text", "html", "1/2", "k=v", "a\nb"]
 ) | st.text(max_size=10)  # fmt: skip
 addresses = st.sampled_from(["", " ", NOBODY, "://", "http://[", "http://", "a b", "\udcff", "http://127.0.0.1:99999"])
@@ -57,7 +60,8 @@ def arguments(draw: st.DrawFn) -> list[str]:
 
 
 environments = st.dictionaries(
-    st.sampled_from([each.environment for name, each in BY_NAME.items() if each.environment and name not in (*ADDRESSES, "proxy_headers")]
+    st.sampled_from([each.environment for name, each in BY_NAME.items()
+                     if each.environment and name not in (*ADDRESSES, "proxy_headers")]
         + ["HOME", "KUBECONFIG", "XDG_CACHE_HOME", "COLUMNS", "TERM", "NO_COLOR", "PRUNER_NOTHING"]),
     words.filter(lambda word: "\0" not in word), max_size=4,
 )  # fmt: skip

@@ -18,9 +18,11 @@ from tests.fuzz.outcomes import anything, fuzzed, outcome
 EXAMPLE = (Path(__file__).parent.parent.parent / "examples" / "fleet" / "fleet.yaml").read_text(encoding="utf-8")
 LINES = EXAMPLE.splitlines(keepends=True)
 PIECES = [
-    *LINES, "- ", "  ", "\t", "{", "}", "[", "]", ": ", "&a ", "*a", "<<: *a\n", "!!python/object:os.system x\n", "!x ", "? ", "|\n", ">\n",
+    *LINES, "- ", "  ", "\t", "{", "}", "[", "]", ": ", "&a ", "*a", "<<: *a\n", "!!python/object:os.system x\n", "!x ",
+    "? ", "|\n", ">\n",
     "'",
-    '"', "#", "%YAML 1.1\n", "---\n", "...\n", "\0", "\ufeff", "\x85", "0x", "1_000", "12:30:45", ".nan", "2026-02-30", "~", "on", "=",
+    '"', "#", "%YAML 1.1\n", "---\n", "...\n", "\0", "\ufeff", "\x85", "0x", "1_000", "12:30:45", ".nan", "2026-02-30",
+    "~", "on", "=",
 ]  # fmt: skip
 
 texts = st.lists(st.sampled_from(PIECES) | st.text(max_size=10), max_size=40).map("".join)

@@ -40,9 +40,12 @@ META = {
 }
 GROUPS: dict[str, dict[str, tuple[str, dict[str, Any]]]] = {
     "api/v1": {
-        "pods": ("Pod", {"spec": POD, "status": {"phase": "Running", "containerStatuses": [{"imageID": f"{HOST}/shop/web@{DIGESTS[0]}"}]}}),
+        "pods": ("Pod", {
+            "spec": POD,
+            "status": {"phase": "Running", "containerStatuses": [{"imageID": f"{HOST}/shop/web@{DIGESTS[0]}"}]}}),
         "replicationcontrollers": ("ReplicationController", {"spec": {"template": {"spec": POD}}}),
-        "limitranges": ("LimitRange", {"spec": {"limits": [{"type": "openshift.io/Image", "max": {"storage": "1Gi"}}]}}),
+        "limitranges": ("LimitRange",
+                        {"spec": {"limits": [{"type": "openshift.io/Image", "max": {"storage": "1Gi"}}]}}),
         "namespaces": ("Namespace", {}),
     },
     "apis/apps/v1": {
@@ -59,7 +62,8 @@ GROUPS: dict[str, dict[str, tuple[str, dict[str, Any]]]] = {
     },
     "apis/apps.openshift.io/v1": {
         "deploymentconfigs": ("DeploymentConfig", {"spec": {"template": {"spec": POD}, "triggers": [
-            {"type": "ImageChange", "imageChangeParams": {"from": {"kind": "ImageStreamTag", "name": "web:latest"}}}]}}),
+            {"type": "ImageChange",
+             "imageChangeParams": {"from": {"kind": "ImageStreamTag", "name": "web:latest"}}}]}}),
     },
     "apis/build.openshift.io/v1": {
         "buildconfigs": ("BuildConfig", {"spec": {
@@ -74,15 +78,20 @@ GROUPS: dict[str, dict[str, tuple[str, dict[str, Any]]]] = {
             "dockerImageReference": f"{HOST}/shop/web@{DIGESTS[0]}",
             "dockerImageMetadata": {"Size": 5, "Config": {"Labels": {}}},
             "dockerImageMetadataVersion": "1.0",
-            "dockerImageLayers": [{"name": DIGESTS[1], "size": 7, "mediaType": "application/vnd.oci.image.layer.v1.tar"}],
-            "dockerImageManifests": [{"digest": DIGESTS[2], "manifestSize": 3, "mediaType": "x", "architecture": "amd64", "os": "linux"}],
+            "dockerImageLayers": [{"name": DIGESTS[1], "size": 7,
+                                   "mediaType": "application/vnd.oci.image.layer.v1.tar"}],
+            "dockerImageManifests": [{"digest": DIGESTS[2], "manifestSize": 3, "mediaType": "x",
+                                      "architecture": "amd64", "os": "linux"}],
             "dockerImageManifestMediaType": "application/vnd.oci.image.index.v1+json",
             "dockerImageConfig": "{}",
         }),
         "imagestreams": ("ImageStream", {
-            "spec": {"lookupPolicy": {"local": True}, "tags": [{"name": "old", "from": {"kind": "ImageStreamTag", "name": "latest"}}]},
+            "spec": {"lookupPolicy": {"local": True},
+                     "tags": [{"name": "old", "from": {"kind": "ImageStreamTag", "name": "latest"}}]},
             "status": {"dockerImageRepository": f"{HOST}/shop/web", "tags": [{"tag": "latest", "items": [
-                {"image": each, "created": OLD, "generation": 1, "dockerImageReference": f"{HOST}/shop/web@{each}"} for each in DIGESTS]}]},
+                {"image": each, "created": OLD, "generation": 1,
+                 "dockerImageReference": f"{HOST}/shop/web@{each}"}
+                for each in DIGESTS]}]},
         }),
     },
 }  # fmt: skip
@@ -119,14 +128,18 @@ def usual() -> dict[str, Any]:
         "/api": {"kind": "APIVersions", "versions": ["v1"]},
         "/apis": {"kind": "APIGroupList", "apiVersion": "v1", "groups": []},
         "/apis/config.openshift.io/v1/clusterversions/version": {
-            "apiVersion": "config.openshift.io/v1", "kind": "ClusterVersion", "metadata": {"name": "version"}, "spec": {"clusterID": "c"},
+            "apiVersion": "config.openshift.io/v1", "kind": "ClusterVersion", "metadata": {"name": "version"},
+            "spec": {"clusterID": "c"},
         },
-        REVIEWS: {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview", "status": {"allowed": True}},
+        REVIEWS: {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview",
+                  "status": {"allowed": True}},
     }  # fmt: skip
     for root, kinds in GROUPS.items():
         version = root.partition("/")[2]
-        resources = [{"name": name, "kind": kind, "singularName": "", "namespaced": name not in ("images", "namespaces"),
-            "verbs": ["get", "list", "watch", "update", "delete"]} for name, (kind, _) in kinds.items()]  # fmt: skip
+        resources = [{"name": name, "kind": kind, "singularName": "",
+                      "namespaced": name not in ("images", "namespaces"),
+                      "verbs": ["get", "list", "watch", "update", "delete"]}
+                     for name, (kind, _) in kinds.items()]  # fmt: skip
         answers[f"/{root}"] = {
             "kind": "APIResourceList",
             "apiVersion": "v1",

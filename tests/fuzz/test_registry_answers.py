@@ -1,4 +1,7 @@
-"""Any answer of what may be a registry: its own confirmation, or an error of one line. Nothing else counts as deleted, absent or a size."""
+"""Any answer of what may be a registry: its own confirmation, or an error of one line.
+
+Nothing else counts as deleted, absent or a size.
+"""
 
 from __future__ import annotations
 

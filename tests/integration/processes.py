@@ -47,7 +47,10 @@ def free_port() -> int:
 
 @contextmanager
 def started(command: Sequence[str], log: Path, is_ready: Callable[[], bool]) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that is ready, for as long as the context lasts. AssertionError with its last words when it never is."""
+    """A process that is ready, for as long as the context lasts.
+
+    AssertionError with its last words when it never is.
+    """
     with log.open("wb") as output, subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT) as process:
         try:
             _wait_until(is_ready, process, log)

@@ -1,7 +1,7 @@
-"""The schedule's objects on a real kube-apiserver: accepted as they are, and with permissions of which none is missing and none too many.
+"""The schedule's objects on a real kube-apiserver: accepted as they are, with no permission missing or too many.
 
-The pruning runs as the ServiceAccount, with a token of the TokenRequest API. Whether it can do all of its work is told by the
-run itself, by what kube-apiserver counts as not authorized, and by the registry's answers.
+The pruning runs as the ServiceAccount, with a token of the TokenRequest API. Whether it can do all of its work is told
+by the run itself, by what kube-apiserver counts as not authorized, and by the registry's answers.
 """
 
 from __future__ import annotations
@@ -121,11 +121,13 @@ def test_pod_is_one_that_the_restricted_standard_lets_in(cluster: Kubernetes) ->
     assert (status, "PodSecurity" in answer["message"]) == (403, True)
 
 
-# --- the permissions ------------------------------------------------------------------------------------------------------
+# --- the permissions --------------------------------------------------------------------------------------------------
 
 
 def grant(cluster: Kubernetes, token: str, wide: list[Json], near: list[Json]) -> None:
-    """Give the account exactly these permissions, in the API and in the registry, which asks the cluster on OpenShift."""
+    """Give the account exactly these permissions, in the API
+    and in the registry, which asks the cluster on OpenShift.
+    """
     for root, rules in ((RBAC, wide), (f"{RBAC}/namespaces/{REGISTRY_NAMESPACE}", near)):
         kind = "clusterroles" if root == RBAC else "roles"
         cluster.call("DELETE", f"{root}/{kind}/{NAME}")
@@ -148,7 +150,8 @@ def may(cluster: Kubernetes, permission: Permission, namespace: str) -> bool:
     group, resource, verb, name = permission
     plural, _, subresource = resource.partition("/")
     wanted = {
-        "group": group, "resource": plural, "subresource": subresource, "verb": verb, "name": name, "namespace": namespace,
+        "group": group, "resource": plural, "subresource": subresource, "verb": verb, "name": name,
+        "namespace": namespace,
     }  # fmt: skip
     body = {"spec": {"user": ACCOUNT, "groups": ["system:authenticated"], "resourceAttributes": wanted}}
     answer = cluster.put("/apis/authorization.k8s.io/v1/subjectaccessreviews", body)

@@ -1,4 +1,6 @@
-"""The example for Tekton on a real API server that has Tekton's own definitions: every object is taken, and every field known."""
+"""The example for Tekton on a real API server that has Tekton's
+own definitions: every object is taken, and every field known.
+"""
 
 from __future__ import annotations
 

@@ -99,7 +99,8 @@ async def test_R39_a_history_that_is_shorter_than_the_window_is_an_error(prometh
     with pytest.raises(ClusterError) as raised:
         await used(prometheus, 60)
     assert str(raised.value) == (
-        f"usage_history: {prometheus}: its history does not go back 60d; shorten keep_used_within, or set partial_history"
+        f"usage_history: {prometheus}: its history does not go back 60d; shorten keep_used_within, or set "
+        "partial_history"
     )
     assert digest("old") in await used(prometheus, 60, partial_history=True)
 

@@ -1,4 +1,6 @@
-"""The wheel, built once and installed in an empty virtual environment, as somebody has it who never saw the repository."""
+"""The wheel, built once and installed in an empty virtual
+environment, as somebody has it who never saw the repository.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,10 @@ class Installed:
         }
 
     def run(self, *command: str, cwd: Path, environment: dict[str, str] | None = None) -> Run:
-        """Run a command of the virtual environment, or Pulumi, in a folder. AssertionError unless it ends with exit code 0."""
+        """Run a command of the virtual environment, or Pulumi, in a folder.
+
+        AssertionError unless it ends with exit code 0.
+        """
         done = subprocess.run(
             command,
             cwd=cwd,

@@ -1,7 +1,7 @@
 """A corpus of pull specs: what each one means here, or that it is invalid.
 
-The grammar is `[host[:port]/]path[:tag][@digest]`. Where docker-image-py's grammar, Docker's and that of `oc` are not one, the entry says
-which is followed.
+The grammar is `[host[:port]/]path[:tag][@digest]`. Where docker-image-py's grammar, Docker's and that of `oc` are not
+one, the entry says which is followed.
 """
 
 from __future__ import annotations
@@ -157,8 +157,8 @@ VALID: Final[dict[str, Meaning]] = {
     f"host.io/a/b/c@{SHA256}": Meaning("host.io", "a/b/c", None, SHA256),
     "host.io/shop/web/latest": Meaning("host.io", "shop/web/latest"),
     "[::1]/a/b/c": Meaning("[::1]", "a/b/c"),
-    # No host: the first component has neither dot nor colon nor capitals and is not localhost. The library's raw grammar takes any
-    # first component for a host; Docker's rule is followed.
+    # No host: the first component has neither dot nor colon nor capitals and is not localhost. The library's raw
+    # grammar takes any first component for a host; Docker's rule is followed.
     "web": Meaning("", "web"),
     "web:v1": Meaning("", "web", "v1"),
     "web.app": Meaning("", "web.app"),

@@ -35,7 +35,8 @@ def test_whatever_is_sent_is_read_without_an_error(headers: list[str]) -> None:
 @pytest.mark.parametrize(
     ("header", "offered"),
     [
-        ('Basic realm=openshift,error="access, denied"', [("basic", {"realm": "openshift", "error": "access, denied"})]),
+        ('Basic realm=openshift,error="access, denied"',
+         [("basic", {"realm": "openshift", "error": "access, denied"})]),
         ('Bearer realm="http://a/b",scope="repository:a/b:pull,push"',
          [("bearer", {"realm": "http://a/b", "scope": "repository:a/b:pull,push"})]),
         ("Negotiate, Basic", [("negotiate", {}), ("basic", {})]),

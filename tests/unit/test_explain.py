@@ -265,9 +265,10 @@ def test_all_that_keeps_a_revision_would_have_to_change() -> None:
     (found,) = explained("shop/web:latest", image(A), stream, *users, **asked).revisions
     assert (found.decision.rule, found.decision.to_change) == (
         "R21",
-        "To prune it: set namespace to that of the image stream, or leave it out; and wait until the revision is 60 minutes old, at "
-        "2026-01-01 12:50:00 UTC; and remove all references to the tag, or push a newer revision; and set keep_tag_revisions to 0, or "
-        "push newer revisions; and remove all references to its digest in this image stream; and remove the pattern from protect",
+        "To prune it: set namespace to that of the image stream, or leave it out; and wait until the revision is 60 "
+        "minutes old, at 2026-01-01 12:50:00 UTC; and remove all references to the tag, or push a newer revision; and "
+        "set keep_tag_revisions to 0, or push newer revisions; and remove all references to its digest in this image "
+        "stream; and remove the pattern from protect",
     )
 
 
@@ -275,8 +276,8 @@ def test_size_and_number_of_a_revision_are_both_named() -> None:
     asked = {"minutes": None, "revisions": 1, "prune_over_size_limit": True}
     (found,) = explained("shop/web:latest", image(A, size=1), STREAM, limit("shop/l", 5), **asked).revisions
     assert found.decision.to_change == (
-        "To prune it: set keep_tag_revisions to 0, or push newer revisions; and set an image size limit (LimitRange) in the namespace "
-        "that is smaller than the image"
+        "To prune it: set keep_tag_revisions to 0, or push newer revisions; and set an image size limit (LimitRange) "
+        "in the namespace that is smaller than the image"
     )
 
 
@@ -294,9 +295,9 @@ def test_all_that_keeps_an_image_would_have_to_change() -> None:
     found = explained(A, *objects, pod("x/y", running=[A]), all_images=False, protect=(A,)).decision
     assert found is not None
     assert found.to_change == (
-        "To prune it: prune the revisions of these tags that name it; and remove all references to it; and remove the pattern from "
-        "protect; and wait until the image is 60 minutes old, at 2026-01-01 12:50:00 UTC; and set all_images to true; and prune every "
-        "index that it is a member of"
+        "To prune it: prune the revisions of these tags that name it; and remove all references to it; and remove the "
+        "pattern from protect; and wait until the image is 60 minutes old, at 2026-01-01 12:50:00 UTC; and set "
+        "all_images to true; and prune every index that it is a member of"
     )
 
 

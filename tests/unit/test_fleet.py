@@ -91,7 +91,8 @@ def test_a_shard_that_is_none_is_refused(index: int) -> None:
 
 @pytest.mark.parametrize(
     ("wanted", "fits"),
-    [({}, True), ({"a": "1"}, True), ({"a": "2"}, False), ({"a": "*"}, True), ({"c": "*"}, False), ({"a": "1", "b": "1"}, False)],
+    [({}, True), ({"a": "1"}, True), ({"a": "2"}, False), ({"a": "*"}, True), ({"c": "*"}, False),
+     ({"a": "1", "b": "1"}, False)],
 )  # fmt: skip
 def test_labels_fit_when_all_of_them_do(wanted: dict[str, str], fits: bool) -> None:
     assert has_labels({"a": "1", "b": "2"}, wanted) is fits
@@ -132,7 +133,8 @@ def running(script: str, folder: Path, limit: float, stop: threading.Event | Non
 
 ORPHAN = """
 import os, subprocess, sys, time
-child = subprocess.Popen([sys.executable, "-c", "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); time.sleep(300)"],
+child = subprocess.Popen(
+    [sys.executable, "-c", "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); time.sleep(300)"],
     process_group=0)
 open("child", "w").write(str(child.pid))
 time.sleep(300)

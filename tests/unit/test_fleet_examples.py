@@ -1,4 +1,4 @@
-"""The examples are programs that run: those of docs/ and the one of a stack against Pulumi's mocks, the service as what it is.
+"""The examples are programs that run: those of docs/, one of a stack against Pulumi's mocks, the service as it is.
 
 The service with a cluster is in tests/e2e.
 """

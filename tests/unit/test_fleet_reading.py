@@ -170,12 +170,14 @@ clusters:
         ("clusters: [{name: a, settings: {api_key: sesame}}]",
             "1:42: api_key: a secret does not stand in this file; write {env: VARIABLE} or {file: PATH}"),
         ("clusters: [{name: a, settings: {proxy_headers: {basic_auth: 'a:b'}}}]",
-            "1:61: proxy_headers.basic_auth: a secret does not stand in this file; write {env: VARIABLE} or {file: PATH}"),
+            "1:61: proxy_headers.basic_auth: a secret does not stand in this file; write {env: VARIABLE} or "
+            "{file: PATH}"),
         ("clusters: [{name: a, settings: {usage_history: {url: 'https://a', token: sesame}}}]",
             "1:48: usage_history.token: a secret does not stand in this file; write {env: VARIABLE} or {file: PATH}"),
         ("clusters: [{name: a, settings: {kubeconfig: {clusters: []}}}]",
             "1:45: kubeconfig: a secret does not stand in this file; write {env: VARIABLE} or {file: PATH}"),
-        ("clusters: [{name: a, settings: {api_key: {env: A, file: B}}}]", "1:42: api_key: takes one of env and file, and nothing else"),
+        ("clusters: [{name: a, settings: {api_key: {env: A, file: B}}}]",
+         "1:42: api_key: takes one of env and file, and nothing else"),
         ("clusters: [{name: a, settings: {ca_cert: a, ssl_ca_cert: b}}]",
             "1:45: ssl_ca_cert is another name of ca_cert, and both are given"),
         ("clusters: [{name: a}]\nwaves: [{name: x}, {name: x}]", "2:20: there is another wave 'x'"),
@@ -191,13 +193,17 @@ clusters:
         ("clusters: [{name: ..}]", f"1:19: {NAME}"),
         ("clusters: [{name: a}, {name: b, settings: {context: b}}]",
             "1:12: cluster a does not say where it is: give host, kubeconfig or context"),
-        ("clusters: [{name: a, settings: {host: 'https://u:sesame@x/'}}, {name: b, settings: {host: 'https://u:sesame@x'}}]",
+        ("clusters: [{name: a, settings: {host: 'https://u:sesame@x/'}}, "
+         "{name: b, settings: {host: 'https://u:sesame@x'}}]",
             "1:64: clusters a and b are the same one, x: leave one out, or give them different namespaces"),
         ("contexts: [{pattern: 'x*', kubeconfig: twice}]",
-            "1:12: clusters x-a and x-b are the same one, https://same:6443: leave one out, or give them different namespaces"),
+            "1:12: clusters x-a and x-b are the same one, https://same:6443: leave one out, "
+            "or give them different namespaces"),
         ("contexts: [{pattern: '/*', kubeconfig: twice}]", "1:12: context '//' has no name that a stack can have"),
-        ("contexts: [{pattern: '*', kubeconfig: fleet.yaml}]", "1:12: kubeconfig FOLDER/fleet.yaml: is not a kubeconfig"),
-        ("clusters: [{name: a}]\npolicy_packs: [{pack: absent, config: gone}]", "2:16: there is no policy pack FOLDER/absent"),
+        ("contexts: [{pattern: '*', kubeconfig: fleet.yaml}]",
+         "1:12: kubeconfig FOLDER/fleet.yaml: is not a kubeconfig"),
+        ("clusters: [{name: a}]\npolicy_packs: [{pack: absent, config: gone}]",
+         "2:16: there is no policy pack FOLDER/absent"),
         ("clusters: [{name: a}]\npolicy_packs: [{pack: kubeconfig}]",
             "2:16: policy pack FOLDER/kubeconfig is no folder and cannot be executed"),
         ("clusters: [{name: a}]\npolicy_packs: [{pack: ., config: gone}]",
@@ -344,7 +350,9 @@ def bomb(kind: str, levels: int = 9) -> str:
         "clusters: [{name: a, settings: {protect: [&y0 [a], "
         + ", ".join(f"&y{n} [{','.join([f'*y{n-1}'] * 10)}]" for n in range(1, 9)) + "]}}]",
         "defaults: {settings: &m0 {workers: 5}}\ngroups:\n"
-        + "".join(f"- {{labels: {{a: b}}, settings: &m{n} {{<<: [{','.join([f'*m{n-1}'] * 10)}]}}}}\n" for n in range(1, 9)),
+        + "".join(
+            f"- {{labels: {{a: b}}, settings: &m{n} {{<<: [{','.join([f'*m{n-1}'] * 10)}]}}}}\n" for n in range(1, 9)
+        ),
     ],
 )  # fmt: skip
 def test_aliases_that_stand_for_too_much_are_counted_and_not_followed(tmp_path: Path, text: str) -> None:

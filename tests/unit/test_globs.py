@@ -79,7 +79,8 @@ SUFFIX = st.sampled_from(["", "-rc.1", "-rc.2", "-1", "-a", "+b", "-rc.1+b", "-0
 
 @given(
     tags=st.lists(
-        st.builds(lambda v, a, b, c, s: f"{v}{a}.{b}.{c}{s}", st.sampled_from(["", "v"]), NUMBER, NUMBER, NUMBER, SUFFIX),
+        st.builds(lambda v, a, b, c, s: f"{v}{a}.{b}.{c}{s}", st.sampled_from(["", "v"]), NUMBER, NUMBER, NUMBER,
+                  SUFFIX),
         min_size=1, max_size=6, unique=True,
     ),
     prereleases=st.booleans(),

@@ -41,7 +41,7 @@ def trigger(name: str, kind: str = "ImageStreamTag", **more: object) -> dict[str
     return {"from": {"kind": kind, "name": name, **more}, "fieldPath": "spec.template.spec.containers[0].image"}
 
 
-# --- the annotation image.openshift.io/triggers ------------------------------------------------------------------------
+# --- the annotation image.openshift.io/triggers -----------------------------------------------------------------------
 
 USELESS_ANNOTATIONS = {
     "a template": "{{ .Values.triggers }}",
@@ -116,7 +116,7 @@ def test_no_annotation_ends_a_run_or_takes_a_use_away_R10(annotation: str) -> No
     assert [note for note in found.warnings if len(note) >= 1000] == []
 
 
-# --- sources and triggers that OpenShift resolves itself ---------------------------------------------------------------
+# --- sources and triggers that OpenShift resolves itself --------------------------------------------------------------
 
 FOREIGN = [
     from_("ImageStream", "web"),
@@ -159,7 +159,7 @@ def test_what_openshift_cannot_resolve_is_a_note_R10(place: str, source: ObjectR
     assert repr(source.name) in note
 
 
-# --- abbreviated digests -----------------------------------------------------------------------------------------------
+# --- abbreviated digests ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("text", [A[:20], A[7:20], A[:8], A[7:9]])
@@ -185,7 +185,7 @@ def test_oc_takes_the_beginning_of_a_digest_for_a_whole_one_R8() -> None:
     assert list(found.digests) == [("shop/web", A[:20])]
 
 
-# --- docs/faults.md ----------------------------------------------------------------------------------------------------
+# --- docs/faults.md ---------------------------------------------------------------------------------------------------
 
 
 def test_the_documentation_has_the_notes_as_they_are_R9() -> None:
@@ -205,7 +205,7 @@ def test_the_documentation_has_the_notes_as_they_are_R9() -> None:
     assert f"```\n{raised.value}\n```" in section
 
 
-# --- sizes -------------------------------------------------------------------------------------------------------------
+# --- sizes ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("part", ["a", "a/", "a-", "a.", "a:", "a__", "h.io/", "@", "sha256:", " ", "[", "docker://"])

@@ -305,7 +305,7 @@ def test_all_reasons_for_an_image_come_once_and_in_the_order_of_the_rules() -> N
     }
 
 
-# --- R22, R23: images that are not candidates ---------------------------------------------------------------------------
+# --- R22, R23: images that are not candidates -------------------------------------------------------------------------
 
 OVERSIZE = {"minutes": None, "revisions": None, "prune_over_size_limit": True}
 BIG = [image(A, size=100), image_stream("shop/web", latest=[A]), limit("shop/limits", 10)]

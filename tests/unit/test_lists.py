@@ -197,7 +197,9 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 
 @st.composite
 def mutated(draw: st.DrawFn, pages: list[Json]) -> list[Json]:
-    """The pages with a value left out or replaced somewhere; no item is taken out of an array, which leaves a list as good as any."""
+    """The pages with a value left out or replaced somewhere; no item
+    is taken out of an array, which leaves a list as good as any.
+    """
     changed = copy.deepcopy(pages)
     page = draw(st.sampled_from(changed))
     *way, last = draw(st.sampled_from(places(page)))

@@ -1,4 +1,6 @@
-"""What `no_proxy` names: hosts, domains, addresses and CIDRs, with a port or without, whichever way they are written."""
+"""What `no_proxy` names: hosts, domains, addresses and CIDRs,
+with a port or without, whichever way they are written.
+"""
 
 import pytest
 

@@ -177,7 +177,9 @@ EMPTY = DeletedStream("shop", "old", "uid of shop/old", "7", at(43200), EmptyStr
 
 
 def plan_that_removes_tags() -> PrunePlan:
-    """A plan in which a retention rule removes one of two tags that are removed, with its spec entry, and a stream is deleted."""
+    """A plan in which a retention rule removes one of two tags
+    that are removed, with its spec entry, and a stream is deleted.
+    """
     (stream,) = plan().streams
     first, second = stream.revisions
     change = msgspec.structs.replace(

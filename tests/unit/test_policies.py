@@ -50,7 +50,9 @@ BY_NAME = {rule.name: rule for rule in RULES}
 
 
 def analysis(**other: Any) -> Any:
-    """A and B go from shop/web:latest and v1, which loses its last; C from blog/site; D and E stay; F goes from no stream."""
+    """A and B go from shop/web:latest and v1, which loses its
+    last; C from blog/site; D and E stay; F goes from no stream.
+    """
     return analysed(
         image(A, layers=[L1], age=40 * DAY),
         image(B, layers=[L2], age=50 * DAY),
@@ -164,7 +166,9 @@ def test_approval_by_bytes_is_needed_for_layers_whose_size_is_not_known() -> Non
 
 
 def test_a_blob_counts_in_every_namespace_that_loses_an_image_with_it() -> None:
-    """Otherwise an image of a namespace that sorts before could take the bytes off the sum of the one that owns them."""
+    """Otherwise an image of a namespace that sorts before
+    could take the bytes off the sum of the one that owns them.
+    """
     found = analysed(
         image(A, layers=[L1], repository="shop/web"),
         image(B, layers=[L1], repository="attacker/copy"),
@@ -424,7 +428,7 @@ def test_recently_running_objects_where_it_cannot_know(tmp_path: Path) -> None:
     assert says("recently-running") == []
 
 
-# --- how it was planned ------------------------------------------------------------------------------------------------
+# --- how it was planned -----------------------------------------------------------------------------------------------
 
 
 def test_references_of_oc_are_flagged_with_what_goes() -> None:
@@ -483,7 +487,7 @@ def test_a_time_that_has_passed_is_refused() -> None:
     assert "as_of is" in says("plan-age", given=facts(now=NOW + timedelta(days=4)))[0]
 
 
-# --- when, and who has looked ------------------------------------------------------------------------------------------
+# --- when, and who has looked -----------------------------------------------------------------------------------------
 
 # NOW is a Thursday, 12:00 UTC.
 INSIDE = [
@@ -556,7 +560,7 @@ def test_a_small_change_needs_no_approval() -> None:
     assert says("approval", {"images": 4, "bytes": 1234}) == []
 
 
-# --- the pack ----------------------------------------------------------------------------------------------------------
+# --- the pack ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture

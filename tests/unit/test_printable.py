@@ -1,4 +1,6 @@
-"""Text of a cluster is data: nothing in it moves a terminal, begins a line, hides, or commands a CI runner, and nothing of it is lost."""
+"""Text of a cluster is data: nothing in it moves a terminal, begins
+a line, hides, or commands a CI runner, and nothing of it is lost.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The plan as the resource's inputs show it: in full while it is small, and in sums that stay small however large it is."""
+"""The plan as the resource's inputs show it: in full while
+it is small, and in sums that stay small however large it is.
+"""
 
 from __future__ import annotations
 

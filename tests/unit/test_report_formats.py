@@ -1,4 +1,6 @@
-"""Reports as text, Markdown and metrics: what stands in them, where they are cut, and that nothing of a cluster is markup."""
+"""Reports as text, Markdown and metrics: what stands in them,
+where they are cut, and that nothing of a cluster is markup.
+"""
 
 from __future__ import annotations
 
@@ -282,7 +284,7 @@ def test_labels_come_back_whatever_they_are(cluster: str) -> None:
     assert_inert(shown)
 
 
-# --- HTML, as text; what a browser makes of it is tested in tests/e2e/test_pages.py -------------------------------------
+# --- HTML, as text; what a browser makes of it is tested in tests/e2e/test_pages.py -----------------------------------
 
 
 def test_the_page_loads_nothing() -> None:

@@ -35,7 +35,9 @@ DAY = 24 * 60
 
 @functools.cache
 def analysis() -> Analysis:
-    """Four tags expire, of which one is used and one declared; two are kept by their rules; one image stream is deleted."""
+    """Four tags expire, of which one is used and one declared;
+    two are kept by their rules; one image stream is deleted.
+    """
     names = ("pr-1", "pr-2", "pr-3", "pr-4", "build-1", "build-2")
     ages = dict(zip(names, (40, 30, 20, 2, 50, 45), strict=True))
     histories = {name: [item(digest(name), age * DAY)] for name, age in ages.items()}

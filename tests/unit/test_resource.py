@@ -1,4 +1,6 @@
-"""The resource's parts that need no engine: what a preview shows of a plan, where plans are kept, and whose turn it is."""
+"""The resource's parts that need no engine: what a preview
+shows of a plan, where plans are kept, and whose turn it is.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,7 @@ def made(*, deletes_blobs: bool = True) -> Analysis:
     )
 
 
-# --- what a preview shows ----------------------------------------------------------------------------------------------
+# --- what a preview shows ---------------------------------------------------------------------------------------------
 
 
 def test_an_image_is_shown_with_where_it_came_from_and_what_it_shares() -> None:
@@ -58,7 +60,7 @@ def test_nothing_is_called_shared_where_the_registry_deletes_no_blobs() -> None:
     assert "shares" not in str(rendered(made(deletes_blobs=False).plan))
 
 
-# --- what is given back ------------------------------------------------------------------------------------------------
+# --- what is given back -----------------------------------------------------------------------------------------------
 
 
 def test_results_are_whole_objects_up_to_a_number_and_names_beyond_it() -> None:
@@ -77,7 +79,7 @@ def test_very_many_failures_are_counted_where_they_are_not_listed() -> None:
     assert outputs["failures"][-1] == {"what": "5 more", "why": "the report has them all"}
 
 
-# --- where plans are kept ----------------------------------------------------------------------------------------------
+# --- where plans are kept ---------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -246,7 +248,7 @@ def test_what_is_not_a_fingerprint_names_no_file(plans: KeptPlans, fingerprint: 
         plans.plan(fingerprint)
 
 
-# --- whose turn it is --------------------------------------------------------------------------------------------------
+# --- whose turn it is -------------------------------------------------------------------------------------------------
 
 
 def test_a_second_run_against_a_cluster_waits_for_the_first_and_says_so() -> None:

@@ -1,4 +1,6 @@
-"""What counts as an object, a deletion, an event and an access review: the API server's word about what was asked for (R3)."""
+"""What counts as an object, a deletion, an event and an access
+review: the API server's word about what was asked for (R3).
+"""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ def expired(found: dict[str, object]) -> set[str]:
     return {tag for tag, decision in found.items() if isinstance(getattr(decision, "reason", None), Expired)}
 
 
-# --- R29 ---------------------------------------------------------------------------------------------------------------
+# --- R29 --------------------------------------------------------------------------------------------------------------
 
 
 def test_a_tag_belongs_to_the_first_rule_that_matches_it_R29() -> None:
@@ -135,7 +135,7 @@ def test_a_rule_that_matches_nothing_is_a_note_and_with_strict_an_error_R29() ->
         analysed(image(A), stream, retention=rules, strict=True)
 
 
-# --- R30 ---------------------------------------------------------------------------------------------------------------
+# --- R30 --------------------------------------------------------------------------------------------------------------
 
 
 def test_each_condition_keeps_the_current_revision_with_its_reason_R30() -> None:
@@ -212,7 +212,7 @@ def test_a_tag_is_read_as_a_version_R30(tag: str, variants: tuple[str, ...], sai
     assert (None if version is None else str(version), variant) == said
 
 
-# --- R31 ---------------------------------------------------------------------------------------------------------------
+# --- R31 --------------------------------------------------------------------------------------------------------------
 
 PREVIEWS = (rule("previews", keep_newest=0),)
 
@@ -249,7 +249,9 @@ def test_a_tag_that_its_rule_keeps_does_not_move_back_from_an_absent_image_R31()
         assert revision(found, "shop/web:pr-1") == OlderRevisionKept(1)
         assert revision(found, "shop/web:pr-1", 1).kept
         stream = found.histories[0].stream
-        assert [*found.history_rules.reasons(stream, "pr-1", 0, stream.histories[0].items[0])] == [OlderRevisionKept(1)]  # type: ignore[index]
+        assert [
+            *found.history_rules.reasons(stream, "pr-1", 0, stream.histories[0].items[0])  # type: ignore[index]
+        ] == [OlderRevisionKept(1)]
 
 
 def test_a_used_member_keeps_an_expired_tag_of_its_index_R31() -> None:
@@ -339,7 +341,7 @@ def test_a_kept_tag_keeps_the_expired_tag_that_it_comes_from_R31() -> None:
     assert revision(found, "shop/web:pr-1") == CurrentOfReferencedTag(("ImageStream shop/web",))
 
 
-# --- R32 ---------------------------------------------------------------------------------------------------------------
+# --- R32 --------------------------------------------------------------------------------------------------------------
 
 
 def test_an_expired_tag_goes_as_a_whole_R32() -> None:
@@ -377,7 +379,7 @@ def test_a_tag_that_other_rules_empty_keeps_its_spec_entry_R32() -> None:
     assert (change.removed_tags, change.removed_spec_tags) == (("a",), ())
 
 
-# --- R33 ---------------------------------------------------------------------------------------------------------------
+# --- R33 --------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("of_rule", "setting", "kept"), [(None, 2, 2), (1, 3, 1), (3, 0, 3), (0, 3, 1)])
@@ -394,7 +396,7 @@ def test_older_revisions_of_a_kept_tag_go_by_the_rule_or_else_the_setting_R33(
     ]
 
 
-# --- R34 ---------------------------------------------------------------------------------------------------------------
+# --- R34 --------------------------------------------------------------------------------------------------------------
 
 EMPTY = EmptyStreams(older_than=timedelta(days=1))
 
@@ -458,7 +460,7 @@ def test_an_image_stream_that_the_plan_empties_is_deleted_with_it_R34() -> None:
     assert deleted(image(A, repository="shop/web"), stream, retention=PREVIEWS) == ["shop/web"]
 
 
-# --- R35 ---------------------------------------------------------------------------------------------------------------
+# --- R35 --------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("suffix", ["", ".sig", ".att", ".sbom", ".x-y_z.1"])
@@ -466,8 +468,10 @@ def test_a_tag_named_after_a_digest_is_attached_to_it_R35(suffix: str) -> None:
     assert subject_of(tag_of(A, suffix)) == A
 
 
-@pytest.mark.parametrize("tag", ["latest", "sha256-", f"sha256-{A[7:]}0", f"sha256-{A[7:].upper()}", f"sha256-{A[7:]}-x",
-                                 f"sha256-{A[8:]}", f"sha512-{A[7:]}", f"x{tag_of(A)}", f"{tag_of(A)}\n", f"{tag_of(A, '.')}"])  # fmt: skip
+@pytest.mark.parametrize("tag", [
+    "latest", "sha256-", f"sha256-{A[7:]}0", f"sha256-{A[7:].upper()}", f"sha256-{A[7:]}-x",
+    f"sha256-{A[8:]}", f"sha512-{A[7:]}", f"x{tag_of(A)}", f"{tag_of(A)}\n", f"{tag_of(A, '.')}",
+])  # fmt: skip
 def test_other_tags_are_not_attached_R35(tag: str) -> None:
     assert subject_of(tag) is None
 
@@ -596,7 +600,7 @@ def test_uses_that_come_up_in_a_run_keep_the_subject_and_what_is_attached_R35() 
     assert [tag.reasons[0] for tag in again.tags] == [AttachedToKept(A), CurrentOfReferencedTag(("Pod a/b",))]
 
 
-# --- the settings ------------------------------------------------------------------------------------------------------
+# --- the settings -----------------------------------------------------------------------------------------------------
 
 
 def problems(value: object) -> list[str]:
@@ -623,8 +627,8 @@ def test_all_mistakes_of_all_rules_are_listed_with_name_and_position_R29() -> No
         "rule 3: tags 'v *' is not a pattern such as pr-* (* and ? are wildcards, ! excludes)",
         "rule 3: order has no effect without keep_newest",
         "rule 4 ('a'): rule 1 has the same name, which plans show; choose another one",
-        "rule 5: takes a map with name, streams, tags, keep, keep_younger_than, keep_newest, order, variants, prereleases, "
-        "imported, keep_tag_revisions, not 'text'",
+        "rule 5: takes a map with name, streams, tags, keep, keep_younger_than, keep_newest, order, variants, "
+        "prereleases, imported, keep_tag_revisions, not 'text'",
     ]
 
 
@@ -689,7 +693,7 @@ def test_the_plan_records_the_rules_R29() -> None:
     assert found["empty_streams"] == {"older_than": 1440}
 
 
-# --- how plans with them are shown -------------------------------------------------------------------------------------
+# --- how plans with them are shown ------------------------------------------------------------------------------------
 
 
 def test_expired_tags_and_empty_image_streams_are_shown_R32_R34() -> None:

@@ -1,4 +1,6 @@
-"""docs/rules.md against the code: every rule has a section, code, a test and, where it decides, the sentences that are shown."""
+"""docs/rules.md against the code: every rule has a section,
+code, a test and, where it decides, the sentences that are shown.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The Containerfile, read instruction by instruction: there need not be an engine to see that it is pinned and not root."""
+"""The Containerfile, read instruction by instruction: there
+need not be an engine to see that it is pinned and not root.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Sizes of blobs are claims: what is plausible counts, the largest of it, in whatever order images are listed (R24, P7)."""
+"""Sizes of blobs are claims: what is plausible counts, the
+largest of it, in whatever order images are listed (R24, P7).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""What keeps the registry large: every byte counts once, for what keeps it, and steps say what a plan with them would free."""
+"""What keeps the registry large: every byte counts once, for
+what keeps it, and steps say what a plan with them would free.
+"""
 
 from __future__ import annotations
 

@@ -164,7 +164,8 @@ def test_no_duration_is_shortened(hours: int, minutes: int, seconds: int) -> Non
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("--keep-yunger-than=3h", "oc adm prune images has no flag '--keep-yunger-than', did you mean '--keep-younger-than'?"),
+        ("--keep-yunger-than=3h",
+         "oc adm prune images has no flag '--keep-yunger-than', did you mean '--keep-younger-than'?"),
         ("--tokn=sesame", "oc adm prune images has no flag '--tokn', did you mean '--token'?"),
         ("--keep-younger-than=-1h", "--keep-younger-than: must not be negative"),
         ("--keep-younger-than=soon", "--keep-younger-than: 'soon' is not a duration such as 60m or 1h30m"),
@@ -175,7 +176,8 @@ def test_no_duration_is_shortened(hours: int, minutes: int, seconds: int) -> Non
         ("| tee log", "only oc adm prune images can be translated, without further commands and arguments"),
         ("--prune-over-size-limit --keep-tag-revisions=1",
             "--prune-over-size-limit: oc refuses it beside --keep-younger-than and --keep-tag-revisions"),
-        ("--as-group=x", "impersonate_groups: needs impersonate_user: the API server accepts groups only together with a user"),
+        ("--as-group=x",
+         "impersonate_groups: needs impersonate_user: the API server accepts groups only together with a user"),
     ],
 )  # fmt: skip
 def test_what_oc_or_a_preview_would_refuse_is_refused(text: str, message: str) -> None:
@@ -314,7 +316,8 @@ def test_one_of_several_tasks_is_chosen_by_its_name() -> None:
     [
         ("- openshift_adm_prune_images: {namespace: '{{ ns }}'}",
             "namespace: '{{ ns }}' has a template, whose value only Ansible knows; write the value in its place"),
-        ("- openshift_adm_prune_images: {namspace: x}", "the module has no option 'namspace', did you mean 'namespace'?"),
+        ("- openshift_adm_prune_images: {namspace: x}",
+         "the module has no option 'namspace', did you mean 'namespace'?"),
         ("- openshift_adm_prune_images: {keep_tag_revisions: 3}", "the module has no option 'keep_tag_revisions'"),
         ("- openshift_adm_prune_images: {keep_younger_than: -1}",
             "keep_younger_than: must be at least 0, not -1; it is an age in minutes, or such as 36h or 14d"),

@@ -127,7 +127,7 @@ def test_keys_of_the_engine_keep_their_text() -> None:
     }
 
 
-# --- inputs and outputs of the resource --------------------------------------------------------------------------------
+# --- inputs and outputs of the resource -------------------------------------------------------------------------------
 
 
 # Lone surrogates are not valid JSON for msgspec, so that no plan has one.

@@ -5,8 +5,8 @@
     pulumi config set pruner:host https://api.example.com:6443
     pulumi up
 
-The registry gets a route under a name that is known, and pruning reaches it there once the route is made. On a schedule it goes on inside
-the cluster, in place of OpenShift's own ImagePruner.
+The registry gets a route under a name that is known, and pruning reaches it there once the route is made. On a schedule
+it goes on inside the cluster, in place of OpenShift's own ImagePruner.
 """
 
 from typing import Any
