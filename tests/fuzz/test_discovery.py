@@ -16,6 +16,9 @@ from tests.component.small_servers import served
 from tests.fuzz.outcomes import anything, fuzzed
 from tests.fuzz.test_objects import GROUPS, REVIEWS, Cluster, changed, places, planned, usual
 
+pytestmark = pytest.mark.timeout(900)
+"""Requests that fail for a moment are sent again after the pauses of a real run."""
+
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:

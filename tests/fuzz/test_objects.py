@@ -23,6 +23,9 @@ from pruner.settings import read
 from tests.component.small_servers import served
 from tests.fuzz.outcomes import anything, fuzzed
 
+pytestmark = pytest.mark.timeout(900)
+"""Requests that fail for a moment are sent again after the pauses of a real run."""
+
 DIGESTS = ["sha256:" + letter * 64 for letter in "abc"]
 OLD = "2026-01-01T00:00:00Z"
 HOST = "image-registry.openshift-image-registry.svc:5000"
