@@ -3,6 +3,7 @@
 #   make demo        a populated sandbox: preview, up, preview again
 #   make test        everything, as CI runs it
 #   make test-unit   the fast tests alone, without the properties over generated clusters
+#   make coverage    the same tests, and which branches of pruner they take
 #   make check       format, lint, types, layers, generated parts, writing, and whether every test can be collected
 #   make plugin      the archive of the native provider, in artefacts
 #   make docs        the API reference, from docstrings, in artefacts/api
@@ -12,7 +13,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: demo test test-unit check plugin docs bench mutants setup setup-pulumi setup-integration clean
+.PHONY: demo test test-unit coverage check plugin docs bench mutants setup setup-pulumi setup-integration clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -64,20 +65,21 @@ check: setup
 
 # What ends soon when something is wrong comes first: checks and unit tests before the set-up of the rest, which takes minutes on a new
 # machine. The rest is a make of its own, so that the paths that set-up has written are read.
-.PHONY: test-unit-covered test-rest
+.PHONY: test-rest
 test: check
-	$(MAKE) --no-print-directory test-unit-covered
+	$(BIN)/python -m pytest $(spread) tests/unit
 	$(MAKE) --no-print-directory setup-pulumi setup-integration
 	$(MAKE) --no-print-directory test-rest
 
-spread = --numprocesses 2 --dist worksteal --cov
-
-test-unit-covered:
-	rm -f .coverage .coverage.*
-	$(BIN)/python -m pytest $(spread) --cov-report= tests/unit
+spread = --numprocesses 2 --dist worksteal --durations 40
 
 test-rest:
-	$(pytest) $(spread) --cov-append --cov-report=term:skip-covered --ignore=tests/unit tests
+	$(pytest) $(spread) --ignore=tests/unit tests
+
+# Apart from `test`, since every process that a test starts is slower when it is measured.
+coverage: setup setup-pulumi setup-integration
+	rm -f .coverage .coverage.*
+	$(pytest) $(spread) --cov --cov-report=term:skip-covered tests
 
 plugin: setup
 	@$(BIN)/python -m tools.plugin

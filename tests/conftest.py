@@ -3,7 +3,9 @@ Clusters and Pulumi projects for tests of every layer that needs one. The demo c
 test gets a copy of it, with a process of its own, so that no test sees what another did.
 """
 
+import importlib
 import os
+import pkgutil
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -13,10 +15,15 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+import pruner
 from tests.pulumi_project import Project, pulumi_path
 from tests.servers import RunningSandbox, copied, populated_folder, renewed, running_sandbox
 
-# The same examples in every run, more of them where HYPOTHESIS_PROFILE=thorough asks for it.
+# The same examples in every run, more of them where HYPOTHESIS_PROFILE=thorough asks for it. Hypothesis draws constants
+# of all imported modules: without these imports, the examples would depend on which tests ran before.
+for _module in pkgutil.walk_packages(pruner.__path__, "pruner."):
+    if not _module.name.endswith("__main__"):
+        importlib.import_module(_module.name)
 _common: dict[str, Any] = {
     "deadline": None,
     "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large],

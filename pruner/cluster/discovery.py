@@ -15,7 +15,7 @@ import msgspec
 
 from pruner.cluster.resources import Resource
 from pruner.errors import ClusterError
-from pruner.http.response import UNDECODABLE, Response
+from pruner.http.response import UNDECODABLE, Response, reason_of
 
 T = TypeVar("T")
 
@@ -203,7 +203,7 @@ class Discovery:
                 raise _IncompleteError(self._unusable(root, response, "no document of discovery"))
             document = _decoder.decode(response.body)
         except UNDECODABLE as error:
-            raise _IncompleteError(self._unusable(root, response, str(error))) from None
+            raise _IncompleteError(self._unusable(root, response, reason_of(error))) from None
         match document:
             case _CoreVersions() if root == "/api":
                 return {"": dict.fromkeys(document.versions)}
@@ -238,7 +238,7 @@ class Discovery:
                 raise _IncompleteError(self._unusable(path, response, f"{named} is listed"))
             document = msgspec.json.decode(response.body, type=_ApiResources)
         except UNDECODABLE as error:
-            raise _IncompleteError(self._unusable(path, response, str(error))) from None
+            raise _IncompleteError(self._unusable(path, response, reason_of(error))) from None
         if document.group_version != named or not document.resources:
             found = f"{len(document.resources)} kinds of {document.group_version!r}"
             raise _IncompleteError(self._unusable(path, response, found))

@@ -18,7 +18,7 @@ from pruner.cluster.resources import Resource
 from pruner.cluster.responses import not_understood, status_in
 from pruner.errors import ClusterError, ExpiredError
 from pruner.http.body import OnPrefix
-from pruner.http.response import UNDECODABLE, Response
+from pruner.http.response import UNDECODABLE, Response, reason_of
 from pruner.http.urls import query
 
 T = TypeVar("T")
@@ -165,7 +165,7 @@ class ListReader:
         try:
             page = decoder.decode(response.body)
         except UNDECODABLE as error:
-            raise self._refused(response, self._other_kind(response) or str(error)) from None
+            raise self._refused(response, self._other_kind(response) or reason_of(error)) from None
         if self._is_other(page.kind, page.api_version):
             raise self._refused(response, self._other_kind(response))
         return page

@@ -12,7 +12,7 @@ import msgspec
 
 from pruner.cluster.resources import Resource
 from pruner.errors import ClusterError, ConflictError, ExpiredError, ForbiddenError, NotFoundError, UnauthorizedError
-from pruner.http.response import UNDECODABLE, Response
+from pruner.http.response import UNDECODABLE, Response, reason_of
 from pruner.http.retry import TRANSIENT_STATUSES
 
 T = TypeVar("T")
@@ -128,7 +128,7 @@ def decoded(server: str, response: Response, kind: type[T], path: str) -> T:
     try:
         return msgspec.json.decode(response.body, type=kind)
     except UNDECODABLE as error:
-        raise not_understood(server, response, path, error) from None
+        raise not_understood(server, response, path, reason_of(error)) from None
 
 
 def check_object(

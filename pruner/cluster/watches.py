@@ -8,7 +8,7 @@ import msgspec
 
 from pruner.cluster.resources import Resource
 from pruner.errors import ClusterError, ExpiredError
-from pruner.http.response import UNDECODABLE
+from pruner.http.response import UNDECODABLE, reason_of
 
 GRACE = 5.0
 """Seconds after which a watch is taken to be dead that should have been ended by the server."""
@@ -60,7 +60,7 @@ def read_event(line: bytes, server: str, resource: Resource, kind: str) -> Watch
             raise error(f"{server}: watch {resource.name}: {status.message}")
         about = msgspec.json.decode(event.object, type=_Object)
     except UNDECODABLE as error:
-        raise ClusterError(f"{server}: watch {resource.name}: {error}") from None
+        raise ClusterError(f"{server}: watch {resource.name}: {reason_of(error)}") from None
     metadata = about.metadata or _Meta()
     if (about.kind, about.api_version) != (kind, resource.api_version):
         found = f"{about.kind or 'no kind'} of {about.api_version or 'no version'}"

@@ -9,9 +9,19 @@ from typing import Any, Final
 import msgspec
 from multidict import CIMultiDictProxy
 
+from pruner.printable import printable
+
 UNDECODABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What msgspec raises for a body that is not the expected JSON:
 malformed, of other types, not UTF-8, or nested without end."""
+
+_LONGEST_REASON: Final = 200
+"""Characters of what a decoder says: it may quote the whole of what a server sent."""
+
+
+def reason_of(error: Exception) -> str:
+    """What a decoder says about a body that it could not read (`UNDECODABLE`), as a short line."""
+    return printable(str(error), _LONGEST_REASON)
 
 
 class Response(msgspec.Struct, frozen=True):

@@ -10,6 +10,7 @@ from typing import Final, TypeVar
 from hypothesis import strategies as st
 
 from pruner.errors import PrunerError, SettingsError
+from pruner.printable import LONGEST_LINE
 
 T = TypeVar("T")
 
@@ -18,6 +19,9 @@ PLANTED: Final = "pL4nt3dS3cr3t"
 """Part of every secret in the inputs."""
 WINDOW: Final = 12
 """So many characters in a row of something secret are too many in a message."""
+_ESCAPE: Final = re.compile(r"\\u\{[0-9a-f]+\}")
+_LONGEST: Final = 2 * (LONGEST_LINE + len("... (1000000 more characters)")) + len(": ")
+"""Characters of a line, an escape counted as one: a parameter's name and its message, each of them cut."""
 
 
 def fuzzed(target: str) -> None:
@@ -49,7 +53,7 @@ def check_message(error: PrunerError) -> None:
     for line in lines:
         assert line.strip()
         assert line.isprintable()
-        assert len(line) < 2500
+        assert len(_ESCAPE.sub("?", line)) <= _LONGEST
         assert not re.search(r"Traceback|object at 0x|<class", line)
 
 
