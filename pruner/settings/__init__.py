@@ -1,10 +1,10 @@
 """Settings: the declaration of every parameter, the parsing of values, and where values come from."""
 
+from pruner.settings.connection import ConnectionSettings
 from pruner.settings.declaration import (
     DEFAULT_KEEP_TAG_REVISIONS,
     DEFAULT_KEEP_YOUNGER_THAN,
     AnalysisSettings,
-    ConnectionSettings,
     RunSettings,
 )
 from pruner.settings.parameter import Kind, Parameter

@@ -11,7 +11,8 @@ from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 
-from pruner.settings.declaration import AnalysisSettings, ConnectionSettings, RunSettings
+from pruner.settings.connection import ConnectionSettings
+from pruner.settings.declaration import AnalysisSettings, RunSettings
 from pruner.settings.parameter import Kind, Parameter
 from pruner.settings.shown import may_hold_credentials
 
