@@ -1,7 +1,7 @@
 """What is measured, each run in a process of its own: it does one thing against a server and prints the figures.
 
     python -m bench.measured floor URL [decode]
-    python -m bench.measured plan URL [registry]
+    python -m bench.measured plan URL [registry|rules]
     python -m bench.measured apply|bare URL TOKEN [WORKERS]
 
 Wall and CPU time are those of the work, without the start of the interpreter and imports, which are the same whatever
@@ -91,16 +91,21 @@ def floor(url: str, decode: str = "") -> None:
 # --- ours -------------------------------------------------------------------------------------------------------------
 
 
-def plan(url: str, registry: str = "") -> None:
-    """A plan; with `registry` one of its blobs and links as well."""
+def plan(url: str, more: str = "") -> None:
+    """A plan; `registry`: one of its blobs and links as well; `rules`: with retention rules by which no tag expires."""
     from pruner.cluster.api import Api
     from pruner.cluster.connection import connect
     from pruner.planning import make_plan
     from pruner.settings import read
 
     async def make() -> dict[str, Any]:
-        to_registry = {"registry_url": url} if registry else {"prune_registry": False}
-        settings = read({"host": url, "api_key": "bench", **to_registry}, environ={})
+        to_registry = {"registry_url": url} if more == "registry" else {"prune_registry": False}
+        retention = {}
+        if more == "rules":
+            from bench.groups.retention import that_keep
+
+            retention = {"retention": that_keep()}
+        settings = read({"host": url, "api_key": "bench", **to_registry, **retention}, environ={})
         async with Api(connect(settings), workers=settings.workers) as api:
             made = (await make_plan(api, settings)).plan
         return {"images": len(made.images), "revisions": made.summary.revisions, "blobs": len(made.blobs)}

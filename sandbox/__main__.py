@@ -41,7 +41,12 @@ def _loopback(_context: click.Context, _parameter: click.Parameter, value: str) 
 @click.option("--port", type=_PORT, default=0, help="Port of the API; 0 is any.")
 @click.option("--registry-port", type=_PORT, default=0, help="Port of the registry; 0 is any.")
 @click.option("--registry-host", default="", help="Name of the registry in image references; its address if empty.")
-@click.option("--populate", type=click.Choice(["demo", "none"]), default="none", help="Fill a folder that is new.")
+@click.option(
+    "--populate",
+    type=click.Choice(["demo", "pipelines", "none"]),
+    default="none",
+    help="Fill a folder that is new; pipelines: demo and more.",
+)
 @click.option("--ready-file", type=click.Path(path_type=Path), help="Also write the line to this file when ready.")
 @click.option("--users", "users_file", type=_FILE, help="YAML or JSON file of further users.")
 @click.option("--tls-cert", type=_FILE, help="Serve with TLS: certificate, PEM.")
@@ -98,7 +103,7 @@ def main(
         users=Users([*BUILT_IN, *_further_users(users_file)], trust_front_proxy=trust_front_proxy),
         registry=RegistryOptions(registry_read_only, registry_without_admin),
     )
-    asyncio.run(_serve(options, populate=populate == "demo", ready_file=ready_file, with_parent=with_parent))
+    asyncio.run(_serve(options, populate=populate, ready_file=ready_file, with_parent=with_parent))
 
 
 def _further_users(path: Path | None) -> list[User]:
@@ -108,7 +113,7 @@ def _further_users(path: Path | None) -> list[User]:
         raise click.UsageError(f"{path}: {error}") from error
 
 
-async def _serve(options: Options, *, populate: bool, ready_file: Path | None, with_parent: bool) -> None:
+async def _serve(options: Options, *, populate: str, ready_file: Path | None, with_parent: bool) -> None:
     try:
         sandbox = Sandbox(options)
     except OSError as error:
@@ -122,10 +127,14 @@ async def _serve(options: Options, *, populate: bool, ready_file: Path | None, w
     except msgspec.DecodeError as error:
         raise click.ClickException(f"cannot read {sandbox.objects_file}: {error}") from error
     state = sandbox.state()
-    if populate and new:
+    if populate != "none" and new:
         from sandbox.population import populate_demo  # noqa: PLC0415 - takes time that a saved sandbox has no use for
 
         await populate_demo(state["api"], state["registry"], state["tokens"]["admin"])
+        if populate == "pipelines":
+            from sandbox.pipelines import populate_pipelines  # noqa: PLC0415 - as above
+
+            await populate_pipelines(state["api"], state["registry"], state["tokens"]["admin"])
         sandbox.journal.clear()
         sandbox.save()
     line = msgspec.json.encode(state).decode()

@@ -275,7 +275,7 @@ def escaped(text: str) -> str:
 
 @contextmanager
 def running_sandbox(
-    data: Path, *arguments: str, populate: Literal["demo", "none"] = "none"
+    data: Path, *arguments: str, populate: Literal["demo", "pipelines", "none"] = "none"
 ) -> Iterator[RunningSandbox]:
     """
     A sandbox on a folder, for as long as the context lasts. Further arguments are those of the command line, such as

@@ -1,9 +1,9 @@
-"""The demo: a populated sandbox, `pulumi preview`, `pulumi up`, and a preview that has nothing to show.
+"""The demo: a populated sandbox, previews without and with retention rules, `pulumi up`, and an empty preview.
 
     make demo
 
 It starts what it needs on free loopback ports, keeps everything in .demo/, and stops what it has started. It ends with
-exit code 0 only if the second preview shows no changes and the registry has shrunk by what the plan promised, to the
+exit code 0 only if the last preview shows no changes and the registry has shrunk by what the plan promised, to the
 byte.
 """
 
@@ -21,6 +21,23 @@ ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / ".demo"
 PROJECT = FOLDER / "project"
 REPORT = FOLDER / "report.jsonl"
+RULES = """\
+- name: commits
+  streams: ["delivery/*"]
+  tags: ["sha-*"]
+  keep_newest: 10
+  keep_younger_than: 30d
+- name: releases
+  streams: ["delivery/*"]
+  tags: ["v*"]
+  order: semver
+  keep_newest: 5
+- name: environments
+  tags: ["prod", "staging", "latest", "stable"]
+  keep: all
+"""
+"""Retention rules for the image stream with a tag for every commit."""
+EMPTY_STREAMS = '{"older_than": "90d"}'
 
 
 def main() -> int:
@@ -35,7 +52,7 @@ def main() -> int:
         "--data",
         str(FOLDER / "sandbox"),
         "--populate",
-        "demo",
+        "pipelines",
         "--with-parent",
     ]
     say("starting a small OpenShift on loopback, and pushing images to it")
@@ -54,19 +71,26 @@ def show(ready: dict[str, str]) -> int:
     pulumi("stack", "init", "demo")
     pulumi("config", "set", "kubeconfig", ready["kubeconfig"])
     pulumi("config", "set", "report", str(REPORT))
-    say("pulumi preview: what would go, and why")
+    say("pulumi preview: what would go, and why; all tags stay")
     pulumi("preview", "--diff")
+    page("without-rules")
+    say("with retention rules: which tags expire")
+    (FOLDER / "rules.yaml").write_text(RULES, encoding="utf-8")
+    pulumi("config", "set", "retention", str(FOLDER / "rules.yaml"))
+    pulumi("config", "set", "empty_streams", EMPTY_STREAMS)
+    pulumi("preview")
+    page("with-rules")
+    pruner("compare", str(FOLDER / "with-rules.jsonl"), str(FOLDER / "without-rules.jsonl"))
     before = disk(ready["api"])
     say("pulumi up: that goes")
     pulumi("up", "--yes", "--skip-preview")
     after, promised = disk(ready["api"]), promised_bytes()
-    shutil.copy(REPORT, FOLDER / "pruned.jsonl")
-    render = ["report", str(FOLDER / "pruned.jsonl"), "--format", "html", "--output", str(FOLDER / "report.html")]
-    subprocess.run([sys.executable, "-m", "pruner", *render], cwd=ROOT, check=True)
+    page("pruned")
     say("pulumi preview again: nothing is left to do")
     pulumi("preview", "--expect-no-changes")
+    page("after")
     say(f"registry: {before} bytes before, {after} after; {before - after} freed, {promised} promised by the plan")
-    say("the report of what was planned and done, and what keeps the rest: .demo/report.html, and .demo/pruned.jsonl")
+    say("pages with the treemap of each plan: .demo/without-rules.html, with-rules.html, pruned.html and after.html")
     if before - after != promised:
         say("that is not the same: a defect")
         return 1
@@ -78,6 +102,16 @@ def promised_bytes() -> int:
     with REPORT.open(encoding="utf-8") as lines:
         promised: int = json.loads(next(lines))["summary"]["bytes"]
     return promised
+
+
+def page(name: str) -> None:
+    """Keep the report that Pulumi has written last, and make a page of it."""
+    shutil.copy(REPORT, FOLDER / f"{name}.jsonl")
+    pruner("report", str(FOLDER / f"{name}.jsonl"), "--format", "html", "--output", str(FOLDER / f"{name}.html"))
+
+
+def pruner(*arguments: str) -> None:
+    subprocess.run([sys.executable, "-m", "pruner", *arguments], cwd=ROOT, check=True)
 
 
 def pulumi(*arguments: str) -> None:

@@ -1,7 +1,8 @@
 """Every kind of request answered in every wrong way, for a whole run; and the run after it, without faults.
 
-On the demo cluster, and on one made by chance. Whatever happens, everything that an image stream names can be had whole
-(P2), nothing that is used is gone, and the next run ends where an undisturbed one does. The number of cases is printed.
+On the demo cluster, on one made by chance, and with retention rules on one whose tags expire. Whatever happens,
+everything that an image stream names can be had whole (P2), nothing that is used is gone, and the next run ends where
+an undisturbed one does. The number of cases is printed.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ REQUESTS = {
     "lease": {"method": "PUT|POST|GET", "path": "/leases"},
     "image stream": {"method": "GET", "path": "/imagestreams/[^/]+$"},
     "status update": {"method": "PUT", "path": "/imagestreams/[^/]+/status"},
+    "spec update": {"method": "PUT", "path": "/imagestreams/[^/]+$"},
+    "deletion of an image stream": {"method": "DELETE", "path": "/imagestreams/[^/]+$"},
     "image": {"method": "GET", "path": "/images/sha256"},
     "deletion of an image": {"method": "DELETE", "path": "/images/sha256"},
     "ping": {"method": "GET", "path": "^/(healthz)?$", "server": "registry"},
@@ -51,13 +54,27 @@ FAULTS: dict[str, dict[str, Any]] = {
     "truncated": {"truncate": 10},
     "page of HTML": {"status": 200, "body": "<html>"},
 }
-GONE_ALREADY = {"layer link", "manifest link", "blob", "image stream"}
+WITH_RETENTION = (
+    *("list of image streams", "image stream", "spec update", "status update", "deletion of an image stream"),
+    *("layer link", "manifest link", "deletion of an image"),
+)
+"""What a run with retention rules does in another way than a run without them."""
+ONLY_WITH_RETENTION = {"spec update", "deletion of an image stream"}
+CASES = [
+    *(
+        (cluster, each)
+        for cluster in ("demo", f"seed {SEEDS[1]}")
+        for each in REQUESTS
+        if each not in ONLY_WITH_RETENTION
+    ),
+    *(("retention", each) for each in WITH_RETENTION),
+]
+GONE_ALREADY = {"layer link", "manifest link", "blob", "image stream", "spec update", "deletion of an image stream"}
 """Where a 404 says that there is nothing left to do (R26, R28), and is believed."""
 QUICK = Timeouts(connect=2, read=0.5)
 
 
-@pytest.mark.parametrize("cluster", ["demo", f"seed {SEEDS[1]}"])
-@pytest.mark.parametrize("request_class", REQUESTS)
+@pytest.mark.parametrize(("cluster", "request_class"), CASES)
 def test_no_fault_loses_anything_and_the_next_run_finishes(
     request_class: str, cluster: str, saved_cluster: SavedCluster, tmp_path: Path, tried: Tried
 ) -> None:

@@ -5,14 +5,19 @@ and what survives whatever happens at any write (R29 to R35).
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from pruner.errors import PrunerError
 from sandbox.builder import Builder, noise
+from sandbox.kinds import IMAGE_STREAMS
 from tests.component.conftest import SavedCluster
 from tests.conftest import Tried
-from tests.pruning import broken_images, plan, prune, settings_for
-from tests.races import pushes_at_every_write, run_with
+from tests.pruning import applied, broken_images, end_state, plan, prune, settings_for
+from tests.races import DELETIONS, pushes_at_every_write, run_with
 from tests.servers import RunningSandbox, copied, running_sandbox
 from tests.small_clusters import SMALL, settings_of
 
@@ -82,6 +87,69 @@ def test_R34_an_image_stream_that_has_a_tag_when_it_is_deleted_stays(
         assert result.deleted_image_streams == []
         assert sandbox.history("shop/empty:late") != []
         assert any("shop/empty" in skipped.what for skipped in result.skipped)
+
+
+async def touch(cluster: Builder, stream: str) -> None:
+    """What anybody may do at any time: annotate an image stream, which gives it another resourceVersion."""
+    found = await cluster.get(IMAGE_STREAMS, stream)
+    found["metadata"].setdefault("annotations", {})["touched"] = "yes"
+    namespace, _, name = stream.partition("/")
+    await cluster.request("PUT", cluster.url(IMAGE_STREAMS, namespace, name), found)
+
+
+@pytest.mark.parametrize("stream", [APP, "shop/empty"])
+def test_R32_an_image_stream_that_changes_at_any_write_is_decided_again(
+    stream: str, saved_cluster: SavedCluster, tmp_path: Path, tried: Tried
+) -> None:
+    saved, cases, conflicts = saved_cluster("retention"), 0, 0
+    with running_sandbox(copied(saved.folder, tmp_path / "cluster")) as sandbox:
+        for write in range(1, 1000):
+            sandbox.restore(saved.folder)
+            first = settings_for(sandbox, workers=1, **settings_of("retention"))
+            wanted = plan(first)
+            settings = settings_for(sandbox, as_of=wanted.as_of.isoformat(), **settings_of("retention"))
+            sandbox.forget_requests()
+            result = asyncio.run(run_with(sandbox, first, wanted, write, lambda cluster: touch(cluster, stream)))
+            if result is None:
+                break
+            cases += 1
+            conflicts += sum(it["status"] == 409 and "/imagestreams/" in it["path"] for it in sandbox.requests())
+            assert result.failures == [], f"changed before write {write}"
+            assert broken_images(sandbox) == [], f"changed before write {write}"
+            # An image stream that is to be deleted and has changed is left to the next run.
+            assert prune(settings).failures == [], f"changed before write {write}"
+            assert end_state(sandbox) == saved.end, f"changed before write {write}"
+            assert plan(settings).empty, f"changed before write {write}"
+    assert cases > 8
+    assert conflicts >= (2 if stream == APP else 1)
+    tried(cases, f"writes at which {stream} was changed by somebody, of which {conflicts} were conflicts")
+
+
+def test_R32_a_conflict_at_any_write_loses_nothing_and_the_next_run_finishes(
+    saved_cluster: SavedCluster, tmp_path: Path, tried: Tried
+) -> None:
+    saved, cases = saved_cluster("retention"), 0
+    with running_sandbox(copied(saved.folder, tmp_path / "cluster")) as sandbox:
+        for write in range(1, 1000):
+            sandbox.restore(saved.folder)
+            first = settings_for(sandbox, workers=1, **settings_of("retention"))
+            wanted = plan(first)
+            kept = set(sandbox.images()) - {image.name for image in wanted.images}
+            settings = settings_for(sandbox, as_of=wanted.as_of.isoformat(), **settings_of("retention"))
+            rule = sandbox.add_fault({"status": 409}, method="PUT|DELETE", path=DELETIONS, first=write, last=write)
+            with suppress(PrunerError):
+                asyncio.run(applied(first, wanted))
+            if not sandbox.fired(rule):
+                break
+            cases += 1
+            sandbox.clear_faults()
+            assert broken_images(sandbox) == [], f"conflict at write {write}"
+            assert kept <= set(sandbox.images()), f"conflict at write {write}"
+            assert prune(settings).failures == [], f"conflict at write {write}"
+            assert end_state(sandbox) == saved.end, f"conflict at write {write}"
+            assert plan(settings).empty, f"conflict at write {write}"
+    assert cases > 8
+    tried(cases, "writes that were answered with a conflict")
 
 
 def test_R32_a_push_to_an_expiring_tag_at_any_write_survives_with_its_tag(
