@@ -1,8 +1,8 @@
-"""Mutation run over pruner/analysis and pruner/reasons: how many small planted defects the unit tests find.
+"""Mutation run over what decides: how many small planted defects of analysis, reasons and rules the unit tests find.
 
     python tools/mutants.py [FOLDER]          FOLDER keeps the virtual environment and the results; .tools/mutants
-    python tools/mutants.py --only MODULE     only mutants of this module, such as analysis.blobs; may be given several
-    times python tools/mutants.py --survivors       run those again that survived the last run, with the tests of now
+    python tools/mutants.py --only MODULE     only mutants of this module, such as analysis.blobs; more than once
+    python tools/mutants.py --survivors       run those again that survived the last run, with the tests of now
     python tools/mutants.py --show NAME       what a mutant that survived changes
 
 Mutants are planted by mutmut into a copy of the package; each is run against the unit tests that reach it, in a forked
@@ -29,6 +29,7 @@ TESTS = (
     "blobs",
     "explain",
     "further_kinds",
+    "globs",
     "history",
     "images",
     "plan",
@@ -38,14 +39,16 @@ TESTS = (
     "reasons",
     "retention",
     "retention_properties",
+    "settings_problems",
     "sizes",
+    "storage",
     "tag_sources",
     "usage",
 )
 CONFIGURATION = f"""
 [tool.mutmut]
 source_paths = ["pruner"]
-only_mutate = ["pruner/analysis/*", "pruner/reasons/*"]
+only_mutate = ["pruner/analysis/*", "pruner/reasons/*", "pruner/settings/retention.py"]
 also_copy = ["tests", "pyproject.toml"]
 pytest_add_cli_args = ["-x", "-q", "-p", "no:cacheprovider"]
 pytest_add_cli_args_test_selection = {json.dumps([f"tests/unit/test_{name}.py" for name in TESTS])}
@@ -93,7 +96,8 @@ def copy_project(work: Path) -> None:
     for name in ("pruner", "tests/builders", "tests/unit"):
         shutil.rmtree(work / name, ignore_errors=True)
         shutil.copytree(ROOT / name, work / name, ignore=without_caches)
-    shutil.copy(ROOT / "tests" / "__init__.py", work / "tests")
+    for name in ("__init__.py", "hostile.py"):
+        shutil.copy(ROOT / "tests" / name, work / "tests")
     (work / "tests" / "conftest.py").write_text(CONFTEST, encoding="utf-8")
     settings = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     (work / "pyproject.toml").write_text(settings + CONFIGURATION, encoding="utf-8")

@@ -153,7 +153,7 @@ def _root() -> Path:
 
 
 def _opened(page: Path) -> float | None:
-    """Seconds that a browser takes from the beginning of a page to its end; None without a browser."""
+    """Seconds that a browser takes until the page shows its list of images; None without a browser."""
     programs = shutil.which("chromium"), shutil.which("chromedriver")
     if None in programs:
         return None
@@ -172,6 +172,8 @@ def _opened(page: Path) -> float | None:
         for _ in range(TIMES):
             began = time.perf_counter()
             browser.get(page.as_uri())
+            while not browser.execute_script("return document.documentElement.dataset.ready"):
+                pass
             times.append(time.perf_counter() - began)
         return min(times)
     finally:

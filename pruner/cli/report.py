@@ -20,12 +20,14 @@ def report(file: Path, **form: Any) -> None:
     """Show a plan, or the report of preview or up, that FILE holds. No cluster is contacted."""
     from pruner.cli.output import show
     from pruner.errors import PrunerError
+    from pruner.interpreter import no_search_for_cycles
     from pruner.report.jsonl import read_report
 
-    try:
-        found = read_report(file)
-    except OSError as error:
-        raise PrunerError(f"{file}: cannot be read: {error.strerror}") from None
-    except ValueError as error:
-        raise PrunerError(f"{file}: cannot be read: {error}") from None
-    show(found, **form)
+    with no_search_for_cycles():
+        try:
+            found = read_report(file)
+        except OSError as error:
+            raise PrunerError(f"{file}: cannot be read: {error.strerror}") from None
+        except ValueError as error:
+            raise PrunerError(f"{file}: cannot be read: {error}") from None
+        show(found, **form)

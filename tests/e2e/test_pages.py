@@ -20,6 +20,7 @@ from selenium.webdriver import ActionChains, Keys
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
+from selenium.webdriver.support.wait import WebDriverWait
 
 from pruner.cluster.objects import Registry
 from pruner.report import Report
@@ -85,8 +86,13 @@ def resize(browser: Browser, size: tuple[int, int]) -> None:
 def show(browser: Browser, report: Report, folder: Path) -> None:
     file = folder / "page.html"
     file.write_text(page(report), encoding="utf-8")
+    open_page(browser, file)
+
+
+def open_page(browser: Browser, file: Path) -> None:
+    """Open the page and wait until its script has unpacked the list of images."""
     browser.get(file.as_uri())
-    assert browser.execute_script("return document.documentElement.dataset.ready") == "true"
+    WebDriverWait(browser, 30).until(lambda it: it.execute_script("return document.documentElement.dataset.ready"))
 
 
 def all_of(browser: Browser, selector: str) -> list[Any]:
@@ -333,7 +339,7 @@ def test_a_hundred_thousand_images_can_be_looked_at(browser: Browser, tmp_path: 
     took = {"made, s": time.perf_counter() - began, "size, MB": len(text.encode()) / 1e6}
     file = tmp_path / "page.html"
     file.write_text(text, encoding="utf-8")
-    browser.get(file.as_uri())
+    open_page(browser, file)
     assert one(browser, "#count").text.replace("\u202f", "") == "97000 images of 100000, 97000 of them go"
     took["loaded, s"] = (
         browser.execute_script("return performance.getEntriesByType('navigation')[0].loadEventEnd") / 1000
@@ -406,7 +412,7 @@ def test_a_script_that_got_in_would_not_run(browser: Browser, tmp_path: Path) ->
         "<img src='http://127.0.0.1:9/x' onerror=\"document.title = 'run'\"></main>"
     )
     file.write_text(text.replace("</main>", injected), encoding="utf-8")
-    browser.get(file.as_uri())
+    open_page(browser, file)
     assert browser.title.startswith("pruner: 2 revisions")
     complaints = [entry["message"] for entry in browser.get_log("browser")]
     assert len(complaints) == 3

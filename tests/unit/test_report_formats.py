@@ -4,12 +4,15 @@ where they are cut, and that nothing of a cluster is markup.
 
 from __future__ import annotations
 
+import base64
 import functools
+import gzip
 import io
 import re
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -224,6 +227,7 @@ def test_no_text_of_a_cluster_ends_an_element_of_the_page(text: str) -> None:
     assert shown.count("</script>") == shown.count("<script") == 2
     assert "<img" not in shown
     assert not set(CHARACTERS) - {"\n"} & set(shown)
+    assert not set(CHARACTERS) & set("".join(content_of(shown)["texts"]))
 
 
 # --- OpenMetrics -----------------------------------------------------------------------------------------------------
@@ -286,6 +290,15 @@ def test_labels_come_back_whatever_they_are(cluster: str) -> None:
 
 # --- HTML, as text; what a browser makes of it is tested in tests/e2e/test_pages.py -----------------------------------
 
+REFERENCE = 6
+"""Where page.js finds the pull spec of an image."""
+
+
+def content_of(shown: str) -> dict[str, Any]:
+    """What the page's script is given."""
+    (packed,) = re.findall(r'<script type="text/plain" id="content">([\w+/=]+)</script>', shown)
+    return msgspec.json.decode(gzip.decompress(base64.b64decode(packed)), type=dict[str, Any])
+
 
 def test_the_page_loads_nothing() -> None:
     shown = page(Report.of(analysis()))
@@ -300,7 +313,18 @@ def test_nothing_of_a_cluster_is_markup_in_the_page() -> None:
     assert shown.count("</script>") == 2
     assert "<!--" not in shown
     assert str(escape("<script>alert(1)")) in shown
-    assert "\\u003cscript\\u003ealert(1)" in shown
+    assert any("<script>alert(1)" in each for each in content_of(shown)["texts"])
+
+
+def test_a_pull_spec_comes_without_the_digest_that_its_image_has() -> None:
+    found = content_of(page(Report.of(analysis())))
+    references = {found["texts"][row[REFERENCE]] for row in found["images"]}
+    assert any(each.endswith("@") for each in references)
+    assert not [each for each in references if "sha256:" in each]
+
+
+def test_the_same_report_has_the_same_page() -> None:
+    assert page(Report.of(analysis(), result())) == page(Report.of(analysis(), result()))
 
 
 def test_the_page_of_a_result_names_what_failed() -> None:

@@ -1,8 +1,19 @@
 "use strict";
 // The list of images and the treemap. All that comes from the cluster goes into the page as text, never as markup. Only the rows
 // in view exist, between two spacers, and one row at a time is open, so that 100,000 images are as quick as a hundred.
-(() => {
-  const content = JSON.parse(document.getElementById("content").textContent);
+(async () => {
+  const unpacked = (packed) => {
+    const characters = atob(packed), packedBytes = new Uint8Array(characters.length);
+    for (let at = 0; at < characters.length; at++) packedBytes[at] = characters.charCodeAt(at);
+    return new Response(new Blob([packedBytes]).stream().pipeThrough(new DecompressionStream("gzip"))).json();
+  };
+  let content;
+  try {
+    content = await unpacked(document.getElementById("content").textContent);
+  } catch (error) {
+    document.getElementById("count").textContent = "This browser cannot unpack the list of images (" + error + "). The report in text form has the same.";
+    return;
+  }
   const texts = content.texts;
   const deleted = content.deleted && new Set(content.deleted);
   const DIGEST = 0, KEPT = 1, CREATED = 2, SIZE = 3, NAME = 4, WHY = 5, REFERENCE = 6, NAMED = 7, USERS = 8, UNMEASURED = 9, TAKES = 10;
@@ -50,11 +61,16 @@
     return deleted.has(image[DIGEST]) ? "deleted" : "remains";
   };
 
+  // A pull spec that ends in the image's own digest comes without it.
+  const reference = (image) => texts[image[REFERENCE]].endsWith("@") ? texts[image[REFERENCE]] + image[DIGEST] : texts[image[REFERENCE]];
+
   // --- searching and sorting
-  const haystacks = content.images.map((image) => [
-    image[DIGEST], texts[image[NAME]], texts[image[WHY]], texts[image[REFERENCE]],
+  const searchable = (image) => [
+    image[DIGEST], texts[image[NAME]], texts[image[WHY]], reference(image),
     ...image[NAMED].map((named) => texts[named[0]] + " " + texts[named[4]]), ...image[USERS].map((user) => texts[user]),
-  ].join("\n").toLowerCase());
+  ].join("\n").toLowerCase();
+  let haystacks = null;
+  const haystack = (at) => (haystacks ||= content.images.map(searchable))[at];
   const compareTexts = (left, right) => left < right ? -1 : left > right ? 1 : 0;
   const orders = {
     name: (a, b) => compareTexts(texts[a[NAME]], texts[b[NAME]]) || compareTexts(a[DIGEST], b[DIGEST]),
@@ -72,7 +88,7 @@
     shown = [];
     for (let at = 0; at < content.images.length; at++) {
       if (!wanted(content.images[at])) continue;
-      if (words.every((word) => haystacks[at].includes(word))) shown.push(at);
+      if (words.every((word) => haystack(at).includes(word))) shown.push(at);
     }
     const order = orders[sortBy], sign = descending ? -1 : 1;
     shown.sort((a, b) => sign * order(content.images[a], content.images[b]) || a - b);
@@ -124,7 +140,7 @@
   };
   const row = (at) => {
     const image = content.images[shown[at]];
-    const name = texts[image[NAME]] || texts[image[REFERENCE]] || "(no name)";
+    const name = texts[image[NAME]] || reference(image) || "(no name)";
     const button = element("button", { type: "button", "data-at": at, "aria-expanded": at === open ? "true" : "false" }, name,
       element("span", { class: "digest" }, image[DIGEST].slice(0, 19)));
     return element("tr", { class: "row", "aria-rowindex": at + 2 },
@@ -145,7 +161,7 @@
     says("Created", time(image[CREATED]) + " (" + age(image[CREATED]) + " old)");
     if (image[KEPT] === GOES) says("Frees", bytes(image[SIZE]) + (image[UNMEASURED] ? ", and " + counted(image[UNMEASURED], "blob") + " of unknown size" : ""));
     says("Takes", image[TAKES] < 0 ? "" : bytes(image[TAKES]) + ", shared layers included");
-    says("Reference", texts[image[REFERENCE]]);
+    says("Reference", reference(image));
     lists("Revisions that name it", image[NAMED].map((named) =>
       texts[named[0]] + ", revision " + named[1] + " of " + time(named[2]) + ", " + (named[3] ? "stays" : "goes") + ": " + texts[named[4]]));
     lists("In use by", image[USERS].map((user) => texts[user]));
