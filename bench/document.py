@@ -1,18 +1,19 @@
-"""docs/bench.md, from docs/bench.json: nothing in it is written
-by hand, and each figure names the command that measured it.
-"""
+"""docs/bench.md, from docs/bench.json, with the command that measured it beside each figure."""
 
 from __future__ import annotations
 
 import json
+import re
+import textwrap
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from bench.groups import groups
 from bench.tables import table
 
 Json = dict[str, Any]
 
+_WIDTH: Final = 120
 HEAD = (
     "Server and clients run on one machine, side by side, so ratios within a table mean more than seconds. "
     "`make bench` measures everything; `python -m bench GROUP` measures one group, and writes this page again.",
@@ -55,7 +56,19 @@ def text(measured: Json) -> str:
             for target in group.targets(measured[name]["found"])
         ]
     parts += ["## Targets", table(("target", "measured", "", "group"), targets)]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(map(_lines, parts)) + "\n"
+
+
+def _lines(part: str) -> str:
+    """A table as it is; of anything else each sentence on a line of its own, or on several where it is long."""
+    if part.startswith("|"):
+        return part
+    sentences = re.split(r"(?<=[.]) +(?=[A-Z*`])|\n", part)
+    return "\n".join(
+        line
+        for sentence in sentences
+        for line in textwrap.wrap(sentence, _WIDTH, break_long_words=False, break_on_hyphens=False)
+    )
 
 
 def _measured_with(name: str, measured: Json) -> str:
