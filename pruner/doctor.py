@@ -24,18 +24,21 @@ from pruner.cluster.identity import Identity, whoami
 from pruner.cluster.images import compact
 from pruner.cluster.lists import decoder_of_pages
 from pruner.cluster.objects import ApiImage, Image, ImageStream, Registry, Snapshot
-from pruner.cluster.permissions import Permission, Purpose, permissions_for, role_rules
+from pruner.cluster.other_clusters import session_with
+from pruner.cluster.permissions import Permission, Purpose, permissions_elsewhere, permissions_for, role_rules
 from pruner.cluster.registry_discovery import find_registry
-from pruner.cluster.resources import CLUSTER_VERSIONS, IMAGE_STREAMS, IMAGES
+from pruner.cluster.resources import CLUSTER_VERSIONS, IMAGE_STREAMS, IMAGES, Resource
 from pruner.cluster.sizes import SizeClaims
 from pruner.cluster.unlink_journal import REGISTRY_NAMESPACE
 from pruner.console import Margin, data
 from pruner.errors import ForbiddenError, NotFoundError, PrunerError
 from pruner.planning import history_of
 from pruner.printable import printable
-from pruner.settings import Settings
+from pruner.settings import Settings, UsingCluster
 
 BOTH_WORK, NEITHER_WORKS, ONLY_PREVIEW_WORKS = 0, 1, 3
+READER: Final = "pruner-uses-from"
+"""The role in a cluster of `uses_from`."""
 NOTABLE_SKEW: Final = 5.0
 """Seconds; `Date` headers are whole ones, and on their way for a while."""
 
@@ -56,6 +59,24 @@ class CheckedPermission(msgspec.Struct, frozen=True):
         return f"{what}{f' {self.name}' if self.name else ''}{f' in {self.namespace}' if self.namespace else ''}"
 
 
+class ExaminedCluster(msgspec.Struct, frozen=True, kw_only=True):
+    """What was found in a cluster of `uses_from`; `problem` is why it cannot be asked, or else None."""
+
+    name: str
+    server: str = ""
+    user: Identity | None = None
+    permissions: tuple[CheckedPermission, ...] = ()
+    cluster_role: dict[str, Any] = {}
+    problem: str | None = None
+
+    def lacks(self, purpose: Purpose) -> list[CheckedPermission]:
+        return [it for it in self.permissions if it.purpose == purpose and not it.allowed]
+
+    @property
+    def can_be_read(self) -> bool:
+        return self.problem is None and not self.lacks("preview")
+
+
 class Examination(msgspec.Struct, frozen=True, kw_only=True):
     """What was found. `clock_skew` is this machine's clock minus the server's, in seconds; ages go by the server's."""
 
@@ -69,6 +90,7 @@ class Examination(msgspec.Struct, frozen=True, kw_only=True):
     registry: Registry | None
     registry_problem: str | None
     usage_history_problem: str | None
+    other_clusters: tuple[ExaminedCluster, ...]
     cluster_role: dict[str, Any]
     role: dict[str, Any]
     """Of the namespace of the lease."""
@@ -79,7 +101,9 @@ class Examination(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def preview_works(self) -> bool:
-        return not self.lacks("preview") and self.registry_problem is None and self.usage_history_problem is None
+        problems = (self.registry_problem, self.usage_history_problem)
+        others = all(other.can_be_read for other in self.other_clusters)
+        return not self.lacks("preview") and problems == (None, None) and others
 
     @property
     def up_works(self) -> bool:
@@ -121,10 +145,7 @@ async def examine(api: Api, settings: Settings) -> Examination:
         deletes_streams=settings.empty_streams is not None,
         restarts_registry=settings.restart_registry,
     )
-    served = {kind: await api.serves(kind) for kind in dict.fromkeys(permission.resource for permission in asked)}
-    needed = [permission for permission in asked if served[permission.resource]]
-    bound = asyncio.Semaphore(settings.workers)
-    permissions = await asyncio.gather(*(_checked(api, permission, bound) for permission in needed))
+    served, needed, permissions = await _permissions(api, asked, settings)
     registry, problem = await _registry(api, settings)
     return Examination(
         server=api.server,
@@ -132,14 +153,45 @@ async def examine(api: Api, settings: Settings) -> Examination:
         version=version,
         openshift=await _openshift(api),
         clock_skew=skew,
-        permissions=tuple(permissions),
+        permissions=permissions,
         not_served=tuple(kind.name for kind, is_served in served.items() if not is_served),
         registry=registry,
         registry_problem=problem,
         usage_history_problem=await _history_problem(api, settings),
+        other_clusters=tuple([await _other(each, settings) for each in settings.uses_from]),
         cluster_role=_role("ClusterRole", {}, role_rules(needed)),
         role=_role("Role", {"namespace": REGISTRY_NAMESPACE}, role_rules(needed, REGISTRY_NAMESPACE)),
     )
+
+
+async def _permissions(
+    api: Api, asked: Iterable[Permission], settings: Settings
+) -> tuple[dict[Resource, bool], list[Permission], tuple[CheckedPermission, ...]]:
+    """Which kinds are served, the permissions that are needed then, and which of them there are."""
+    asked = list(asked)
+    served = {kind: await api.serves(kind) for kind in dict.fromkeys(permission.resource for permission in asked)}
+    needed = [permission for permission in asked if served[permission.resource]]
+    bound = asyncio.Semaphore(settings.workers)
+    return served, needed, tuple(await asyncio.gather(*(_checked(api, each, bound) for each in needed)))
+
+
+async def _other(cluster: UsingCluster, settings: Settings) -> ExaminedCluster:
+    """Look at a cluster of `uses_from`: whether it can be reached and read."""
+    try:
+        async with session_with(cluster, settings.workers) as api:
+            user = await whoami(api)
+            sources = await in_served_versions(api, sources_of(settings.references, settings.extra_referrers))
+            asked = permissions_elsewhere(references=settings.references, sources=sources)
+            _, needed, permissions = await _permissions(api, asked, settings)
+            return ExaminedCluster(
+                name=cluster.name,
+                server=api.server,
+                user=user,
+                permissions=permissions,
+                cluster_role=_role("ClusterRole", {}, role_rules(needed), READER),
+            )
+    except PrunerError as error:
+        return ExaminedCluster(name=cluster.name, problem=f"uses_from: cluster {cluster.name}: {error}")
 
 
 async def _openshift(api: Api) -> str:
@@ -201,8 +253,8 @@ async def _registry(api: Api, settings: Settings) -> tuple[Registry | None, str 
         return None, str(error)
 
 
-def _role(kind: str, where: dict[str, str], its_rules: list[dict[str, Any]]) -> dict[str, Any]:
-    meta = {"name": "pruner", **where}
+def _role(kind: str, where: dict[str, str], its_rules: list[dict[str, Any]], name: str = "pruner") -> dict[str, Any]:
+    meta = {"name": name, **where}
     return {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": kind, "metadata": meta, "rules": its_rules}
 
 
@@ -231,6 +283,11 @@ def show(found: Examination, console: Console) -> None:
         # What is to be copied must not be wrapped or coloured.
         roles = yaml.safe_dump_all([found.cluster_role, found.role], sort_keys=False)
         console.print(roles, markup=False, highlight=False, soft_wrap=True)
+    for other in found.other_clusters:
+        if other.lacks("preview") or other.lacks("advised"):
+            console.print(f"\nThe smallest ClusterRole that suffices in cluster {other.name}:\n")
+            role = yaml.safe_dump(other.cluster_role, sort_keys=False)
+            console.print(role, markup=False, highlight=False, soft_wrap=True)
 
 
 def _facts(found: Examination) -> Iterable[tuple[str, str]]:
@@ -239,6 +296,9 @@ def _facts(found: Examination) -> Iterable[tuple[str, str]]:
     yield "user", found.user.name + (f" ({', '.join(found.user.groups)})" if found.user.groups else "")
     yield "clock", _clock(found.clock_skew)
     yield "registry", _reached(found)
+    for other in found.other_clusters:
+        reached = f"{other.server}, as {other.user.name}" if other.user is not None else "cannot be used, see below"
+        yield f"cluster {other.name}", reached
 
 
 def _clock(skew: float | None) -> str:
@@ -272,6 +332,13 @@ def verdict(found: Examination) -> Iterable[str]:
         yield found.registry_problem
     if found.usage_history_problem is not None:
         yield found.usage_history_problem
+    for other in found.other_clusters:
+        if other.problem is not None:
+            yield other.problem
+        if needed := other.lacks("preview"):
+            yield f"cluster {other.name} cannot be read: no permission to {', '.join(map(str, needed))}"
+        if advised := other.lacks("advised"):
+            yield f"cluster {other.name}: a run goes on without permission to {', '.join(map(str, advised))}"
     for missing in found.lacks("advised"):
         yield f"a run goes on without it, and says so: {missing}"
     if found.up_works:

@@ -11,7 +11,8 @@ file as it is: they are made printable here.
     │   ├── ForbiddenError       403: it knows and refuses
     │   ├── NotFoundError        404
     │   ├── ConflictError        409: the object has changed
-    │   └── ExpiredError         410: a `continue` token or resource version is too old
+    │   ├── ExpiredError         410: a `continue` token or resource version is too old
+    │   └── ConnectionLostError  no response, or not all of it
     ├── RegistryError            the registry could not be asked
     ├── InvalidReferencesError   pull specs that do not parse (R9)
     ├── UnsafePlanError          a plan that must not be applied
@@ -101,6 +102,10 @@ class ExpiredError(ClusterError):
     """410: what the request refers to is too old for the API server to know."""
 
     status = 410
+
+
+class ConnectionLostError(ClusterError):
+    """The API server does not answer, or has ended its answer before it was whole."""
 
 
 class RegistryError(PrunerError):

@@ -19,7 +19,7 @@ from pruner.analysis.history import StreamHistory
 from pruner.cluster.metadata import BEGINNING, moment
 from pruner.cluster.objects import Image
 from pruner.errors import PrunerError
-from pruner.reasons import ImageTooYoung, MemberOf, Reason, RevisionTooYoung, StreamTooYoung, sentence, to_change
+from pruner.reasons import ImageTooYoung, MemberOf, Reason, RevisionTooYoung, StreamTooYoung, said, sentence, to_change
 from pruner.report.wording import count
 from pruner.suggestions import closest
 
@@ -371,7 +371,7 @@ def lines(explanation: Explanation) -> Iterator[str]:
         matched = explanation.retention
         yield f"  retention rule {matched.name} {'lets it expire' if matched.expired else 'keeps it'}: {matched.said}"
     if explanation.used_by:
-        yield f"  referenced by {', '.join(explanation.used_by)}"
+        yield f"  {said(explanation.used_by)}"
     elif explanation.blob is None:
         yield "  nothing refers to it"
     for name, digests in (("member of", explanation.indexes), ("members", explanation.members)):

@@ -17,12 +17,14 @@ import msgspec
 
 from pruner.analysis import Analysis, analyse, find_usage
 from pruner.analysis.blobs import pushed_to
+from pruner.analysis.elsewhere import hosts_of
 from pruner.analysis.prune import decide
 from pruner.analysis.storage import Storage, idle_workloads, storage
 from pruner.analysis.storage_steps import Step, steps, usage_for
 from pruner.cluster.api import Api
 from pruner.cluster.connection import Connection
 from pruner.cluster.objects import Registry, Snapshot
+from pruner.cluster.other_clusters import OtherApi, other_sessions, read_others
 from pruner.cluster.permissions import RESTART, Permission
 from pruner.cluster.registry import RegistryClient
 from pruner.cluster.registry_discovery import find_registry
@@ -61,10 +63,12 @@ async def make_plan(api: Api, settings: Settings, *, progress: Progress = silent
         progress=progress,
     )
     check_view(snapshot, settings)
+    snapshot = await with_uses_elsewhere(api, snapshot, settings, progress)
     snapshot = with_history(snapshot, await history_of(api, settings, snapshot.as_of, progress=progress))
     if approved is not None:
         check_approved(approved, snapshot)
-    noted = (*_absent(snapshot), *_unprotected(snapshot, settings), *_unverified(api.connection, settings))
+    absent, unverified = _absent(snapshot), _unverified(api.connection, settings)
+    noted = (*absent, *_same_cluster(snapshot), *_unprotected(snapshot, settings), *unverified)
     asked, notes = settings.analysis, [*noted]
     registry = None
     if asked.prune_registry:
@@ -76,7 +80,7 @@ async def make_plan(api: Api, settings: Settings, *, progress: Progress = silent
     with no_search_for_cycles():
         usage = find_usage(snapshot, asked, sources_apart=bool(asked.retention))
         # Of a large cluster the workloads take a quarter of the memory, and what they use is known.
-        snapshot = msgspec.structs.replace(snapshot, referrers=())
+        snapshot = msgspec.structs.replace(snapshot, referrers=(), others=())
         analysis = analyse(snapshot, asked, approval, registry, usage)
     plan = analysis.plan
     if registry is not None:
@@ -88,6 +92,32 @@ async def make_plan(api: Api, settings: Settings, *, progress: Progress = silent
     plan = msgspec.structs.replace(plan, notes=(*plan.notes, *notes))
     check_size(plan, snapshot, settings)
     return msgspec.structs.replace(analysis, plan=plan)
+
+
+async def with_uses_elsewhere(api: Api, snapshot: Snapshot, settings: Settings, progress: Progress) -> Snapshot:
+    """The snapshot, with what the clusters of `uses_from` use now (R38).
+
+    Raises SettingsError, ClusterError and UnsafePlanError where one of them cannot be read; they name the cluster.
+    """
+    if not settings.uses_from:
+        return snapshot
+    async with other_sessions(settings, api.timeouts) as others:
+        return await with_others(snapshot, others, settings, progress)
+
+
+async def with_others(
+    snapshot: Snapshot, others: Iterable[OtherApi], settings: Settings, progress: Progress
+) -> Snapshot:
+    """As `with_uses_elsewhere`, by these sessions."""
+    further = (*settings.registry_hosts, *([settings.registry_url] if settings.registry_url else []))
+    read = await read_others(
+        others,
+        references=settings.references,
+        extra_referrers=settings.extra_referrers,
+        hosts=hosts_of(snapshot, further),
+        progress=progress,
+    )
+    return msgspec.structs.replace(snapshot, others=read) if read else snapshot
 
 
 async def history_of(api: Api, settings: Settings, now: datetime, *, progress: Progress = silent) -> Referrer | None:
@@ -125,6 +155,7 @@ async def measure_storage(
         progress=progress,
     )
     check_view(snapshot, settings)
+    snapshot = await with_uses_elsewhere(api, snapshot, settings, progress)
     snapshot = with_history(snapshot, await history_of(api, settings, snapshot.as_of, progress=progress))
     rules = dataclasses.replace(settings.analysis, strict=False, prune_registry=False)
     progress("analysing")
@@ -213,6 +244,15 @@ def _absent(snapshot: Snapshot) -> list[str]:
     if not snapshot.absent:
         return []
     return [f"not served by this cluster, so without objects: {', '.join(snapshot.absent)}"]
+
+
+def _same_cluster(snapshot: Snapshot) -> list[str]:
+    """The clusters of `uses_from` that are another one than is meant, perhaps."""
+    return [
+        f"uses_from: cluster {other.name} is the cluster that is pruned, by its ID; check how it is reached"
+        for other in snapshot.others
+        if other.cluster == snapshot.cluster
+    ]
 
 
 def _unprotected(snapshot: Snapshot, settings: Settings) -> list[str]:

@@ -85,6 +85,9 @@ BUILT_IN: tuple[Resource, ...] = (
     IMAGES,
     IMAGE_STREAMS,
     CLUSTER_VERSIONS,
+    Resource("config.openshift.io", "v1", "imagedigestmirrorsets", "ImageDigestMirrorSet", False, has_status=True),
+    Resource("config.openshift.io", "v1", "imagetagmirrorsets", "ImageTagMirrorSet", False, has_status=True),
+    Resource("operator.openshift.io", "v1alpha1", "imagecontentsourcepolicies", "ImageContentSourcePolicy", False),
     *VIRTUAL,
 )
 

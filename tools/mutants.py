@@ -39,7 +39,7 @@ TESTS = (
     "reasons",
     "retention",
     "retention_properties",
-    "retention_settings",
+    "settings_problems",
     "sizes",
     "storage",
     "tag_sources",

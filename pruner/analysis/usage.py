@@ -9,13 +9,14 @@ being pruned.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Final, TypeVar
 
 import msgspec
 
+from pruner.analysis.elsewhere import NamedHere
 from pruner.analysis.pullspec import InvalidPullSpecError, is_digest
 from pruner.analysis.references import Reference, output_of, references_of, references_of_stream, resolves_names
 from pruner.analysis.targets import (
@@ -27,9 +28,10 @@ from pruner.analysis.targets import (
     targets_of_value,
 )
 from pruner.cluster.metadata import BEGINNING, moment
-from pruner.cluster.objects import ImageStream, Snapshot
+from pruner.cluster.objects import ImageStream, OtherCluster, Snapshot
 from pruner.cluster.workloads import Referrer
 from pruner.errors import InvalidReferencesError
+from pruner.reasons import in_cluster
 from pruner.settings import DEFAULT_KEEP_YOUNGER_THAN, AnalysisSettings
 
 _NOTED: Final = 100
@@ -178,7 +180,7 @@ class _Collector:
         self._known_streams = known_streams
 
     def collect(self, *, sources_apart: bool) -> Usage:
-        limit = self._pod_age_limit()
+        limit = self._pod_age_limit(self.snapshot.as_of)
         for referrer in self.snapshot.referrers:
             if referrer.kind == "Pod" and not counts(referrer, limit):
                 continue
@@ -187,7 +189,9 @@ class _Collector:
                 self._add(user, reference, referrer)
             spec = referrer.workload.spec
             if spec is not None and spec.output is not None:
-                self._add_output(user, referrer)
+                self._add_output(user, referrer, None)
+        for other in self.snapshot.others:
+            self._add_other(other)
         sources: list[TagSource] = []
         if self.extended:
             for stream in self.snapshot.streams:
@@ -204,22 +208,45 @@ class _Collector:
         )
         return usage if sources_apart or not sources else usage.with_sources(sources, own=True)
 
-    def _pod_age_limit(self) -> datetime:
+    def _pod_age_limit(self, as_of: datetime) -> datetime:
         age = self.rules.keep_younger_than
         if age is None:
             # prune_over_size_limit alone: oc then has no age limit for pods; the extended rules keep to the default.
             age = timedelta(minutes=DEFAULT_KEEP_YOUNGER_THAN if self.extended else 0)
-        return age_limit(self.snapshot.as_of, age)
+        return age_limit(as_of, age)
 
     def _add(self, user: str, reference: Reference, referrer: Referrer) -> None:
         """Note what the reference uses as used by `user`."""
         for target in self._understood(user, reference):
             self._add_target(user, target, reference.namespace, referrer)
 
-    def _understood(self, user: str, reference: Reference) -> list[Target]:
-        """What the reference uses; nothing where that cannot be understood, which is noted."""
+    def _add_other(self, other: OtherCluster) -> None:
+        """Note what another cluster uses of this one (R38). Its pods have the age that they have by its own clock."""
+        named = NamedHere(other)
+        limit = self._pod_age_limit(min(self.snapshot.as_of, other.as_of))
+        for referrer in other.referrers:
+            if referrer.kind == "Pod" and not counts(referrer, limit):
+                continue
+            user = in_cluster(referrer.name, other.name)
+            for reference in references_of(referrer, extended=self.extended):
+                for target in self._understood(user, reference, named.targets):
+                    self._add_target(user, target, "", None)
+            self._add_output(user, referrer, named)
+        for stream in other.streams:
+            user = in_cluster(f"ImageStream {stream.name}", other.name)
+            for reference in references_of_stream(stream):
+                for target in self._understood(user, reference, named.targets):
+                    self._add_target(user, target, "", None)
+
+    def _understood(
+        self, user: str, reference: Reference, targets: Callable[[Reference], list[Target]] | None = None
+    ) -> list[Target]:
+        """What the reference uses; nothing where that cannot be understood, which is noted.
+
+        `targets` replaces what references of this cluster refer to.
+        """
         try:
-            return self._targets(reference)
+            return (targets or self._targets)(reference)
         except InvalidPullSpecError as error:
             known = self.invalid if reference.pulled and not isinstance(error, UselessReferenceError) else self.ignored
             known.add(f"{user}, {_cut(reference.where)}: {_quoted(reference.text)}: {error}")
@@ -288,11 +315,11 @@ class _Collector:
                 bool(there),
             )
 
-    def _add_output(self, user: str, referrer: Referrer) -> None:
-        """The image stream that a build pushes to."""
+    def _add_output(self, user: str, referrer: Referrer, named: NamedHere | None) -> None:
+        """The image stream that a build pushes to, one of another cluster where that says what it has `named` here."""
         for reference in output_of(referrer):
             try:
-                targets = self._targets(reference)
+                targets = self._targets(reference) if named is None else named.targets(reference)
             except InvalidPullSpecError:
                 continue
             for target in targets:
@@ -326,7 +353,7 @@ class _Collector:
                 stream = own
         return stream
 
-    def _add_target(self, user: str, target: Target, namespace: str, referrer: Referrer) -> None:
+    def _add_target(self, user: str, target: Target, namespace: str, referrer: Referrer | None) -> None:
         stream = self._stream_of(target, namespace, referrer)
         if target.digest:
             self._add_digest(user, stream, target.digest)

@@ -28,13 +28,14 @@ from pruner.apply.watch import Watcher
 from pruner.apply.workers import CircuitBreaker, WorkerPool
 from pruner.cluster.api import Api
 from pruner.cluster.objects import Snapshot
+from pruner.cluster.other_clusters import OtherApi, other_sessions
 from pruner.cluster.registry import RegistryClient
 from pruner.cluster.snapshot import Progress, silent, take_snapshot
 from pruner.cluster.workloads import Referrer
 from pruner.errors import ClusterError, ForbiddenError, RegistryError, UnsafePlanError
 from pruner.interpreter import no_search_for_cycles
 from pruner.plan import Approval, DeletedStream, PrunedImage, PrunePlan, StreamChange
-from pruner.planning import check_view, history_of, missing_permissions, with_history
+from pruner.planning import check_view, history_of, missing_permissions, with_history, with_others
 from pruner.settings import Settings
 
 GOOD_FOR: Final = 10.0
@@ -66,6 +67,7 @@ async def apply_plan(
     await run.check_permissions()
     try:
         async with AsyncExitStack() as stack:
+            run.others = await stack.enter_async_context(other_sessions(settings, api.timeouts))
             registry = None
             if plan.registry is not None and settings.prune_registry:
                 registry = await stack.enter_async_context(
@@ -111,6 +113,9 @@ class _Run:
         self.begun = False
         self.done: set[str] = set()
         self.history: Referrer | None = None
+        self.others: tuple[OtherApi, ...] = ()
+        # Why the last look could not be relied on any more; None where it could.
+        self.stale: str | None = None
 
     async def check_permissions(self) -> None:
         """Raise ForbiddenError before anything is changed, where the API server says that it would refuse."""
@@ -219,7 +224,8 @@ class _Run:
             yield True
             idle = idle + 1 if len(self.done) == before else 0
             if idle == IDLE:
-                raise ClusterError(f"{self.api.server}: what is seen of it is never fresh enough to delete by it")
+                why = f" ({self.stale})" if self.stale else ""
+                raise ClusterError(f"{self.api.server}: what is seen of it is never fresh enough to delete by it{why}")
         yield False
 
     @asynccontextmanager
@@ -228,7 +234,8 @@ class _Run:
         clock = asyncio.get_running_loop().time
         begun = clock()
         snapshot = await self._snapshot(lease)
-        async with Watcher(self.api, self.settings, snapshot, max(GOOD_FOR, clock() - begun)) as watcher:
+        good_for = max(GOOD_FOR, clock() - begun)
+        async with Watcher(self.api, self.settings, snapshot, good_for, self.others) as watcher:
             with no_search_for_cycles():
                 analysis = await asyncio.to_thread(
                     analyse, snapshot, self.settings.analysis, approval, self.plan.registry
@@ -236,6 +243,7 @@ class _Run:
             preconditions = Preconditions(watcher, self.breaker)
             watcher.begin(analysis.graph, analysis.history_rules.also_used)
             yield _Look(analysis, preconditions)
+            self.stale = watcher.failure
 
     async def _snapshot(self, lease: RunLock) -> Snapshot:
         snapshot = await take_snapshot(
@@ -251,6 +259,7 @@ class _Run:
                 f"the plan is of cluster {self.plan.cluster}, and {self.api.server} is {snapshot.cluster}"
             )
         check_view(snapshot, self.settings)
+        snapshot = await with_others(snapshot, self.others, self.settings, self.progress)
         if self.history is None:
             # What has run since then is in the snapshot, or is seen by the watch.
             self.history = await history_of(self.api, self.settings, snapshot.as_of, progress=self.progress)

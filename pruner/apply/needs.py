@@ -16,7 +16,7 @@ from pruner.analysis import find_usage
 from pruner.analysis.blobs import blobs_of, layers_and_configs, pushed_to
 from pruner.analysis.index_graph import IndexGraph
 from pruner.analysis.usage import Usage, local_lookups
-from pruner.cluster.objects import Image, ImageStream, Snapshot
+from pruner.cluster.objects import Image, ImageStream, OtherCluster, Snapshot
 from pruner.cluster.workloads import Referrer
 from pruner.plan import PrunedImage
 from pruner.settings import AnalysisSettings
@@ -119,6 +119,10 @@ class Needs:
     def add_referrer(self, referrer: Referrer) -> None:
         self._add_usage(msgspec.structs.replace(self._nothing(), referrers=(referrer,)))
 
+    def add_other(self, other: OtherCluster) -> None:
+        """What came up in another cluster (R38), with nothing else of it."""
+        self._add_usage(msgspec.structs.replace(self._nothing(), others=(other,)))
+
     def _add_usage(self, found: Snapshot) -> None:
         usage = find_usage(found, self._settings, self._local, self._streams)
         self._on_usage(usage)
@@ -146,7 +150,7 @@ class Needs:
 
     def _nothing(self) -> Snapshot:
         """The snapshot without objects."""
-        return msgspec.structs.replace(self._snapshot, images=(), referrers=(), streams=())
+        return msgspec.structs.replace(self._snapshot, images=(), referrers=(), streams=(), others=())
 
 
 def _is_older(version: str, known: str | None) -> bool:

@@ -34,7 +34,7 @@ from pruner.cluster.responses import (
     says_not_found,
 )
 from pruner.cluster.watches import GRACE, WatchEvent, read_event
-from pruner.errors import ClusterError
+from pruner.errors import ClusterError, ConnectionLostError
 from pruner.http.body import OnPrefix
 from pruner.http.client import HTTPClient, Precondition, StreamedResponse, Timeouts, json_headers
 from pruner.http.failures import TransportError
@@ -166,7 +166,7 @@ class Api:
                     raise await self._failure(await response.read(), "watch", resource, resource.path())
                 yield self._events(resource, kind, response)
         except TransportError as error:
-            raise ClusterError(f"watch {resource.name}: {error}") from None
+            raise ConnectionLostError(f"watch {resource.name}: {error}") from None
 
     async def _events(self, resource: Resource, kind: str, response: StreamedResponse) -> AsyncIterator[WatchEvent]:
         async for line in response.lines():
@@ -328,7 +328,7 @@ class Api:
                 method, self.server + path, headers=headers, body=body, precondition=before, on_prefix=peek
             )
         except TransportError as error:
-            raise ClusterError(str(error)) from None
+            raise ConnectionLostError(str(error)) from None
         self.clock.note(response.date)
         return response, generation
 

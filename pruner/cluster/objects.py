@@ -187,6 +187,31 @@ class Registry(msgspec.Struct, frozen=True):
     found: str = ""
 
 
+class Mirror(msgspec.Struct, frozen=True):
+    """An entry of a mirror set: nodes pull what `source` names (`host[/path]`, or `*.domain`) from `mirror` as well."""
+
+    source: str
+    mirror: str
+
+
+class OtherCluster(msgspec.Struct, frozen=True, kw_only=True):
+    """What uses images in another cluster, which is called `name` in the settings (R38).
+
+    `cluster` identifies it, and `as_of` is the time there. `hosts` are those by which this registry is known, `streams`
+    are without status: where their tags come from counts. `sources` and `resource_versions` are as in a `Snapshot`.
+    """
+
+    name: str
+    cluster: str
+    as_of: datetime
+    hosts: frozenset[str] = frozenset()
+    mirrors: tuple[Mirror, ...] = ()
+    streams: tuple[ImageStream, ...] = ()
+    referrers: tuple[Referrer, ...] = ()
+    sources: tuple[PodSource, ...] = ()
+    resource_versions: dict[str, str] = {}
+
+
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """What a cluster has, read in the order that makes no use older than what it uses (R2).
 
@@ -196,7 +221,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     `sources` are the further kinds that were read, each in the version that was served; `resource_versions` say for
     each kind from where a watch would go on; `protected` are the image streams and namespaces, as `ImageStream
     namespace/name` and `Namespace name`, that `protect_selector` matches; `unlinked` are digests, by image stream, that
-    an interrupted run has removed and whose links may be left.
+    an interrupted run has removed and whose links may be left; `others` are further clusters that use this registry.
     """
 
     cluster: str
@@ -213,3 +238,4 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     resource_versions: dict[str, str] = {}
     unlinked: dict[str, frozenset[str]] = {}
     protected: frozenset[str] = frozenset()
+    others: tuple[OtherCluster, ...] = ()

@@ -19,6 +19,7 @@ from pruner.cluster.resources import (
     IMAGES,
     LEASES,
     LIMIT_RANGES,
+    MIRROR_SETS,
     NAMESPACES,
     Resource,
 )
@@ -88,6 +89,18 @@ def permissions_for(
         # A name cannot limit `create`, which is refused for one that is there.
         Permission("advised", "create", LEASES, namespace=REGISTRY_NAMESPACE),
         *(Permission("advised", verb, LEASES, namespace=REGISTRY_NAMESPACE, name=LEASE) for verb in ("get", "update")),
+    ]
+
+
+def permissions_elsewhere(*, references: References, sources: Iterable[PodSource]) -> list[Permission]:
+    """The permissions in a cluster of `uses_from`, which is only read (R38). `sources` are the further kinds read."""
+    extra = (Resource(source.group, source.version, source.resource) for source in sources)
+    kinds = tuple(dict.fromkeys((*MIRROR_SETS, IMAGE_STREAMS, *kinds_of(references), *extra)))
+    return [
+        *(Permission("preview", "list", kind) for kind in kinds),
+        *(Permission("advised", "watch", kind) for kind in kinds),
+        Permission("advised", "get", CLUSTER_VERSIONS, name="version"),
+        Permission("advised", "get", NAMESPACES, name="kube-system"),
     ]
 
 

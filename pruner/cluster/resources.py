@@ -86,6 +86,14 @@ WORKLOADS: Final = (
 CONTROLLER_REVISIONS: Final = Resource("apps", "v1", "controllerrevisions", "ControllerRevision")
 """What a DaemonSet or StatefulSet would roll back to: with the extended rules only (R10)."""
 
+DIGEST_MIRROR_SETS: Final = Resource("config.openshift.io", "v1", "imagedigestmirrorsets", "ImageDigestMirrorSet")
+TAG_MIRROR_SETS: Final = Resource("config.openshift.io", "v1", "imagetagmirrorsets", "ImageTagMirrorSet")
+SOURCE_POLICIES: Final = Resource(
+    "operator.openshift.io", "v1alpha1", "imagecontentsourcepolicies", "ImageContentSourcePolicy"
+)
+MIRROR_SETS: Final = (DIGEST_MIRROR_SETS, TAG_MIRROR_SETS, SOURCE_POLICIES)
+"""What says that nodes pull an image from elsewhere than its name says (R38)."""
+
 NAMESPACES: Final = Resource("", "v1", "namespaces", "Namespace")
 CLUSTER_VERSIONS: Final = Resource("config.openshift.io", "v1", "clusterversions", "ClusterVersion")
 LEASES: Final = Resource("coordination.k8s.io", "v1", "leases", "Lease")

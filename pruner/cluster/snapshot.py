@@ -127,7 +127,7 @@ async def _protected(api: Api, selector: str) -> frozenset[str]:
 async def _take_snapshot(
     api: Api, references: References, extra_referrers: Iterable[PodSource], as_of: datetime | None, progress: Progress
 ) -> Snapshot:
-    reading = _Reading(api, progress)
+    reading = Reading(api, progress)
     cluster = await identify(api)
     if not await api.serves(IMAGES):
         raise ClusterError(
@@ -151,7 +151,7 @@ async def _take_snapshot(
         *(add(referrers, reading.referrers(resource)) for resource in kinds),
         *(add(referrers, reading.extra_referrers(source)) for source in sources_of(references, extra_referrers)),
     )
-    _check_clock(api, images, streams, referrers)
+    check_clock(api, images, streams, referrers)
     sizes, contested = claims.settled()
     return Snapshot(
         cluster=cluster,
@@ -175,7 +175,7 @@ def kinds_of(references: References) -> tuple[Resource, ...]:
     return (*WORKLOADS, CONTROLLER_REVISIONS) if references == "extended" else WORKLOADS
 
 
-def _check_clock(api: Api, images: list[Image], streams: list[ImageStream], referrers: list[Referrer]) -> None:
+def check_clock(api: Api, images: list[Image], streams: list[ImageStream], referrers: list[Referrer]) -> None:
     """Raise UnsafePlanError for a clock that is behind the
     newest object, or that the answers meanwhile disagree about.
     """
@@ -207,7 +207,7 @@ def _now(api: Api, as_of: datetime | None) -> datetime:
     return as_of
 
 
-class _Reading:
+class Reading:
     """One reading of a cluster: what is gathered in addition to the objects."""
 
     def __init__(self, api: Api, progress: Progress) -> None:

@@ -10,8 +10,8 @@ from typing import Any
 
 from pruner.documents.places import parse_document
 from pruner.errors import Problem, SettingsError
-from pruner.fleet.model import Cluster, Reference
-from pruner.settings import ALIASES, read
+from pruner.fleet.model import Cluster
+from pruner.settings import ALIASES, Reference, UnfitError, read
 
 
 def resolved(cluster: Cluster, folder: Path, environ: Mapping[str, str]) -> dict[str, Any]:
@@ -50,18 +50,12 @@ def _parsed(kubeconfig: Any) -> Any:
 def _looked_up(value: Any, folder: Path, environ: Mapping[str, str], where: str, problems: list[Problem]) -> Any:
     if isinstance(value, dict):
         return {name: _looked_up(part, folder, environ, where, problems) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_looked_up(part, folder, environ, where, problems) for part in value]
     if not isinstance(value, Reference):
         return value
     try:
-        found = environ[value.env] if value.env else (folder / Path(value.file or "").expanduser()).read_text("utf-8")
-    except KeyError:
-        problems.append(Problem(where, f"the environment has no {value.env}"))
+        return value.looked_up(folder, environ)
+    except UnfitError as unfit:
+        problems.append(Problem(where, str(unfit)))
         return None
-    except (OSError, ValueError) as error:
-        problems.append(
-            Problem(where, f"{value} cannot be read: {getattr(error, 'strerror', None) or 'it is not UTF-8'}")
-        )
-        return None
-    if not found.strip():
-        problems.append(Problem(where, f"{value} is empty"))
-    return found.strip()

@@ -24,16 +24,6 @@ TIMEOUT: Final = 1800
 """Seconds for one cluster."""
 
 
-class Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A value that does not stand in the file: that of an environment variable, or the content of a file."""
-
-    env: Text | None = None
-    file: Text | None = None
-
-    def __str__(self) -> str:
-        return f"environment variable {self.env}" if self.env else f"file {self.file}"
-
-
 # --- as it is written -------------------------------------------------------------------------------------------------
 
 

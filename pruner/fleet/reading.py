@@ -22,7 +22,6 @@ from pruner.fleet.model import (
     Cluster,
     Fleet,
     PolicyPack,
-    Reference,
     Setting,
     Wave,
     WrittenContexts,
@@ -32,10 +31,22 @@ from pruner.fleet.model import (
     wave_of,
 )
 from pruner.fleet.violations import violations
-from pruner.settings import ALIASES, HISTORY, HOLD_KEYS, SECRETS, is_secret, may_hold_credentials
+from pruner.settings import (
+    ALIASES,
+    BY_NAME,
+    CONNECTION,
+    HISTORY,
+    HOLD_KEYS,
+    SECRETS,
+    Reference,
+    is_secret,
+    may_hold_credentials,
+    with_references,
+)
 
 _PLACES: Final = frozenset({"host", "kubeconfig", "context"})
-PATHS: Final = ("ca_cert", "client_cert", "client_key", "registry_ca_cert", "kubeconfig")
+_USES_FROM, _FLEET = "uses_from", "fleet"
+PATHS: Final = ("ca_cert", "client_cert", "client_key", "registry_ca_cert", "kubeconfig", "uses_from")
 """Parameters that are paths: relative ones are meant from the folder that fleet.yaml is in."""
 
 Settings = dict[str, Setting]
@@ -124,7 +135,9 @@ class _Reading:
         return found
 
     def _setting(self, name: str, value: Any, *place: str | int) -> Any:
-        value = _with_references(value)
+        value = with_references(value)
+        if name == _USES_FROM and isinstance(value, list):
+            return [self._user(entry, *place, number) for number, entry in enumerate(value)]
         content = isinstance(value, str | dict) and may_hold_credentials(value)
         if content and name in SECRETS | HOLD_KEYS and name != "proxy_headers":
             self._secret(name, *place)
@@ -134,9 +147,21 @@ class _Reading:
                     self._secret(f"{name}.{header}", *place, header)
         if name == HISTORY and _has_token(value):
             self._secret(f"{name}.token", *place)
-        if name in PATHS and isinstance(value, str) and not content:
+        if name in PATHS and isinstance(value, str) and not content and (name, value) != (_USES_FROM, _FLEET):
             return os.pathsep.join(str(self._beside(part)) for part in value.split(os.pathsep) if part)
         return value
+
+    def _user(self, entry: Any, *place: str | int) -> Any:
+        """A cluster of `uses_from`, with its settings as those of a cluster of the fleet; others are refused later."""
+        if not isinstance(entry, dict) or not isinstance(entry.get("settings"), dict):
+            return entry
+        settings = {}
+        for key, value in entry["settings"].items():
+            name = ALIASES.get(key, key)
+            if name in BY_NAME and BY_NAME[name].secret and not isinstance(value, Reference | dict):
+                self._secret(f"{_USES_FROM}: {key}", *place, "settings", key)
+            settings[key] = self._setting(name, value, *place, "settings", key)
+        return {**entry, "settings": settings}
 
     def _secret(self, name: str, *place: str | int) -> None:
         self._wrong(f"{name}: a secret does not stand in this file; write {{env: VARIABLE}} or {{file: PATH}}", *place)
@@ -175,8 +200,23 @@ class _Reading:
                 self._wrong(f"cluster {cluster.name} is there twice, the other one at {other.where}", *place)
         if not found and not self.problems:
             self._wrong("there is no cluster in it: give clusters, or contexts")
-        self._check_places(list(found.values()))
-        return list(found.values())
+        clusters = list(found.values())
+        self._check_places(clusters)
+        return [self._with_users(cluster, clusters) for cluster in clusters]
+
+    def _with_users(self, cluster: Cluster, fleet: list[Cluster]) -> Cluster:
+        """The cluster, where it says `uses_from: fleet` with all others of the fleet, whichever are selected."""
+        setting = cluster.settings.get(_USES_FROM)
+        if setting is None or setting.value != _FLEET:
+            return cluster
+        own = self._place(cluster)[0]
+        users = {self._place(other)[0]: other for other in fleet if self._place(other)[0] != own}
+        if not users:
+            self.problems.append(Problem(setting.where, "uses_from: fleet: there is no other cluster in this file"))
+        written = [{"name": other.name, "settings": _connection(other)} for other in users.values()]
+        return msgspec.structs.replace(
+            cluster, settings={**cluster.settings, _USES_FROM: Setting(written, setting.where)}
+        )
 
     def _check_places(self, clusters: list[Cluster]) -> None:
         """Two that are the same one would be pruned twice, and one
@@ -263,13 +303,9 @@ class _Reading:
         self.problems.append(Problem(self.document.at(*place), message))
 
 
-def _with_references(value: Any) -> Any:
-    """The value with `{env: ...}` and `{file: ...}` in it as references. The schema has seen to their form."""
-    if isinstance(value, dict) and len(value) == 1 and value.keys() <= {"env", "file"}:
-        return Reference(**value)
-    if isinstance(value, dict):
-        return {name: _with_references(part) for name, part in value.items()}
-    return value
+def _connection(cluster: Cluster) -> dict[str, Any]:
+    """How to reach a cluster of the fleet, as `uses_from` takes it."""
+    return {name: setting.value for name, setting in cluster.settings.items() if name in CONNECTION}
 
 
 def _has_token(history: Any) -> bool:

@@ -10,8 +10,8 @@ from typing import Any, Final
 
 import msgspec
 
-from pruner.fleet.model import Reference, WrittenFleet
-from pruner.settings import PARAMETERS, Parameter
+from pruner.fleet.model import WrittenFleet
+from pruner.settings import PARAMETERS, Parameter, Reference
 
 OURS: Final = {
     "approved_plan": "the fleet sets it for each cluster, from the folder of up --plans",

@@ -36,11 +36,11 @@ from pruner.apply.result import Summary as ResultSummary
 from pruner.errors import PrunerError, UnsafePlanError
 from pruner.fleet.approval import digest_of
 from pruner.fleet.command import Command, StoppedError, TimeLimitError
-from pruner.fleet.model import Cluster, Outcome, PolicyPack, Reference
+from pruner.fleet.model import Cluster, Outcome, PolicyPack
 from pruner.plan import Summary as PlanSummary
 from pruner.planning import read_plan
 from pruner.report.jsonl import read_outcome
-from pruner.settings import BY_NAME, HOLD_KEYS, SECRETS, may_hold_credentials
+from pruner.settings import BY_NAME, HOLD_KEYS, SECRETS, Reference, may_hold_credentials
 
 RELEASE: Final = 30.0
 """Seconds that giving back the lock of a run that was ended may take."""
@@ -357,7 +357,8 @@ def _written(value: Any) -> Any:
 def _leaves(key: str, value: Any) -> list[tuple[str, str]]:
     if key == "pruner:proxy_headers" and isinstance(value, dict):
         return [(f"{key}.{name}", str(part)) for name, part in value.items()]
-    return [(key, _written(value))]
+    # A list is one value here: each of its parts may hold the secret.
+    return [(key, msgspec.json.encode(value).decode() if isinstance(value, list) else _written(value))]
 
 
 def _counts(summary: PlanSummary | ResultSummary) -> dict[str, int]:
@@ -372,4 +373,6 @@ def _done(report: Path) -> dict[str, int] | None:
 
 def refers(value: Any) -> bool:
     """Whether a setting, or a part of it, stands in the environment or in a file, and so not in the clear anywhere."""
-    return any(map(refers, value.values())) if isinstance(value, dict) else isinstance(value, Reference)
+    if isinstance(value, dict | list):
+        return any(map(refers, value.values() if isinstance(value, dict) else value))
+    return isinstance(value, Reference)

@@ -83,6 +83,10 @@ class PrunedImages(Resource, module="pruner", name="PrunedImages"):
         registry_ca_cert: CA bundle used to verify the registry's certificate (path or PEM content; default none)
         registry_validate_certs: Verify the registry's certificate (bool; default as validate_certs; environment
             K8S_AUTH_VERIFY_SSL)
+        uses_from: Further clusters that pull from this registry: what they use is kept (list of maps of name and
+            settings, or path of a YAML file with them; default [])
+        registry_hosts: Further hosts by which the clusters of uses_from name this registry (list of host[:port];
+            default [])
         keep_used_within: Keep images that ran within this time, by usage_history (minutes, or such as 30d; default only
             what is in use now)
         usage_history: Prometheus that knows which images ran, for keep_used_within (map of url, ca_cert, token and

@@ -43,6 +43,7 @@ from pruner.reasons.reason import (
     Unreferenced,
     WithinSizeLimit,
 )
+from pruner.reasons.users import in_cluster, said
 from pruner.reasons.wording import NAMED, in_general, sentence, to_change
 
 __all__ = [
@@ -84,7 +85,9 @@ __all__ = [
     "StreamTooYoung",
     "Unreferenced",
     "WithinSizeLimit",
+    "in_cluster",
     "in_general",
+    "said",
     "sentence",
     "to_change",
 ]

@@ -47,6 +47,7 @@ from pruner.reasons.reason import (
     Unreferenced,
     WithinSizeLimit,
 )
+from pruner.reasons.users import said
 
 _DIGITS: Final = 30
 """Digits of a number that are shown: a quantity has at most 19 before its point and 9 after it."""
@@ -65,13 +66,13 @@ def sentence(reason: Reason, most: int = NAMED) -> str:  # noqa: C901, PLR0911, 
         case RevisionTooYoung(minutes=minutes):
             return f"the revision is younger than {_minutes(minutes)}"
         case CurrentOfReferencedTag(references=references):
-            return f"the current revision of a tag referenced by {_listed(references, most)}"
+            return f"the current revision of a tag {said(references, most)}"
         case AmongNewest(revision=revision, keep=keep):
             return f"revision {revision} is among the newest {keep} of its tag"
         case WithinSizeLimit():
             return "the image does not exceed the image size limits of its namespace"
         case ReferencedInStream(references=references):
-            return f"referenced by digest in this image stream by {_listed(references, most)}"
+            return said(references, most, "referenced by digest in this image stream by")
         case Protected(pattern=pattern):
             return f"protected by pattern {pattern}"
         case ProtectedByLabels(object=name, selector=selector):
@@ -107,7 +108,7 @@ def sentence(reason: Reason, most: int = NAMED) -> str:  # noqa: C901, PLR0911, 
         case EmptyStream(minutes=minutes):
             return f"it has no tags, nothing refers to it, and it is older than {_minutes(minutes)}"
         case Referenced(references=references):
-            return f"referenced by {_listed(references, most)}"
+            return said(references, most)
         case NamedBy(tags=tags):
             return f"named by {_listed(tags, most)}"
         case MemberOf(indexes=indexes):

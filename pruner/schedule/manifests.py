@@ -12,8 +12,9 @@ from pruner.cluster.further_kinds import sources_of
 from pruner.cluster.permissions import Permission, permissions_for, role_rules
 from pruner.cluster.unlink_journal import REGISTRY_NAMESPACE
 from pruner.errors import Problem, SettingsError
-from pruner.schedule.monitoring import history_objection, monitoring_binding
-from pruner.settings import ALIASES, BY_NAME, HISTORY, References, RetentionRule, may_hold_credentials
+from pruner.schedule.monitoring import monitoring_binding
+from pruner.schedule.other_clusters import OBJECTIONS
+from pruner.settings import ALIASES, BY_NAME, References, RetentionRule, may_hold_credentials
 from pruner.suggestions import did_you_mean
 
 Json = dict[str, Any]
@@ -215,8 +216,8 @@ def _wrong(name: str, value: Any) -> str | None:
         return "is set by each run itself"
     if _refers(value):
         return None
-    if parameter.name == HISTORY:
-        return history_objection(value)
+    if parameter.name in OBJECTIONS:
+        return OBJECTIONS[parameter.name](value)
     if parameter.secret or (parameter.name in _FILES and may_hold_credentials(value)):
         return 'a secret does not go into a ConfigMap; give {"env": NAME}, and NAME in environment'
     return None if parameter.name in _FILES else parameter.objection(value)

@@ -15,6 +15,7 @@ from pruner.settings.parameter import Parameter
 from pruner.settings.presets import PRESETS, PodSource, extra_referrers
 from pruner.settings.retention import EmptyStreams, RetentionRule, empty_streams, retention_rules
 from pruner.settings.usage_history import HistorySettings
+from pruner.settings.uses_from import ElsewhereSettings
 from pruner.settings.values import Attached, Percent, References
 
 DEFAULT_KEEP_YOUNGER_THAN: Final = 60
@@ -131,7 +132,7 @@ class AnalysisSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunSettings(HistorySettings):
+class RunSettings(HistorySettings, ElsewhereSettings):
     """What is read and written around the analysis, and how much a run may do."""
 
     extra_referrers: Annotated[

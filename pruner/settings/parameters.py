@@ -96,7 +96,7 @@ BY_NAME: Final[Mapping[str, Parameter]] = {parameter.name: parameter for paramet
 ALIASES: Final[Mapping[str, str]] = {alias: parameter.name for parameter in PARAMETERS for alias in parameter.aliases}
 SECRETS: Final = frozenset(parameter.name for parameter in PARAMETERS if parameter.secret) | {"kubeconfig"}
 """Never shown. A kubeconfig may be given by its content, which holds credentials, so it is one of them."""
-HOLD_KEYS: Final = frozenset({"client_cert", "client_key"})
+HOLD_KEYS: Final = frozenset({"client_cert", "client_key", "uses_from"})
 """Paths as a rule; where they are given by their content they are secrets."""
 HISTORY: Final = "usage_history"
 """A map whose token is a secret."""

@@ -7,10 +7,11 @@ import dataclasses
 import msgspec
 
 from pruner.analysis import Analysis, analyse
-from pruner.cluster.objects import Snapshot
+from pruner.cluster.objects import Mirror, OtherCluster, Snapshot
 from pruner.plan import Approval, PrunePlan, decode, encode
 from pruner.settings import AnalysisSettings
 from tests.builders.clusters import NAMESPACES, Use, applied, blobs_of, deletions, members, rendered
+from tests.builders.objects import HOST
 
 
 def loses_no_blob_of_a_surviving_image(cluster: Snapshot, plan: PrunePlan) -> None:
@@ -31,6 +32,22 @@ def deletes_no_more_with_a_reference_more(cluster: Snapshot, settings: AnalysisS
     """P4."""
     user, _ = rendered(use, place, 99)
     more = msgspec.structs.replace(cluster, referrers=(*cluster.referrers, user))
+    assert deletions(analyse(more, settings).plan) <= deletions(analyse(cluster, settings).plan)
+
+
+def deletes_no_more_with_a_cluster_more(cluster: Snapshot, settings: AnalysisSettings, use: Use, place: str) -> None:
+    """P4: what another cluster uses (R38) never makes anything go."""
+    user, _ = rendered(use, place, 99)
+    other = OtherCluster(
+        name="kiel",
+        cluster="another",
+        as_of=cluster.as_of,
+        hosts=frozenset({HOST}),
+        mirrors=(Mirror("example.org", HOST),),
+        streams=cluster.streams,
+        referrers=(user,),
+    )
+    more = msgspec.structs.replace(cluster, others=(other,))
     assert deletions(analyse(more, settings).plan) <= deletions(analyse(cluster, settings).plan)
 
 

@@ -72,6 +72,8 @@ OTHERS = {
     "empty_streams": {"older_than": "30d"},
     "keep_used_within": "30d",
     "usage_history": {"url": "https://thanos.example.org", "partial_history": True},
+    "uses_from": [{"name": "kiel", "settings": {"host": "https://api.kiel.example.org"}}],
+    "registry_hosts": ["hub.example.org:8443"],
 }
 """What cannot be given beside api_key, and beside `references: oc`."""
 

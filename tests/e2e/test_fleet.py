@@ -64,10 +64,12 @@ class FleetOfSandboxes:
     def plans(self) -> Path:
         return self.folder / "plans"
 
-    def write(self, more: str = "") -> None:
+    def write(self, more: str = "", hub: str = "") -> None:
+        """Write fleet.yaml; the others use the registry of the cluster that is the `hub`."""
         clusters = "".join(
             f"  - name: {name}\n    labels: {{city: {name}}}\n    settings:\n"
             f"      host: {sandbox.api_url}\n      api_key: {{env: TOKEN_{name.upper()}}}\n"
+            + ("      uses_from: fleet\n" if name == hub else "")
             for name, sandbox in self.sandboxes.items()
         )
         (self.folder / "fleet.yaml").write_text(f"{EVERY_KIND}\n{more}\nclusters:\n{clusters}", encoding="utf-8")
@@ -123,7 +125,25 @@ def images_in(plan: Path) -> set[str]:
     return {line["name"] for line in lines if line["line"] == "image"}
 
 
+def used_elsewhere(fleet: FleetOfSandboxes) -> str:
+    """The digest of an image that each of the clusters would prune, and which kiel uses from now on."""
+    images = fleet.sandboxes["kiel"].images().items()
+    (digest,) = [name for name, image in images if "/mirror/lost" in image["dockerImageReference"]]
+    containers = [{"name": "app", "image": f"registry.example.org/a/b@{digest}"}]
+    body = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "user"},
+        "spec": {"containers": containers},
+    }
+    answer = fleet.sandboxes["kiel"].call("POST", "/api/v1/namespaces/default/pods", body)
+    assert answer.status == 201, answer.body
+    return digest
+
+
 def test_a_fleet_is_previewed_approved_and_pruned(fleet: FleetOfSandboxes) -> None:
+    fleet.write(hub="bremen")
+    used = used_elsewhere(fleet)
     before = {name: set(sandbox.images()) for name, sandbox in fleet.sandboxes.items()}
     preview = fleet.run("preview", "--plans", "plans", "--json")
     assert (preview.code, set(preview.states.values())) == (0, {"done"}), preview.text
@@ -134,6 +154,13 @@ def test_a_fleet_is_previewed_approved_and_pruned(fleet: FleetOfSandboxes) -> No
         assert preview.clusters[name]["plan"] in page
         assert f"({name}.html)" in page
         assert (fleet.plans / f"{name}.html").is_file()
+
+    # What kiel uses is kept in bremen too, whose registry it may be pulled from (R38).
+    assert {name: used in images_in(fleet.plans / f"{name}.jsonl") for name in NAMES} == {
+        "bremen": False,
+        "kiel": False,
+        "ulm": True,
+    }
 
     # Whoever reviews takes out what is not to be pruned.
     (fleet.plans / "ulm.jsonl").unlink()
@@ -149,7 +176,7 @@ def test_a_fleet_is_previewed_approved_and_pruned(fleet: FleetOfSandboxes) -> No
     assert (again.code, set(again.states.values())) == (0, {"skipped"}), again.text
     assert "this plan was carried out" in again.clusters["kiel"]["message"]
     report = fleet.run("report")
-    assert "13 revisions of 7 image streams, 17 images" in report.output
+    assert "13 revisions of 7 image streams, 16 images" in report.output
 
     secret = fleet.sandboxes["kiel"].tokens["admin"].encode()
     files = [path for path in fleet.folder.rglob("*") if path.is_file()]

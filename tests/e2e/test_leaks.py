@@ -160,9 +160,10 @@ VARIABLES = {
 }
 
 
-def with_token(_: RunningSandbox, proxy: ForwardProxy) -> Json:
+def with_token(cluster: RunningSandbox, proxy: ForwardProxy) -> Json:
     headers = {"proxy_basic_auth": f"bob:{PROXY_PASSWORD}", "basic_auth": f"eve:{HEADER_PASSWORD}"}
-    return {"api_key": TOKEN, "proxy": proxy.url, "proxy_headers": headers}
+    other = {"name": "other", "settings": {"host": cluster.api_url, "api_key": TOKEN}}
+    return {"api_key": TOKEN, "proxy": proxy.url, "proxy_headers": headers, "uses_from": [other]}
 
 
 def with_password(_: RunningSandbox, _proxy: ForwardProxy) -> Json:
@@ -198,6 +199,9 @@ def given_as(way: str, project: Project, given: Json) -> dict[str, str]:
     for name, text in texts.items():
         if name in VARIABLES:
             found[VARIABLES[name]] = text
+        elif name == "uses_from":
+            project.configure(uses_from=text.replace(json.dumps(TOKEN), '{"env": "OTHER_TOKEN"}'))
+            found["OTHER_TOKEN"] = TOKEN
         elif name != "proxy_headers":
             project.configure(**{name: text})
     return found
@@ -230,8 +234,9 @@ def test_no_credential_is_in_anything_that_is_written(
     [
         {"kubeconfig": {"users": [{"token": TOKEN}], "current-context": "absent", "contexts": []}},
         {"apikey": TOKEN, "host": "https://127.0.0.1:9"},
+        {"uses_from": [{"name": "other", "settings": {"host": "https://127.0.0.1:9", "apikey": TOKEN}}]},
     ],
-    ids=["kubeconfig", "misspelt"],
+    ids=["kubeconfig", "misspelt", "misspelt elsewhere"],
 )
 def test_message_about_a_wrong_parameter_shows_no_credential(project: Project, given: Json) -> None:
     """The engine prints the value of a property that a check refuses."""

@@ -13,7 +13,7 @@ import yaml
 from pruner.errors import SettingsError
 from pruner.fleet import schema
 from pruner.fleet.lookup import resolved
-from pruner.fleet.model import Cluster, Fleet
+from pruner.fleet.model import Cluster, Fleet, selected
 from pruner.fleet.reading import read_fleet
 
 ROOT = Path(__file__).parent.parent.parent
@@ -174,6 +174,10 @@ clusters:
             "{file: PATH}"),
         ("clusters: [{name: a, settings: {usage_history: {url: 'https://a', token: sesame}}}]",
             "1:48: usage_history.token: a secret does not stand in this file; write {env: VARIABLE} or {file: PATH}"),
+        ("clusters: [{name: a, settings: {uses_from: [{name: b, settings: {host: 'https://b', api_key: sesame}}]}}]",
+            "1:94: uses_from: api_key: a secret does not stand in this file; write {env: VARIABLE} or {file: PATH}"),
+        ("clusters: [{name: a, settings: {uses_from: fleet}}]",
+            "1:44: uses_from: fleet: there is no other cluster in this file"),
         ("clusters: [{name: a, settings: {kubeconfig: {clusters: []}}}]",
             "1:45: kubeconfig: a secret does not stand in this file; write {env: VARIABLE} or {file: PATH}"),
         ("clusters: [{name: a, settings: {api_key: {env: A, file: B}}}]",
@@ -284,6 +288,38 @@ def test_a_kubeconfig_may_be_what_a_variable_holds(tmp_path: Path) -> None:
     text = "apiVersion: v1\nclusters: []\n"
     assert resolved(found, tmp_path, {"CONFIG": text})["kubeconfig"] == {"apiVersion": "v1", "clusters": []}
     assert resolved(found, tmp_path, {"CONFIG": str(tmp_path / "path")})["kubeconfig"] == str(tmp_path / "path")
+
+
+def test_R38_uses_from_fleet_names_all_other_clusters_with_their_secrets_as_references(tmp_path: Path) -> None:
+    found = fleet(
+        tmp_path,
+        "defaults: {settings: {validate_certs: false, workers: 3}}\n"
+        "clusters:\n"
+        "  - {name: hub, settings: {host: 'https://hub:6443', api_key: {env: HUB}, uses_from: fleet}}\n"
+        "  - {name: hub-too, settings: {host: 'https://hub:6443', namespace: shop, api_key: {env: HUB}}}\n"
+        "  - {name: kiel, settings: {host: 'https://kiel:6443', api_key: {env: KIEL}, ca_cert: ca.pem}}\n"
+        "  - {name: ulm, settings: {host: 'https://ulm:6443', username: u, password: {file: password}}}\n",
+    )
+    assert "sesame" not in repr(found)
+    (tmp_path / "password").write_text("open\n", encoding="utf-8")
+    (tmp_path / "ca.pem").write_text("-----BEGIN CERTIFICATE-----", encoding="utf-8")
+    hub = selected(found, {}).clusters[0]
+    values = resolved(hub, tmp_path, {"HUB": "own", "KIEL": "sesame"})
+    assert values["uses_from"] == [
+        {
+            "name": "kiel",
+            "settings": {
+                "validate_certs": False,
+                "host": "https://kiel:6443",
+                "api_key": "sesame",
+                "ca_cert": str(tmp_path / "ca.pem"),
+            },
+        },
+        {
+            "name": "ulm",
+            "settings": {"validate_certs": False, "host": "https://ulm:6443", "username": "u", "password": "open"},
+        },
+    ]
 
 
 @pytest.mark.parametrize(

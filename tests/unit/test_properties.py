@@ -157,6 +157,13 @@ def test_more_references_never_delete_more_P4(cluster: Cluster, rules: AnalysisS
     properties.deletes_no_more_with_a_reference_more(cluster.snapshot, rules, use, place)
 
 
+@given(clusters(), any_settings(), uses, st.sampled_from(PLACES))
+def test_one_more_cluster_never_deletes_more_P4_R38(
+    cluster: Cluster, rules: AnalysisSettings, use: Use, place: str
+) -> None:
+    properties.deletes_no_more_with_a_cluster_more(cluster.snapshot, rules, use, place)
+
+
 @given(clusters(), settings(), st.sampled_from(["shop/*", "base/web:v1", "sha256:*a"]))
 def test_more_protection_never_deletes_more_P4(cluster: Cluster, rules: AnalysisSettings, pattern: str) -> None:
     protected = dataclasses.replace(rules, protect=(*rules.protect, pattern))

@@ -417,6 +417,30 @@ def test_R39_only_a_schedule_that_asks_what_ran_may_ask_the_monitoring() -> None
     assert bound(token={"env": "THANOS"}) == ["pruner"]
 
 
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"host": "https://kiel", "api_key": "planted"}, "a secret does not go into a ConfigMap"),
+        ({"context": "kiel", "kubeconfig": {"users": ["planted"]}}, "a secret does not go into a ConfigMap"),
+        ({"context": "kiel", "proxy_headers": {"basic_auth": "a:planted"}}, "a secret does not go into a ConfigMap"),
+        ({"kubeconfig": "/etc/pruner/kubeconfig", "contxt": "kiel"}, "'contxt' does not say how to reach a cluster"),
+        ({"api_key": {"env": "KIEL"}}, "settings do not say where it is"),
+    ],
+)
+def test_R38_settings_of_another_cluster_are_checked_and_its_secrets_do_not_go_into_a_config_map(
+    settings: dict[str, Any], said: str
+) -> None:
+    def made(**settings: Any) -> list[Any]:
+        others = [{"name": "kiel", "settings": settings}]
+        return schedule_objects(Schedule(image="pruner:1", settings={"uses_from": others}))
+
+    with pytest.raises(SettingsError) as raised:
+        made(**settings)
+    assert said in str(raised.value)
+    assert "planted" not in str(raised.value)
+    assert made(host="https://kiel", username="bob", password={"env": "KIEL"}, ca_cert="/etc/ca.pem")
+
+
 def test_R39_a_token_of_the_monitoring_does_not_go_into_a_config_map() -> None:
     history = {"url": "https://thanos", "token": "planted"}
     with pytest.raises(SettingsError) as raised:
