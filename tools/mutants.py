@@ -39,7 +39,7 @@ TESTS = (
     "reasons",
     "retention",
     "retention_properties",
-    "settings_problems",
+    "retention_settings",
     "sizes",
     "storage",
     "tag_sources",

@@ -1,12 +1,11 @@
-"""Retention rules for tags, and the deletion of empty image streams,
-as settings: what users write, and every mistake in it (R29, R34).
-"""
+"""Retention rules and the deletion of empty image streams as users write them, and every mistake in it (R29, R34)."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal, cast
 
@@ -70,23 +69,20 @@ _TAG: Final = re.compile(r"!?[A-Za-z0-9_*?][A-Za-z0-9_.*?-]{0,127}")
 _VARIANT: Final = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 
 
-def _patterns(expression: re.Pattern[str], form: str) -> Callable[[object], tuple[str, ...]]:
-    def parse(value: object) -> tuple[str, ...]:
-        patterns = [value] if isinstance(value, str) else value
-        if not isinstance(patterns, list | tuple) or not patterns:
-            raise UnfitError(f"takes a list of patterns such as {form}, not {shown(value)}")
-        if len(patterns) > MOST_PATTERNS:
-            raise UnfitError(f"has {len(patterns)} patterns; at most {MOST_PATTERNS} are allowed")
-        for pattern in patterns:
-            if not isinstance(pattern, str) or not expression.fullmatch(pattern):
-                raise UnfitError(
-                    f"{shown(pattern)} is not a pattern such as {form} (* and ? are wildcards, ! excludes)"
-                )
-        if all(pattern.startswith("!") for pattern in patterns):
-            raise UnfitError("only excludes, so it matches nothing; add a pattern without !")
-        return tuple(patterns)
-
-    return parse
+def _patterns(expression: re.Pattern[str], form: str, value: object) -> tuple[str, ...]:
+    patterns = [value] if isinstance(value, str) else value
+    if not isinstance(patterns, list | tuple):
+        raise UnfitError(f"takes a list of patterns such as {form}, not {shown(value)}")
+    if not patterns:
+        raise UnfitError(f"has no pattern; name one such as {form}, or leave it out for every one")
+    if len(patterns) > MOST_PATTERNS:
+        raise UnfitError(f"has {len(patterns)} patterns; at most {MOST_PATTERNS} are allowed")
+    for pattern in patterns:
+        if not isinstance(pattern, str) or not expression.fullmatch(pattern):
+            raise UnfitError(f"{shown(pattern)} is not a pattern such as {form} (* and ? are wildcards, ! excludes)")
+    if all(pattern.startswith("!") for pattern in patterns):
+        raise UnfitError("only excludes, so it matches nothing; add a pattern without !")
+    return tuple(patterns)
 
 
 def _name(value: object) -> str:
@@ -109,8 +105,10 @@ def _all(value: object) -> bool:
 
 def _variants(value: object) -> tuple[str, ...]:
     variants = [value] if isinstance(value, str) else value
-    if not isinstance(variants, list | tuple) or not variants:
+    if not isinstance(variants, list | tuple):
         raise UnfitError(f"takes a list of suffixes such as alpine, not {shown(value)}")
+    if not variants:
+        raise UnfitError("has no suffix; name one such as alpine, or leave it out")
     for variant in variants:
         if not isinstance(variant, str) or not _VARIANT.fullmatch(variant):
             raise UnfitError(f"{shown(variant)} is not a suffix such as alpine")
@@ -122,8 +120,8 @@ Parsers = Mapping[str, tuple[str, Callable[[object], Any]]]
 
 _RULE: Final[Parsers] = {
     "name": ("name", _name),
-    "streams": ("streams", _patterns(_STREAM, "shop/*")),
-    "tags": ("tags", _patterns(_TAG, "pr-*")),
+    "streams": ("streams", partial(_patterns, _STREAM, "shop/*")),
+    "tags": ("tags", partial(_patterns, _TAG, "pr-*")),
     "keep": ("keep_all", _all),
     "keep_younger_than": ("keep_younger_than", age),
     "keep_newest": ("keep_newest", count),
@@ -135,7 +133,7 @@ _RULE: Final[Parsers] = {
 }
 _EMPTY_STREAMS: Final[Parsers] = {
     "older_than": ("older_than", age),
-    "streams": ("streams", _patterns(_STREAM, "shop/*")),
+    "streams": ("streams", partial(_patterns, _STREAM, "shop/*")),
 }
 
 

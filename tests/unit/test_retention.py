@@ -41,8 +41,7 @@ from pruner.report import Report
 from pruner.report.openmetrics import openmetrics
 from pruner.report.wording import headline
 from pruner.report.wording import rules as rules_shown
-from pruner.settings import EmptyStreams, RetentionRule, UnfitError
-from pruner.settings.retention import empty_streams, retention_rules, rules_of, written
+from pruner.settings import EmptyStreams, RetentionRule
 from tests.builders.objects import (
     HOST,
     NOW,
@@ -600,91 +599,7 @@ def test_uses_that_come_up_in_a_run_keep_the_subject_and_what_is_attached_R35() 
     assert [tag.reasons[0] for tag in again.tags] == [AttachedToKept(A), CurrentOfReferencedTag(("Pod a/b",))]
 
 
-# --- the settings -----------------------------------------------------------------------------------------------------
-
-
-def problems(value: object) -> list[str]:
-    with pytest.raises(UnfitError) as raised:
-        retention_rules(value)
-    return list(raised.value.problems)
-
-
-def test_all_mistakes_of_all_rules_are_listed_with_name_and_position_R29() -> None:
-    assert problems(
-        [
-            {"name": "a", "keep_newset": 3, "tags": "pr-*"},
-            {"name": "b", "keep_newest": -1, "keep": "none"},
-            {"tags": ["v *"], "keep": "all", "order": "semver"},
-            {"name": "a", "keep": "all", "tags": ["x"]},
-            "text",
-        ]
-    ) == [
-        "rule 1 ('a'): there is no key 'keep_newset', did you mean 'keep_newest'?",
-        "rule 1 ('a'): has no condition that keeps a tag; add keep: all, keep_younger_than or keep_newest",
-        "rule 2 ('b'): keep_newest must be at least 0, not -1",
-        "rule 2 ('b'): keep takes 'all', not 'none'; write keep_newest or keep_younger_than for a limit",
-        "rule 2 ('b'): keep: all contradicts keep_newest; leave one of them out",
-        "rule 3: tags 'v *' is not a pattern such as pr-* (* and ? are wildcards, ! excludes)",
-        "rule 3: order has no effect without keep_newest",
-        "rule 4 ('a'): rule 1 has the same name, which plans show; choose another one",
-        "rule 5: takes a map with name, streams, tags, keep, keep_younger_than, keep_newest, order, variants, "
-        "prereleases, imported, keep_tag_revisions, not 'text'",
-    ]
-
-
-@pytest.mark.parametrize(
-    ("before", "after", "hides"),
-    [
-        ({}, {"tags": ["v*"]}, True),
-        ({"tags": ["*"]}, {}, True),
-        ({"tags": ["v*", "x"]}, {"tags": ["v*"]}, True),
-        ({"tags": ["v*"]}, {"tags": ["v*", "x"]}, False),
-        ({"tags": ["*", "!v*"]}, {"tags": ["v*"]}, False),
-        ({"streams": ["shop/*"]}, {"tags": ["v*"]}, False),
-        ({"streams": ["*/*"]}, {"streams": ["shop/*"], "tags": ["v*"]}, True),
-        ({}, {"tags": ["sha256-*"]}, False),
-        ({"tags": ["sha256-*"]}, {"tags": ["sha256-*"]}, True),
-    ],
-)
-def test_a_rule_that_can_never_match_is_an_error_R29(
-    before: dict[str, object], after: dict[str, object], hides: bool
-) -> None:
-    rules = [{"name": "first", "keep": "all", **before}, {"name": "second", "keep": "all", **after}]
-    if hides:
-        expected = "rule 2 ('second'): can never match, since rule 'first' before it takes everything that it matches"
-        assert problems(rules) == [expected]
-    else:
-        assert [each.name for each in rules_of(rules)] == ["first", "second"]
-
-
-def test_rules_are_written_as_they_are_read_R29() -> None:
-    rules = [
-        {
-            "name": "all of it",
-            "streams": ["shop/*"],
-            "tags": ["v*"],
-            "keep_younger_than": 1440,
-            "keep_newest": 0,
-            "order": "semver",
-            "variants": ["alpine"],
-            "prereleases": True,
-            "imported": True,
-            "keep_tag_revisions": 0,
-        },
-        {"name": "rule 2", "tags": ["x"], "keep": "all"},
-    ]
-    assert [written(each) for each in rules_of({"retention": rules})] == rules
-    assert written(empty_streams('{"older_than": "30d", "streams": ["shop/*"]}')) == {
-        "older_than": 43200,
-        "streams": ["shop/*"],
-    }
-
-
-@pytest.mark.parametrize(
-    ("value", "minutes"), [(90, 90), ("90", 90), ("90m", 90), ("36h", 2160), ("14d", 20160), ("8w", 80640)]
-)
-def test_durations_are_minutes_or_have_a_unit_R30(value: object, minutes: int) -> None:
-    assert written(rule(keep_younger_than=value))["keep_younger_than"] == minutes
+# --- the plan ---------------------------------------------------------------------------------------------------------
 
 
 def test_the_plan_records_the_rules_R29() -> None:
