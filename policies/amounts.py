@@ -20,6 +20,8 @@ Options = Mapping[str, Any]
 
 
 def max_images(facts: Facts, options: Options) -> Iterator[str]:
+    retired = _retired(_shares(facts))
+    yield from _over(_shares(facts), retired, options.get("retired"), "images", verb="retire")
     yield from _over(_shares(facts), _deleted(_shares(facts)), options.get("limit"), "images")
     shares = _of_cluster(facts)
     for namespace, images in _by_namespace(_deleted(shares)).items():
@@ -125,6 +127,12 @@ def _deleted(shares: Iterable[Share]) -> list[ReportedImage]:
     return list(found.values())
 
 
+def _retired(shares: Iterable[Share]) -> list[ReportedImage]:
+    """Every image that is retired, once."""
+    found = {(share.cluster, digest): image for share in shares for digest, image in share.retired.items()}
+    return list(found.values())
+
+
 def _freed(shares: Iterable[Share]) -> int:
     blobs: defaultdict[str, dict[str, int]] = defaultdict(dict)
     for share in shares:
@@ -150,9 +158,11 @@ def _together(shares: Sequence[Share]) -> str:
     return f" (with {count(len(shares) - 1, 'other resource')} of this run)" if len(shares) > 1 else ""
 
 
-def _over(shares: Sequence[Share], images: list[ReportedImage], limit: float | None, what: str) -> Iterator[str]:
+def _over(
+    shares: Sequence[Share], images: list[ReportedImage], limit: float | None, what: str, verb: str = "delete"
+) -> Iterator[str]:
     if limit is not None and len(images) > limit:
-        yield f"would delete {len(images)} {what}{_together(shares)}, and {number(limit)} are allowed: {names(images)}"
+        yield f"would {verb} {len(images)} {what}{_together(shares)}, and {number(limit)} are allowed: {names(images)}"
 
 
 def _over_share(

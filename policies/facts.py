@@ -82,6 +82,7 @@ class Share(msgspec.Struct, frozen=True):
     blobs: dict[str, int]
     freed: dict[str, dict[str, int]]
     approved: bool = False
+    retired: dict[str, ReportedImage] = {}
 
     @classmethod
     def of(cls, report: Report) -> Share:
@@ -100,6 +101,7 @@ class Share(msgspec.Struct, frozen=True):
             deleted={image.digest: image for image in report.going if image.created is not None},
             staying=staying if report.decisions is not None else None,
             blobs=blobs,
+            retired={image.digest: image for image in report.retiring},
             freed=freed,
         )
 

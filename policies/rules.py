@@ -270,8 +270,9 @@ _PATTERNS: Final = {"type": "array", "items": {"type": "string"}, "default": []}
 _PREVIEWS: Final = Option({"type": "boolean", "default": False}, "object at preview as well, not at up only")
 
 RULES: Final[tuple[Rule, ...]] = (
-    Rule("max-images", "mandatory", "No run deletes more images than this.",
-        {"limit": Option(_COUNT, "most images"), "per_namespace": Option(_COUNT, "most images of one namespace")},
+    Rule("max-images", "mandatory", "No run deletes, or retires, more images than this.",
+        {"limit": Option(_COUNT, "most images"), "per_namespace": Option(_COUNT, "most images of one namespace"),
+         "retired": Option(_COUNT, "most images that are retired instead of deleted")},
         max_images),
     Rule("max-bytes", "mandatory", "No run frees more than this.",
         {"limit": Option(_BYTES, "most bytes, like 500MB or 2GiB"),

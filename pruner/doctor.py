@@ -27,7 +27,7 @@ from pruner.cluster.objects import ApiImage, Image, ImageStream, Registry, Snaps
 from pruner.cluster.other_clusters import session_with
 from pruner.cluster.permissions import Permission, Purpose, permissions_elsewhere, permissions_for, role_rules
 from pruner.cluster.registry_discovery import find_registry
-from pruner.cluster.resources import CLUSTER_VERSIONS, IMAGE_STREAMS, IMAGES, Resource
+from pruner.cluster.resources import CLUSTER_VERSIONS, IMAGE_PRUNERS, IMAGE_STREAMS, IMAGES, Resource
 from pruner.cluster.sizes import SizeClaims
 from pruner.cluster.unlink_journal import REGISTRY_NAMESPACE
 from pruner.console import Margin, data
@@ -91,6 +91,8 @@ class Examination(msgspec.Struct, frozen=True, kw_only=True):
     registry_problem: str | None
     usage_history_problem: str | None
     other_clusters: tuple[ExaminedCluster, ...]
+    other_pruner: str | None = None
+    """What deletes retired images, or may (R36): an ImagePruner that is not suspended."""
     cluster_role: dict[str, Any]
     role: dict[str, Any]
     """Of the namespace of the lease."""
@@ -144,6 +146,7 @@ async def examine(api: Api, settings: Settings) -> Examination:
         removes_tags=any(rule.can_expire for rule in settings.retention),
         deletes_streams=settings.empty_streams is not None,
         restarts_registry=settings.restart_registry,
+        retires=bool(settings.grace),
     )
     served, needed, permissions = await _permissions(api, asked, settings)
     registry, problem = await _registry(api, settings)
@@ -159,6 +162,7 @@ async def examine(api: Api, settings: Settings) -> Examination:
         registry_problem=problem,
         usage_history_problem=await _history_problem(api, settings),
         other_clusters=tuple([await _other(each, settings) for each in settings.uses_from]),
+        other_pruner=await _other_pruner(api) if settings.grace else None,
         cluster_role=_role("ClusterRole", {}, role_rules(needed)),
         role=_role("Role", {"namespace": REGISTRY_NAMESPACE}, role_rules(needed, REGISTRY_NAMESPACE)),
     )
@@ -231,6 +235,33 @@ async def _history_problem(api: Api, settings: Settings) -> str | None:
     except PrunerError as error:
         return str(error)
     return None
+
+
+class _ImagePruner(msgspec.Struct):
+    class Spec(msgspec.Struct):
+        suspend: bool | None = None
+
+    spec: Spec | None = None
+
+
+async def _other_pruner(api: Api) -> str | None:
+    """The warning about the operator's own pruning, which knows
+    nothing of retirement; None where it is suspended or absent.
+    """
+    try:
+        if not await api.serves(IMAGE_PRUNERS):
+            return None
+        found = await api.get(IMAGE_PRUNERS, _ImagePruner, name="cluster")
+    except NotFoundError:
+        return None
+    except ForbiddenError:
+        return "whether the ImagePruner is suspended is not known; unless it is, it deletes retired images at once"
+    if found.spec is not None and found.spec.suspend:
+        return None
+    return (
+        "the ImagePruner is not suspended and deletes retired images at once; suspend it: oc patch imagepruner cluster "
+        '--type merge -p \'{"spec":{"suspend":true}}\''
+    )
 
 
 async def _registry(api: Api, settings: Settings) -> tuple[Registry | None, str | None]:
@@ -326,6 +357,16 @@ def _table(permissions: Iterable[CheckedPermission]) -> Table:
     return table
 
 
+def _lacking(other: ExaminedCluster) -> Iterable[str]:
+    """What is missing to read a cluster that uses this registry (R38)."""
+    if other.problem is not None:
+        yield other.problem
+    if needed := other.lacks("preview"):
+        yield f"cluster {other.name} cannot be read: no permission to {', '.join(map(str, needed))}"
+    if advised := other.lacks("advised"):
+        yield f"cluster {other.name}: a run goes on without permission to {', '.join(map(str, advised))}"
+
+
 def verdict(found: Examination) -> Iterable[str]:
     """What would work, and the way to the rest."""
     if found.registry_problem is not None:
@@ -333,14 +374,11 @@ def verdict(found: Examination) -> Iterable[str]:
     if found.usage_history_problem is not None:
         yield found.usage_history_problem
     for other in found.other_clusters:
-        if other.problem is not None:
-            yield other.problem
-        if needed := other.lacks("preview"):
-            yield f"cluster {other.name} cannot be read: no permission to {', '.join(map(str, needed))}"
-        if advised := other.lacks("advised"):
-            yield f"cluster {other.name}: a run goes on without permission to {', '.join(map(str, advised))}"
+        yield from _lacking(other)
     for missing in found.lacks("advised"):
         yield f"a run goes on without it, and says so: {missing}"
+    if found.other_pruner is not None:
+        yield found.other_pruner
     if found.up_works:
         yield "preview and up would work"
     elif found.preview_works:

@@ -67,6 +67,7 @@ async def make_plan(api: Api, settings: Settings, *, progress: Progress = silent
     snapshot = with_history(snapshot, await history_of(api, settings, snapshot.as_of, progress=progress))
     if approved is not None:
         check_approved(approved, snapshot)
+        check_grace(approved, settings)
     absent, unverified = _absent(snapshot), _unverified(api.connection, settings)
     noted = (*absent, *_same_cluster(snapshot), *_unprotected(snapshot, settings), *unverified)
     asked, notes = settings.analysis, [*noted]
@@ -206,6 +207,15 @@ def check_approved(approved: PrunePlan, snapshot: Snapshot) -> None:
         )
 
 
+def check_grace(plan: PrunePlan, settings: Settings) -> None:
+    """Raise UnsafePlanError for a plan that retires images where they would be deleted, or lost without a record."""
+    if plan.retired and not settings.grace:
+        raise UnsafePlanError(
+            f"the plan retires {len(plan.retired)} images, and grace is 0, with which nothing is retired; set grace as "
+            "it was for the plan"
+        )
+
+
 def check_view(snapshot: Snapshot, settings: Settings) -> None:
     """Raise UnsafePlanError where the cluster shows so little
     that the view of it is rather broken than the cluster empty.
@@ -226,18 +236,22 @@ def check_view(snapshot: Snapshot, settings: Settings) -> None:
 
 
 def check_size(plan: PrunePlan, snapshot: Snapshot, settings: Settings) -> None:
-    """Raise UnsafePlanError for a plan that would delete more than max_deletions."""
+    """Raise UnsafePlanError for a plan that would delete, or retire, more than max_deletions."""
     limit = settings.max_deletions
     if limit is None:
         return
     whole = len(snapshot.images) + sum(len(tag.items or ()) for stream in snapshot.streams for tag in stream.histories)
     allowed = whole * limit.value / 100 if isinstance(limit, Percent) else limit
-    if plan.deletions > allowed:
-        of = f", {allowed:g} of {whole}" if isinstance(limit, Percent) else ""
-        raise UnsafePlanError(
-            f"the plan would delete {plan.deletions} images and revisions, and max_deletions is {limit}{of}; nothing "
-            "is pruned. Look at what has grown, or raise max_deletions"
-        )
+    of = f", {allowed:g} of {whole}" if isinstance(limit, Percent) else ""
+    for number, what in (
+        (plan.deletions, f"delete {plan.deletions} images and revisions"),
+        (plan.retirements, f"retire {plan.retirements} images"),
+    ):
+        if number > allowed:
+            raise UnsafePlanError(
+                f"the plan would {what}, and max_deletions is {limit}{of}; nothing is pruned. Look at what has grown, "
+                "or raise max_deletions"
+            )
 
 
 def _absent(snapshot: Snapshot) -> list[str]:
@@ -351,6 +365,7 @@ async def missing_permissions(api: Api, plan: PrunePlan, settings: Settings) -> 
         (any(change.removed_spec_tags for change in plan.streams), Permission("up", "update", IMAGE_STREAMS)),
         (bool(plan.empty_streams), Permission("up", "delete", IMAGE_STREAMS)),
         (deletes_blobs and settings.prune_registry and settings.restart_registry, RESTART),
+        (bool(plan.retired or plan.needed_again), Permission("up", "patch", IMAGES)),
     ):
         if wanted and not await api.allowed(
             permission.verb,

@@ -13,9 +13,11 @@ from pruner.apply import Result, apply_plan
 from pruner.apply.run_lock import Clock
 from pruner.cluster.api import Api
 from pruner.cluster.connection import connect
+from pruner.cluster.retirement import RETIRED
 from pruner.http.client import Timeouts
 from pruner.plan import PrunePlan
 from pruner.planning import make_plan
+from pruner.restore import Choice, Restored, restore
 from pruner.settings import Settings, read
 from tests.servers import RunningSandbox
 
@@ -66,6 +68,17 @@ def prune(settings: Settings) -> Result:
         return await applied(settings, await planned(settings))
 
     return asyncio.run(both())
+
+
+async def restoring(settings: Settings, choice: Choice, *, dry_run: bool = False) -> Restored:
+    async with Api(connect(settings), workers=settings.workers) as api:
+        return await restore(api, choice, dry_run=dry_run, workers=settings.workers, clock=QuickClock())
+
+
+def bring_back(settings: Settings, *names: str, **chosen: Any) -> Restored:
+    """Restore, as the command does."""
+    dry_run = bool(chosen.pop("dry_run", False))
+    return asyncio.run(restoring(settings, Choice(names=names, **chosen), dry_run=dry_run))
 
 
 def plan(settings: Settings) -> PrunePlan:
@@ -139,9 +152,30 @@ def missing_of(sandbox: RunningSandbox, repository: str, image: dict[str, Any]) 
             yield f"link {digest}"
 
 
+def records(sandbox: RunningSandbox) -> dict[str, dict[str, Any]]:
+    """What the annotations of retired images say, by image."""
+    found = {}
+    for name, image in sandbox.images().items():
+        text = (image["metadata"].get("annotations") or {}).get(RETIRED)
+        if text is not None:
+            found[name] = json.loads(text)
+    return found
+
+
+def retired(sandbox: RunningSandbox) -> dict[str, list[Any]]:
+    """The revisions in these records, without the times of the runs."""
+    return {
+        name: sorted(
+            [each["stream"], each["tag"], each["position"], each["item"], each.get("spec_tag")] for each in found
+        )
+        for name, record in records(sandbox).items()
+        for found in [record.get("revisions", [])]
+    }
+
+
 def end_state(sandbox: RunningSandbox) -> str:
-    """All that a run changes, as a text to compare: images, tags
-    with their histories, tags in spec, blobs and links on disk.
+    """All that a run changes, as a text to compare: images, tags with
+    their histories, tags in spec, blobs and links on disk, records.
     """
     root = registry_root(sandbox)
     streams = {
@@ -158,7 +192,13 @@ def end_state(sandbox: RunningSandbox) -> str:
     found = (path for path in root.rglob("*") if path.is_file() and "_uploads" not in path.parts)
     files = sorted(str(path.relative_to(root)) for path in found)
     return json.dumps(
-        {"images": sorted(sandbox.images()), "histories": histories, "spec_tags": spec_tags, "files": files},
+        {
+            "images": sorted(sandbox.images()),
+            "histories": histories,
+            "spec_tags": spec_tags,
+            "files": files,
+            "retired": retired(sandbox),
+        },
         indent=1,
         sort_keys=True,
     )

@@ -28,7 +28,9 @@ Settings = Mapping[str, Any]
 
 
 def saved(name: str, folder: Path) -> Path:
-    """The folder of a cluster by name: `demo`, `races`, `retention`, or `seed` and a number. It is for copying."""
+    """The folder of a cluster by name: `demo`, `races`,
+    `retention`, `undo`, or `seed` and a number. It is for copying.
+    """
     if name == "demo":
         return populated_folder(folder)
 
@@ -39,6 +41,8 @@ def saved(name: str, folder: Path) -> Path:
                     await _for_races(cluster)
                 case "retention":
                     await _for_retention(cluster)
+                case "undo":
+                    await _for_undo(cluster)
                 case _:
                     await _by_chance(cluster, int(name.removeprefix("seed ")))
 
@@ -54,6 +58,9 @@ def settings_of(name: str) -> Settings:
     if name == "retention":
         rules = [{"name": "pull requests", "tags": ["pr-*"], "keep_newest": 1}]
         return {"retention": rules, "empty_streams": {"older_than": "1d"}}
+    if name == "undo":
+        rules = [{"name": "pull requests", "tags": ["pr-*"], "keep_newest": 1}]
+        return {"retention": rules, "keep_tag_revisions": 1, "grace": 1}
     return {"keep_tag_revisions": 0 if name == "races" else 1}
 
 
@@ -162,3 +169,28 @@ async def _for_retention(cluster: Builder) -> None:
     await cluster.deployment("shop/preview", cluster.pull_spec("shop/app:pr-3"), age_days=20)
     for name, days in (("empty", 50.0), ("new", 0.1)):
         await cluster.image_stream(f"shop/{name}", age_days=days)
+
+
+async def _for_undo(cluster: Builder) -> None:
+    """What can be restored: old revisions, an index with its members and
+    its signature, an image of two streams, a tag in spec.tags.
+    """
+    base = noise("base", SMALL)
+    promoted = {"name": "pr-1", "from": {"kind": "ImageStreamTag", "namespace": "shop", "name": "lib:v1"}}
+    await cluster.image_stream("shop/app", spec_tags=[promoted], age_days=90)
+    for age in (80, 70, 60):
+        await cluster.push("shop/lib:v1", layers=[base, noise(f"lib {age}", SMALL)], age_days=age)
+    for repository in ("shop/app", "shop/copy"):
+        await cluster.push(f"{repository}:latest", layers=[base, noise("twice", SMALL)], age_days=55)
+    members = [
+        await cluster.push("shop/app", layers=[base, noise(f"member {number}", SMALL)], age_days=51)
+        for number in (1, 2)
+    ]
+    index = await cluster.push_index("shop/app:latest", members, age_days=50)
+    signature = f"{index.replace(':', '-')}.sig"
+    await cluster.push(f"shop/app:{signature}", layers=[noise("signature", SMALL)], age_days=49)
+    for repository in ("shop/app", "shop/copy"):
+        await cluster.push(f"{repository}:latest", layers=[base, noise(f"new {repository}", SMALL)], age_days=20)
+    for number, age in ((1, 40), (2, 30)):
+        await cluster.push(f"shop/app:pr-{number}", layers=[base, noise(f"pr {number}", SMALL)], age_days=age)
+    await cluster.deployment("shop/app", cluster.pull_spec("shop/app:latest"), age_days=20)

@@ -4,7 +4,7 @@
 
 It starts what it needs on free loopback ports, keeps everything in .demo/, and stops what it has started. It ends with
 exit code 0 only if the last preview shows no changes and the registry has shrunk by what the plan promised, to the
-byte.
+byte. Then it retires images, restores one of them, and deletes the rest when their grace is over.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import subprocess
 import sys
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / ".demo"
@@ -38,6 +39,8 @@ RULES = """\
 """
 """Retention rules for the image stream with a tag for every commit."""
 EMPTY_STREAMS = '{"older_than": "90d"}'
+GRACE = 1
+"""Minutes; the demo puts the clock of its cluster forward."""
 
 
 def main() -> int:
@@ -94,7 +97,51 @@ def show(ready: dict[str, str]) -> int:
     if before - after != promised:
         say("that is not the same: a defect")
         return 1
+    return undo(ready)
+
+
+def undo(ready: dict[str, str]) -> int:
+    """Retire images, restore one of them, and delete the rest when
+    their grace is over; whether that went as it should.
+    """
+    pulumi("config", "set", "keep_tag_revisions", "1")
+    pulumi("config", "set", "grace", str(GRACE))
+    before = disk(ready["api"])
+    say(f"pulumi up with a grace of {GRACE} minutes: images are retired, and nothing is deleted")
+    pulumi("up", "--yes")
+    retired = planned("retired image")
+    named = {revision["image"] for change in planned("image stream") for revision in change["revisions"]}
+    one = next(image["name"] for image in retired if image["name"] in named and not image["members"])
+    restore = [sys.executable, "-m", "pruner", "restore", "--kubeconfig", ready["kubeconfig"]]
+    say("pruner restore: one of them comes back")
+    subprocess.run([*restore, one], cwd=ROOT, check=True)
+    kept = disk(ready["api"])
+    say("the grace period is over, and pulumi up deletes the rest")
+    advance(ready["api"], 60 * GRACE + 60)
+    pulumi("config", "set", "--path", "protect[0]", one)
+    pulumi("up", "--yes")
+    deleted, promised, after = planned("image"), promised_bytes(), disk(ready["api"])
+    say(
+        f"{len(retired)} images retired, 1 restored, {len(deleted)} deleted; {kept - after} bytes freed, {promised} "
+        "promised"
+    )
+    rest = {image["name"] for image in retired} - {one}
+    if before != kept or rest != {image["name"] for image in deleted} or kept - after != promised:
+        say("that is not what it should be: a defect")
+        return 1
     return 0
+
+
+def planned(line: str) -> list[dict[str, Any]]:
+    """The lines of this kind in the report."""
+    with REPORT.open(encoding="utf-8") as lines:
+        return [found for found in map(json.loads, lines) if found["line"] == line]
+
+
+def advance(api: str, seconds: int) -> None:
+    """Put the sandbox's clock forward."""
+    body = json.dumps({"advance": seconds}).encode()
+    urllib.request.urlopen(urllib.request.Request(f"{api}/sandbox/clock", body, method="PUT")).close()  # noqa: S310 - loopback
 
 
 def promised_bytes() -> int:

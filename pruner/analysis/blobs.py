@@ -18,10 +18,11 @@ from pruner.analysis.history import StreamHistory
 from pruner.analysis.images import ImageRules
 from pruner.analysis.index_graph import IndexGraph
 from pruner.analysis.pullspec import InvalidPullSpecError, only_digests, parse_pull_spec
+from pruner.analysis.retirement import Retirements, is_retained
 from pruner.analysis.usage import Usage
 from pruner.cluster.objects import Image
 from pruner.plan import Approval, PrunedBlob
-from pruner.reasons import Reason
+from pruner.reasons import NamedBy, Reason
 
 
 def doomed_blobs(graph: IndexGraph, decisions: Mapping[str, Reason], sizes: Mapping[str, int]) -> dict[str, PrunedBlob]:
@@ -92,6 +93,7 @@ class Links:
         usage: Usage,
         image_rules: ImageRules,
         unlinked: Mapping[str, Iterable[str]],
+        retirements: Retirements,
     ) -> None:
         """`named` are the digests that items name which stay, in any stream."""
         self.graph = graph
@@ -101,6 +103,7 @@ class Links:
         self._usage = usage
         self._image_rules = image_rules
         self._unlinked = unlinked
+        self._retirements = retirements
 
     @cached_property
     def _needs(self) -> _Needs:
@@ -121,6 +124,8 @@ class Links:
             else:
                 # An interrupted run may have left links there.
                 left_behind[repository].add(name)
+        retained, deleted = self._retirements.by_stream(self._decisions)
+        _add(left_behind, deleted)
         reachable = {repository: frozenset(names) for repository, names in left_behind.items()}
         for stream, noted in self._unlinked.items():
             left_behind[stream].update(noted)
@@ -129,6 +134,7 @@ class Links:
         for repository, image in kept:
             if repository in changing and (image.name not in named or self._stays_unnamed(image)):
                 also_needed[repository].add(image.name)
+        _add(also_needed, retained)
         for stream, digest in self._usage.digests:
             also_needed[stream].add(digest)
         return _Needs(left_behind, reachable, also_needed)
@@ -169,18 +175,48 @@ class Links:
         """Those of the digests that are `removed` whose links nothing would reveal, once no item names them."""
         return set(removed) - self._needs.reachable.get(stream, frozenset())
 
-    def of(self, history: StreamHistory, removed: Iterable[str] = ()) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Layer links and manifest links that go, each sorted (R25)."""
+    def of(
+        self, history: StreamHistory, removed: Iterable[str] = (), retired: Collection[str] = ()
+    ) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Layer links and manifest links that go, each sorted (R25).
+        Those of `retired` images stay, as of all that are retired (R36).
+        """
         pruned = self.candidates(history, removed)
         if not pruned:
             return (), ()
         also_needed = self._needs.also_needed.get(history.stream.name, set())
-        kept = self.graph.with_members(history.remaining() | also_needed)
+        lost = {*history.pruned(), *removed}
+        named = {digest for digest in lost if digest in retired or self.is_retained(digest)}
+        kept = self.graph.with_members({*history.remaining(), *also_needed, *named})
         layers = self._blobs(pruned) - self._blobs(kept)
         return tuple(sorted(only_digests(layers))), tuple(sorted(only_digests(pruned - kept)))
 
+    def is_retained(self, digest: str) -> bool:
+        """Whether the image is retired or about to be, so that its links stay."""
+        decision = self._decisions.get(digest)
+        return decision is not None and is_retained(decision)
+
+    def retired_with(self, history: StreamHistory) -> set[str]:
+        """The images that lose their last name with the pruned
+        revisions of this stream, or are retired anyway (R36).
+        """
+        if not self._retirements.applies:
+            return set()
+        prefix = f"{history.stream.name}:"
+
+        def named_only_here(decision: Reason | None) -> bool:
+            return isinstance(decision, NamedBy) and all(tag.startswith(prefix) for tag in decision.tags)
+
+        going = history.pruned() - history.remaining()
+        return {each for each in going if self.is_retained(each) or named_only_here(self._decisions.get(each))}
+
     def _blobs(self, digests: Iterable[str]) -> set[str]:
         return layers_and_configs(filter(None, map(self.graph.images.get, digests)))
+
+
+def _add(known: defaultdict[str, set[str]], more: Mapping[str, set[str]]) -> None:
+    for stream, names in more.items():
+        known[stream] |= names
 
 
 def pushed_to(location: str) -> str | None:

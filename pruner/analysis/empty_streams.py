@@ -10,6 +10,7 @@ from pruner.analysis.blobs import pushed_to
 from pruner.analysis.globs import matcher
 from pruner.analysis.history import StreamHistory
 from pruner.analysis.protection import Protection
+from pruner.analysis.retirement import Retirements, is_retained
 from pruner.analysis.usage import Usage, age_limit
 from pruner.cluster.metadata import moment
 from pruner.cluster.objects import Image, Snapshot
@@ -26,6 +27,7 @@ def empty_streams(
     images: Mapping[str, Reason],
     protection: Protection,
     approval: Approval | None,
+    retirements: Retirements,
 ) -> tuple[DeletedStream, ...]:
     """The image streams that have no tag left after the plan, sorted.
 
@@ -42,6 +44,7 @@ def empty_streams(
         stream, meta = history.stream, history.stream.metadata
         if (
             all(tag.emptied for tag in history.tags)
+            and not any(digest in images and is_retained(images[digest]) for digest in history.pruned())
             and moment(meta.creation_timestamp) <= limit
             and stream.spec_tags == frozenset(history.removed_spec_tags)
             and not meta.owner_references
@@ -63,7 +66,9 @@ def empty_streams(
             )
     if not found:
         return ()
-    needed = _referenced(usage) | _repositories(snapshot.images, images)
+    # Retired images are restored into these.
+    restorable = retirements.by_stream(images)[0].keys()
+    needed = _referenced(usage) | _repositories(snapshot.images, images) | restorable
     return tuple(each for each in found if each.stream not in needed)
 
 

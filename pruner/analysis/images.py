@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pruner.analysis.history import StreamHistory
 from pruner.analysis.index_graph import IndexGraph
 from pruner.analysis.protection import Protection
+from pruner.analysis.retirement import Retirements
 from pruner.analysis.usage import Users, age_limit
 from pruner.cluster.objects import Image, Snapshot
 from pruner.plan import Approval
@@ -27,6 +28,7 @@ from pruner.reasons import (
     Protected,
     Reason,
     Referenced,
+    Restored,
     Unreferenced,
 )
 from pruner.settings import AnalysisSettings
@@ -51,13 +53,18 @@ class ImageRules:
         dropped: set[str],
         protection: Protection,
         approval: Approval | None,
+        retirements: Retirements,
     ) -> None:
         self.images = snapshot.images
         self.rules = rules
         self.graph = graph
         self.protection = protection
         self.approval = approval
-        self.dropped = dropped if approval is None else dropped | approval.dropped
+        self.retirements = retirements
+        self._dropped_now = dropped
+        before = approval.dropped if approval is not None else frozenset()
+        # What a run has retired was named by revisions, as what this plan drops.
+        self.dropped = dropped | before | retirements.removed_before()
         self.used = used
         age = rules.keep_younger_than
         self.young_after = None if age is None else age_limit(snapshot.as_of, age)
@@ -79,9 +86,13 @@ class ImageRules:
                 if decision is None:
                     decision = by_names[once] = NamedBy(tuple(sorted(set(once))))
             else:
-                decision = self.unnamed(image) or _by_approval(image, self.approval) or _UNREFERENCED
+                decision = self.unnamed(image) or self._by_approval(image) or _UNREFERENCED
             decisions[image.name] = decision
         _keep_members(decisions, self.graph)
+        if self.retirements.applies:
+            before = self.approval.dropped if self.approval is not None else frozenset()
+            self.retirements.decide(decisions, self._dropped_now, before)
+            _keep_members(decisions, self.graph)
         return decisions
 
     def reasons(self, image: Image) -> Iterator[KeepReason]:
@@ -100,10 +111,19 @@ class ImageRules:
             yield NotPrunedInNamespace(self.rules.namespace)
         if self._only_over_size and image.name not in self.dropped:
             yield _NO_REVISION_OVER_SIZE
+        until = self.retirements.restored.get(image.name)
+        if until is not None:
+            yield Restored(until)
 
     def unnamed(self, image: Image) -> KeepReason | None:
         """The first of the `reasons`; None for an Image that only revisions and indexes keep."""
         return next(self.reasons(image), None)
+
+    def _by_approval(self, image: Image) -> KeepReason | None:
+        # With grace there are two things that can be approved, retirement and deletion.
+        if self.approval is None or self.retirements.applies:
+            return None
+        return None if (image.name, image.uid) in self.approval.images else _NOT_APPROVED
 
 
 def names(histories: Iterable[StreamHistory]) -> tuple[dict[str, list[str]], set[str]]:
@@ -121,10 +141,6 @@ def names(histories: Iterable[StreamHistory]) -> tuple[dict[str, list[str]], set
         if history.changes:
             dropped |= history.pruned()
     return named, dropped
-
-
-def _by_approval(image: Image, approval: Approval | None) -> KeepReason | None:
-    return _NOT_APPROVED if approval is not None and (image.name, image.uid) not in approval.images else None
 
 
 def _keep_members(decisions: dict[str, Reason], graph: IndexGraph) -> None:

@@ -24,6 +24,8 @@ from pruner.analysis.promotion import Sources, settle
 from pruner.analysis.protection import Protection
 from pruner.analysis.referenced import all_references, used_anywhere
 from pruner.analysis.retention import TagRetention
+from pruner.analysis.retired_images import retired_images
+from pruner.analysis.retirement import Retirements, is_retained
 from pruner.analysis.usage import Usage, Users, find_usage
 from pruner.cluster.metadata import moment
 from pruner.cluster.objects import Registry, Snapshot
@@ -78,7 +80,8 @@ def analyse(
     """
     decided = decide(snapshot, rules, approval, registry, usage)
     usage, graph, histories, images = decided.usage, decided.graph, decided.histories, decided.images
-    links = Links(graph, images, histories, decided.named, usage, decided.image_rules, snapshot.unlinked)
+    retirements = decided.image_rules.retirements
+    links = Links(graph, images, histories, decided.named, usage, decided.image_rules, snapshot.unlinked, retirements)
     blobs, deletes_blobs = decided.blobs, _deletes_blobs(rules, registry)
     plan = PrunePlan(
         cluster=snapshot.cluster,
@@ -88,7 +91,11 @@ def analyse(
         streams=_changes(histories, links, rules, approval),
         images=_pruned_images(graph, images, blobs, deletes_blobs=deletes_blobs),
         blobs=tuple(blobs[digest] for digest in sorted(blobs)),
-        empty_streams=empty_streams(snapshot, rules, histories, usage, images, decided.protection, approval),
+        empty_streams=empty_streams(
+            snapshot, rules, histories, usage, images, decided.protection, approval, retirements
+        ),
+        retired=retired_images(graph, images, snapshot.blob_sizes, deletes_blobs=deletes_blobs),
+        needed_again=retirements.ended(images),
         notes=(*usage.warnings, *map(str, decided.idle)),
     )
     return Analysis(plan, usage, graph, histories, images, decided.history_rules, decided.image_rules, links)
@@ -124,6 +131,7 @@ def decide(
     graph = IndexGraph(snapshot.images)
     protection = Protection(rules.protect)
     usage, used, history_rules, histories = _decided_revisions(snapshot, rules, usage, graph, protection, approval)
+    retirements = Retirements(snapshot, rules, graph, approval)
     idle = _idle(snapshot, graph, protection, history_rules)
     if rules.strict and idle:
         raise SettingsError(idle)
@@ -131,7 +139,7 @@ def decide(
     subjects: frozenset[str] = frozenset()
     while True:
         by_tags, dropped = names(histories)
-        image_rules = ImageRules(snapshot, rules, used, graph, dropped, protection, approval)
+        image_rules = ImageRules(snapshot, rules, used, graph, dropped, protection, approval, retirements)
         images = image_rules.decide(by_tags)
         # A list for each image that stays, of which the decisions have taken what they say.
         named = frozenset(by_tags)
@@ -191,7 +199,8 @@ def _kept_subjects(
     waiting = by_subject(each for history in attached for each in attached_and_pruned(history.tags))
     found = {subject for history in attached for subject in attached_to_kept(history.tags)}
     if waiting:
-        found |= kept_subjects(waiting, {name for name, reason in images.items() if reason.kept}, graph)
+        staying = {name for name, reason in images.items() if reason.kept and not is_retained(reason)}
+        found |= kept_subjects(waiting, staying, graph)
     return frozenset(found)
 
 
@@ -294,6 +303,7 @@ def _described(rules: AnalysisSettings) -> dict[str, object]:
     replaced = {
         "protect": list(rules.protect),
         "keep_younger_than": None if age is None else int(age.total_seconds() // 60),
+        "grace": int(rules.grace.total_seconds() // 60),
         "retention": [written(rule) for rule in rules.retention],
         "empty_streams": None if rules.empty_streams is None else written(rules.empty_streams),
     }

@@ -28,6 +28,7 @@ from pruner.reasons import (
     Referenced,
     ReferencedInStream,
     ReferenceOnly,
+    Restored,
     RevisionTooYoung,
     StreamTooYoung,
     WithinSizeLimit,
@@ -59,6 +60,9 @@ class RevisionRules:
         self.rules = rules
         self.used = dict(used or {})
         self.protected = snapshot.protected
+        self.restored = {
+            name: Restored(each.until) for name, each in snapshot.restored.items() if each.until > snapshot.as_of
+        }
         # A dictionary of these rules' own: what comes up later is added, and the usage stays as it is.
         self.used_tags: dict[tuple[str, str], Users] = dict(usage.tags)
         self.graph = graph
@@ -123,6 +127,11 @@ class RevisionRules:
                 yield Referenced(self.used[item.image])
             if pattern is not None:
                 yield Protected(pattern)
+            yield from self._keeping_restored(item)
+
+    def _keeping_restored(self, item: TagEvent) -> Iterator[KeepReason]:
+        if item.image in self.restored and item.image in self.graph.images:
+            yield self.restored[item.image]
 
     def _keeping_by_number_and_size(
         self, stream: ImageStream, revision: int, item: TagEvent, fate: TagFate | None
@@ -228,7 +237,7 @@ class RevisionRules:
                 known = None if over_size_only else beyond.get(revision)
                 reason = known or self._over_size_or_beyond(item, revision, limits, count)
             reasons.append(reason)
-        return reasons
+        return self._with_restored(items, reasons) if self.restored else reasons
 
     def decide_by(  # noqa: C901 - one case for each rule
         self,
@@ -270,7 +279,15 @@ class RevisionRules:
             else:
                 reason = prune or self._over_size_or_beyond(item, revision, limits, fate.count)
             reasons.append(reason)
-        return reasons
+        return self._with_restored(items, reasons) if self.restored else reasons
+
+    def _with_restored(self, items: Sequence[TagEvent], reasons: list[Reason]) -> list[Reason]:
+        """The reasons, with the revisions of restored images kept (R37)."""
+        restored = self.restored.keys() & self.graph.images.keys()
+        return [
+            reason if reason.kept or item.image not in restored else self.restored[item.image]
+            for item, reason in zip(items, reasons, strict=True)
+        ]
 
     def decided_by_fate_alone(self, item: TagEvent, used: Mapping[str, Users]) -> bool:
         """Whether `decide_by` gives the fate's reason for a tag's only revision, if nothing refers to or protects it.

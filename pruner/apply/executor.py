@@ -23,7 +23,9 @@ from pruner.apply.images import ImagePruner
 from pruner.apply.preconditions import Preconditions, StaleViewError
 from pruner.apply.registry_replicas import RegistryReplicas
 from pruner.apply.result import Result
+from pruner.apply.retirement import Retirer
 from pruner.apply.run_lock import Clock, RunLock
+from pruner.apply.skipped import skipped_images, skipped_retirements, skipped_revisions
 from pruner.apply.watch import Watcher
 from pruner.apply.workers import CircuitBreaker, WorkerPool
 from pruner.cluster.api import Api
@@ -34,8 +36,8 @@ from pruner.cluster.snapshot import Progress, silent, take_snapshot
 from pruner.cluster.workloads import Referrer
 from pruner.errors import ClusterError, ForbiddenError, RegistryError, UnsafePlanError
 from pruner.interpreter import no_search_for_cycles
-from pruner.plan import Approval, DeletedStream, PrunedImage, PrunePlan, StreamChange
-from pruner.planning import check_view, history_of, missing_permissions, with_history, with_others
+from pruner.plan import Approval, DeletedStream, PrunedImage, PrunePlan, RetiredImage, RetirementEnd, StreamChange
+from pruner.planning import check_grace, check_view, history_of, missing_permissions, with_history, with_others
 from pruner.settings import Settings
 
 GOOD_FOR: Final = 10.0
@@ -119,23 +121,33 @@ class _Run:
 
     async def check_permissions(self) -> None:
         """Raise ForbiddenError before anything is changed, where the API server says that it would refuse."""
+        check_grace(self.plan, self.settings)
         missing = await missing_permissions(self.api, self.plan, self.settings)
         if missing:
             raise ForbiddenError(f"{self.api.server}: {'; '.join(missing)}; nothing was changed")
 
     async def prune(self, registry: RegistryClient | None, lease: RunLock) -> None:
         """Streams, then images. What goes wrong once something may have been changed is a failure of the result."""
-        streams = StreamPruner(self.api, registry, self.approval, self.result, lease)
+        retirer = Retirer(
+            self.api,
+            self.result,
+            at=self.api.clock.now_or_here().replace(microsecond=0),
+            minutes=int(self.settings.grace.total_seconds() // 60),
+            run=self.plan.fingerprint,
+        )
+        streams = StreamPruner(self.api, registry, self.approval, self.result, lease, retirer)
         async with self._looking(self.approval, lease) as first:
-            self._note_skipped_revisions(first.analysis)
+            self.result.skipped += skipped_revisions(first.analysis, self.approval)
             self._note_skipped_images(first.analysis, self.approval)
+            self.result.skipped += skipped_retirements(first.analysis, self.approval)
             self.begun, finished = True, False
             with self._stopping_at_faults():
                 finished = await self._prune_streams(first, streams, lease)
-            images = bool(first.analysis.plan.images)
+            images = bool(first.analysis.plan.images or first.analysis.plan.needed_again)
+            retiring = {image.name for image in first.analysis.plan.retired}
         with self._stopping_at_faults():
             await self._prune_other_streams(streams, lease, finished=finished)
-            if images:
+            if images or retiring - retirer.recorded:
                 await self._prune_all_images(streams, registry, lease)
             if self.approval.streams:
                 await self._delete_empty_streams(lease)
@@ -182,6 +194,23 @@ class _Run:
             async with self._looking(approval, lease) as look:
                 self._note_skipped_images(look.analysis, approval)
                 finished = await self._prune_images(look, registry)
+                finished &= await self._finish_retirements(look, streams)
+
+    async def _finish_retirements(self, look: _Look, streams: StreamPruner) -> bool:
+        """Retire the images that no revision named, and forget the
+        records of those that are needed again; whether all are done.
+        """
+        plan, preconditions = look.analysis.plan, look.preconditions
+        work: list[RetiredImage | RetirementEnd] = [*plan.retired, *plan.needed_again]
+        left = [each for each in work if _retirement(each.name) not in self.done]
+
+        async def finish(image: RetiredImage | RetirementEnd) -> None:
+            if await preconditions.watcher.is_fresh():
+                await streams.finish_retirement(image, preconditions)
+                self.done.add(_retirement(image.name))
+
+        await self.workers.run(_until_stale(finish), left)
+        return all(_retirement(each.name) in self.done for each in left)
 
     async def _delete_empty_streams(self, lease: RunLock) -> None:
         """Delete the approved image streams that are still empty
@@ -304,6 +333,12 @@ class _Run:
             await self._look_for_losses(preconditions.watcher, registry)
         return all(image.name in self.done for image in plan.images)
 
+    def _note_skipped_images(self, analysis: Analysis, approval: Approval) -> None:
+        for name, skipped in skipped_images(analysis, approval):
+            if name not in self.done:
+                self.done.add(name)
+                self.result.skipped.append(skipped)
+
     async def _look_for_losses(self, watcher: Watcher, registry: RegistryClient) -> None:
         """A deletion in flight cannot be called back. If something came to need what it deletes, that is reported."""
         links = {(repository, digest): kind for repository, kind, digest in self.result.deleted_links}
@@ -320,33 +355,15 @@ class _Run:
                 why = f"{user} needs it, and whether it is still there cannot be told: {error}"
                 self.result.failed(f"{digest} of {repository}", ClusterError(why))
 
-    def _note_skipped_images(self, analysis: Analysis, approval: Approval) -> None:
-        """Images that were planned and are kept now, with the reason."""
-        pruned = {image.name for image in analysis.plan.images}
-        for name, _ in sorted(approval.images):
-            if name not in pruned and name not in self.done:
-                self.done.add(name)
-                decision = analysis.images.get(name)
-                self.result.skip(f"image {name}", str(decision) if decision else "it is gone")
-
-    def _note_skipped_revisions(self, analysis: Analysis) -> None:
-        """Revisions that were planned and are kept now, with the reason."""
-        left = Approval.of(analysis.plan).revisions
-        decisions = {
-            (history.stream.name, tag.tag, item.image): decision
-            for history in analysis.histories
-            for tag in history.tags
-            for item, decision in zip(tag.items, tag.reasons, strict=True)
-        }
-        for revision in sorted(self.approval.revisions - left):
-            stream, tag, digest, _ = revision
-            decision = decisions.get((stream, tag, digest))
-            self.result.skip(f"revision {stream}:{tag} {digest}", str(decision) if decision else "it is gone")
-
 
 def _deletion(stream: str) -> str:
     """What `done` remembers of a deleted image stream, of which the update of its tags is remembered by its name."""
     return f"deletion of {stream}"
+
+
+def _retirement(image: str) -> str:
+    """What `done` remembers of an image that is retired, or needed again."""
+    return f"retirement of {image}"
 
 
 T = TypeVar("T")

@@ -7,6 +7,7 @@ noted which links will be left without anything that tells of them, so that the 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
@@ -19,6 +20,7 @@ from pruner.analysis.index_graph import IndexGraph
 from pruner.analysis.pullspec import can_name_image
 from pruner.apply.preconditions import NeededError, Preconditions
 from pruner.apply.result import Result
+from pruner.apply.retirement import Retirer
 from pruner.apply.run_lock import RunLock
 from pruner.cluster.api import Api
 from pruner.cluster.images import compact
@@ -28,7 +30,7 @@ from pruner.cluster.resources import IMAGE_STREAMS, IMAGES
 from pruner.cluster.sizes import SizeClaims
 from pruner.errors import ClusterError, ConflictError, NotFoundError, PrunerError, RegistryError
 from pruner.http.client import Precondition
-from pruner.plan import Approval, StreamChange
+from pruner.plan import Approval, RetiredImage, RetirementEnd, StreamChange
 from pruner.reasons import ImageAbsent
 
 CONFLICTS: Final = 10
@@ -39,7 +41,7 @@ class StreamPruner:
     """Prunes image streams, one after the other or side by side.
 
     `dropped` are the digests that removed items named, `still_linked` those of images that are kept, since links to
-    them are left.
+    them are left, `retired` those that were retired before that, whose links stay (R36).
     """
 
     def __init__(
@@ -49,14 +51,18 @@ class StreamPruner:
         approval: Approval,
         result: Result,
         lease: RunLock,
+        retirer: Retirer,
     ) -> None:
         self.api = api
         self.registry = registry
         self.approval = approval
         self.result = result
         self.lease = lease
+        self.retirer = retirer
         self.dropped: set[str] = set()
         self.still_linked: set[str] = set()
+        self.retired: set[str] = set()
+        self._unnamed: set[str] = set()
 
     async def prune(
         self, change: StreamChange, rules: HistoryRules, links: Links, preconditions: Preconditions
@@ -78,6 +84,24 @@ class StreamPruner:
             self.still_linked |= links.graph.with_members(tried | links.left_behind(change.stream))
             self.result.failed(f"image stream {change.stream}", error)
             preconditions.breaker.failed()
+
+    async def finish_retirement(self, image: RetiredImage | RetirementEnd, preconditions: Preconditions) -> None:
+        """Retire an image that no revision names, or forget the record of one that is needed again. A failure is noted
+        in the result.
+
+        Raises StaleViewError where the cluster has to be looked at again first.
+        """
+        fresh = preconditions.unless(lambda: None)
+        if isinstance(image, RetirementEnd):
+            await self.retirer.forget(image, fresh)
+            return
+        try:
+            await self.retirer.record(image.name, (), fresh)
+        except PrunerError as error:
+            self.result.failed(f"image {image.name}", error)
+            preconditions.breaker.failed()
+        else:
+            self._note_retired({image.name} & self.retirer.recorded)
 
     async def _update(
         self, change: StreamChange, tried: set[str], rules: HistoryRules, links: Links, preconditions: Preconditions
@@ -107,10 +131,13 @@ class StreamPruner:
                 self._note_kept(change, history)
                 return history, removed
             tried |= history.pruned()
+            retired = links.retired_with(history)
             if self.registry is not None:
-                await self.lease.about_to_unlink(stream.name, tried, links.unreachable(stream.name, tried))
+                unlinked = tried - retired - self.retired
+                await self.lease.about_to_unlink(stream.name, unlinked, links.unreachable(stream.name, unlinked))
             precondition = preconditions.unless(_decided_otherwise(stream, decided, rules))
             try:
+                await self._record(raw, pruned, history, retired, precondition)
                 current = await self._without_spec_tags(raw, history.removed_spec_tags, precondition)
                 answer = await self.api.update(
                     IMAGE_STREAMS,
@@ -132,6 +159,24 @@ class StreamPruner:
         raise ConflictError(
             f"{self.api.server}: it was changed {CONFLICTS} times while it was to be updated; the next run tries again"
         )
+
+    async def _record(
+        self,
+        stream: dict[str, Any],
+        going: set[tuple[str, int]],
+        history: StreamHistory,
+        retired: set[str],
+        precondition: Precondition,
+    ) -> None:
+        """Write the records of the images that are retired with this update, before it (R36)."""
+        if not retired:
+            return
+        removed = self.retirer.removed_from(stream, going, history.removed_spec_tags)
+        work = (self.retirer.record(image, removed[image], precondition) for image in sorted(retired))
+        for failure in await asyncio.gather(*work, return_exceptions=True):
+            if failure is not None:
+                raise failure
+        self.retired |= retired & self.retirer.recorded
 
     async def _without_spec_tags(
         self, stream: dict[str, Any], tags: Sequence[str], precondition: Precondition
@@ -167,7 +212,13 @@ class StreamPruner:
         self.result.updated_image_streams.append(stream)
         self.result.removed_revisions += revisions
         self.dropped |= digests
+        self._note_retired(digests & self.retired)
         preconditions.needs.update(self._stream_in(stream))
+
+    def _note_retired(self, images: set[str]) -> None:
+        """These have their record, and no revision that this run removes names them any more."""
+        self.result.retired_images += sorted(images - self._unnamed)
+        self._unnamed |= images
 
     def _note_kept(self, change: StreamChange, history: StreamHistory) -> None:
         """Revisions that were to go and stay by the latest decision, with its reason."""
@@ -209,7 +260,7 @@ class StreamPruner:
         """Delete the links that go. Where one stays that should go the images are kept: only they know of it."""
         name = history.stream.name
         links = await self._links_with_new_images(links, history)
-        layers, manifests = links.of(history, removed)
+        layers, manifests = links.of(history, removed, self.retired)
         left = False
         for kind, digests, delete in (
             ("layer", layers, registry.delete_layer_link),

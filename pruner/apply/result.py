@@ -33,6 +33,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     bytes: int = 0
     spec_tags: int = 0
     empty_streams: int = 0
+    retired_images: int = 0
+    needed_again: int = 0
 
 
 class RegistryRestart(msgspec.Struct, frozen=True):
@@ -59,6 +61,8 @@ class Result(msgspec.Struct):
     removed_revisions: int = 0
     removed_spec_tags: int = 0
     deleted_image_streams: list[str] = []
+    retired_images: list[str] = []
+    needed_again: int = 0
     skipped: list[Skipped] = []
     failures: list[Failure] = []
     registry_restart: RegistryRestart | None = None
@@ -76,6 +80,8 @@ class Result(msgspec.Struct):
             bytes=sum(size or 0 for size in self.deleted_blobs.values()),
             spec_tags=self.removed_spec_tags,
             empty_streams=len(self.deleted_image_streams),
+            retired_images=len(self.retired_images),
+            needed_again=self.needed_again,
         )
 
     def failed(self, what: str, error: Exception) -> None:

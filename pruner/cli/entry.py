@@ -31,6 +31,7 @@ VERBS: Final[Mapping[str, tuple[str, str]]] = {
         "Print the path of the policy pack.",
     ),
     "report": ("pruner.cli.report:report", "Show a plan, or the report of preview or up, from a file."),
+    "restore": ("pruner.cli.restore:restore", "Put revisions of retired images back where they were."),
     "retention": ("pruner.cli.retention:retention", "Try retention rules on tags before they are used."),
     "translate": ("pruner.cli.translate:translate", "Translate an oc command or an Ansible task into configuration."),
     "storage": ("pruner.cli.storage:storage", "Show what keeps the registry large, by reason."),

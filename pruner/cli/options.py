@@ -44,10 +44,13 @@ def settings_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return _with_options(command, OPTIONS)
 
 
-def connection_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """As `settings_options`, with the parameters alone that say how to reach the API server, and `as_of`."""
+def connection_options(*also: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """As `settings_options`, with the parameters alone that say how to
+    reach the API server, and those that are named `also`.
+    """
     chosen = [each for each in OPTIONS if each.concern == "connection" and not each.name.startswith("registry_")]
-    return _with_options(command, [*chosen, *(each for each in OPTIONS if each.name == "as_of")])
+    chosen += [each for each in OPTIONS if each.name in also]
+    return functools.partial(_with_options, chosen=chosen)
 
 
 def _with_options(command: Callable[..., Any], chosen: Sequence[Option]) -> Callable[..., Any]:

@@ -57,6 +57,8 @@ OPTIONS: Final = (
            "Delete image streams without tags that are older than this and that nothing refers to"),
     Option("attached", "analysis", None, ("follow", "keep"),
            "Whether tags such as sha256-DIGEST.sig follow the image they are attached to, or are tags like others"),
+    Option("grace", "analysis", "AGE", (),
+           "Retire images for this long, in which they can be restored, before a later run deletes them"),
     Option("host", "connection", "URL", (),
            "Address of the API server"),
     Option("username", "connection", "TEXT", (),

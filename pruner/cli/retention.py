@@ -33,7 +33,7 @@ def retention() -> None:
 @click.option("--stream", metavar="NAMESPACE/NAME", help="Image stream of the cluster, which is read for it.")
 @click.option("--plan", type=FILE, help="File that `pruner plan --out` has written.")
 @as_json
-@connection_options
+@connection_options("as_of")
 def try_(
     settings: Settings, rules: Path, tags: Path | None, stream: str | None, plan: Path | None, as_json: bool
 ) -> None:

@@ -228,12 +228,23 @@ class Api:
         check_object(self.server, response, resource, path, **identity_in(body))
         return decoded(self.server, response, dict, path)
 
-    async def patch(self, resource: Resource, fields: object, *, namespace: str = "", name: str) -> dict[str, Any]:
-        """Set these fields of an object (a JSON merge patch, RFC
-        7386), whatever else has changed, and give it as it is.
+    async def patch(
+        self,
+        resource: Resource,
+        body: object,
+        *,
+        namespace: str = "",
+        name: str,
+        before: Precondition | None = None,
+    ) -> dict[str, Any]:
+        """Merge something into an object (RFC 7386), and give it as it is.
+
+        A body with a resourceVersion is a precondition. Raises ConflictError when that has changed, NotFoundError.
         """
         path = resource.object_path(namespace, name)
-        response = await self._write("PATCH", path, "patch", resource, fields, name=name, content_type=MERGE_PATCH)
+        response = await self._write(
+            "PATCH", path, "patch", resource, body, before, name=name, content_type=MERGE_PATCH
+        )
         check_object(self.server, response, resource, path, name=name, namespace=namespace)
         return decoded(self.server, response, dict, path)
 

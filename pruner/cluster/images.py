@@ -9,11 +9,14 @@ import msgspec
 
 from pruner.cluster.metadata import moment
 from pruner.cluster.objects import WITH_CONFIG, ApiImage, Image, ImageStream, NamedTagEventList, TagEvent
+from pruner.cluster.retirement import Marks
 from pruner.cluster.sizes import SizeClaims, plausible_json
 
 
-def compact(images: Iterable[ApiImage], claims: SizeClaims) -> Iterable[Image]:
-    """Images as they are kept; adds what they say of their blobs' sizes to `claims`."""
+def compact(images: Iterable[ApiImage], claims: SizeClaims, marks: Marks | None = None) -> Iterable[Image]:
+    """Images as they are kept; adds what they say of their blobs'
+    sizes to `claims`, and of their retirement to `marks`.
+    """
     intern = sys.intern
     for listed in images:
         meta, metadata = listed.metadata, listed.docker_image_metadata
@@ -28,12 +31,15 @@ def compact(images: Iterable[ApiImage], claims: SizeClaims) -> Iterable[Image]:
         size = plausible_json(metadata.size) if metadata else None
         if config is not None:
             claims.config(config, size, layers, measured)
+        annotations = meta.annotations
+        if marks is not None and annotations is not None and (annotations.retired or annotations.restored):
+            marks.take(meta.name, annotations.retired, annotations.restored)
         yield Image(
             meta.name,
             meta.uid,
             meta.resource_version,
             moment(meta.creation_timestamp),
-            meta.annotations is not None and meta.annotations.managed == "true",
+            annotations is not None and annotations.managed == "true",
             intern(_location(listed.docker_image_reference, meta.name)),
             media_type,
             size,

@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from pruner.cluster.metadata import ObjectMeta, ObjectReference, Stated
+from pruner.cluster.retirement import RESTORED, RETIRED, Restoration, Retirement
 from pruner.cluster.workloads import Referrer
 from pruner.settings import PodSource
 
@@ -109,6 +110,8 @@ class ImageStream(msgspec.Struct, frozen=True, gc=False, tag_field="kind", tag="
 
 class ImageAnnotations(msgspec.Struct, frozen=True, gc=False):
     managed: str | None = msgspec.field(name="openshift.io/image.managed", default=None)
+    retired: str | None = msgspec.field(name=RETIRED, default=None)
+    restored: str | None = msgspec.field(name=RESTORED, default=None)
 
 
 class ImageMeta(msgspec.Struct, frozen=True, rename="camel", gc=False):
@@ -221,7 +224,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     `sources` are the further kinds that were read, each in the version that was served; `resource_versions` say for
     each kind from where a watch would go on; `protected` are the image streams and namespaces, as `ImageStream
     namespace/name` and `Namespace name`, that `protect_selector` matches; `unlinked` are digests, by image stream, that
-    an interrupted run has removed and whose links may be left; `others` are further clusters that use this registry.
+    an interrupted run has removed and whose links may be left; `others` are further clusters that use this registry;
+    `retired` and `restored` are what annotations of images say, by the image's name (R36, R37).
     """
 
     cluster: str
@@ -239,3 +243,5 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     unlinked: dict[str, frozenset[str]] = {}
     protected: frozenset[str] = frozenset()
     others: tuple[OtherCluster, ...] = ()
+    retired: dict[str, Retirement] = {}
+    restored: dict[str, Restoration] = {}

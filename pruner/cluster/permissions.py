@@ -15,6 +15,7 @@ import msgspec
 from pruner.cluster.resources import (
     CLUSTER_VERSIONS,
     DEPLOYMENTS,
+    IMAGE_PRUNERS,
     IMAGE_STREAMS,
     IMAGES,
     LEASES,
@@ -63,12 +64,13 @@ def permissions_for(
     removes_tags: bool = False,
     deletes_streams: bool = False,
     restarts_registry: bool = False,
+    retires: bool = False,
 ) -> list[Permission]:
     """All permissions for a preview and an up of these settings (R1, R3, R28). `sources` are the further kinds read.
 
     `selects` says that `protect_selector` is set (R18), `removes_tags` that a retention rule can remove an entry of
     `spec.tags` (R32), `deletes_streams` that empty image streams are deleted (R34), `restarts_registry` that
-    `restart_registry` is set.
+    `restart_registry` is set, `retires` that images are retired before they are deleted (R36).
     """
     extra = (Resource(source.group, source.version, source.resource) for source in sources)
     users = tuple(dict.fromkeys((*kinds_of(references), *extra)))
@@ -76,7 +78,7 @@ def permissions_for(
     return [
         *(Permission("preview", "list", kind) for kind in (IMAGES, IMAGE_STREAMS, LIMIT_RANGES, *users)),
         *([Permission("preview", "list", NAMESPACES)] if selects else []),
-        *(Permission("up", verb, IMAGES) for verb in ("get", "delete")),
+        *(Permission("up", verb, IMAGES) for verb in ("get", "delete", *(["patch"] if retires else []))),
         Permission("up", "get", IMAGE_STREAMS),
         Permission("up", "update", IMAGE_STREAMS, "status"),
         *([Permission("up", "update", IMAGE_STREAMS)] if removes_tags else []),
@@ -84,6 +86,7 @@ def permissions_for(
         *([RESTART] if restarts_registry and prune_registry else []),
         *(Permission("advised", "watch", kind) for kind in (IMAGES, IMAGE_STREAMS, *users)),
         *layers,
+        *([Permission("advised", "get", IMAGE_PRUNERS, name="cluster")] if retires else []),
         Permission("advised", "get", CLUSTER_VERSIONS, name="version"),
         *(Permission("advised", "get", NAMESPACES, name=name) for name in ("kube-system", REGISTRY_NAMESPACE)),
         # A name cannot limit `create`, which is refused for one that is there.

@@ -96,4 +96,5 @@ MIRROR_SETS: Final = (DIGEST_MIRROR_SETS, TAG_MIRROR_SETS, SOURCE_POLICIES)
 
 NAMESPACES: Final = Resource("", "v1", "namespaces", "Namespace")
 CLUSTER_VERSIONS: Final = Resource("config.openshift.io", "v1", "clusterversions", "ClusterVersion")
+IMAGE_PRUNERS: Final = Resource("imageregistry.operator.openshift.io", "v1", "imagepruners", "ImagePruner")
 LEASES: Final = Resource("coordination.k8s.io", "v1", "leases", "Lease")

@@ -42,6 +42,7 @@ from pruner.cluster.resources import (
     WORKLOADS,
     Resource,
 )
+from pruner.cluster.retirement import Marks
 from pruner.cluster.sizes import SizeClaims
 from pruner.cluster.unlink_journal import find_unlinked
 from pruner.cluster.workloads import ControllerRevision, Referrer, Workload
@@ -136,7 +137,7 @@ async def _take_snapshot(
         )
     now = _now(api, as_of)
     unlinked = await find_unlinked(api)
-    images, claims = await reading.images()
+    images, claims, marks = await reading.images()
     streams = await reading.streams(images)
     kinds = kinds_of(references)
     limits: list[ImageLimit] = []
@@ -153,6 +154,7 @@ async def _take_snapshot(
     )
     check_clock(api, images, streams, referrers)
     sizes, contested = claims.settled()
+    retired, restored = marks.believable(api.clock.now_or_here())
     return Snapshot(
         cluster=cluster,
         as_of=now,
@@ -167,6 +169,8 @@ async def _take_snapshot(
         sources=tuple(sorted(reading.sources, key=lambda source: source.name)),
         resource_versions=reading.versions,
         unlinked=unlinked,
+        retired=retired,
+        restored=restored,
     )
 
 
@@ -272,10 +276,11 @@ class Reading:
                 take(page.items)
                 self.progress(f"reading {resource.plural}: {count}")
 
-    async def images(self) -> tuple[list[Image], SizeClaims]:
-        """The images, compact, and what they say about the sizes of their blobs."""
-        claims = SizeClaims()
-        return await self.list_all(IMAGES, _images, lambda images: compact(images, claims), ahead=AHEAD), claims
+    async def images(self) -> tuple[list[Image], SizeClaims, Marks]:
+        """The images, compact, and what they say about the sizes of their blobs and about their retirement."""
+        claims, marks = SizeClaims(), Marks()
+        images = await self.list_all(IMAGES, _images, lambda images: compact(images, claims, marks), ahead=AHEAD)
+        return images, claims, marks
 
     async def streams(self, images: Iterable[Image]) -> list[ImageStream]:
         """The image streams, whose items share the digests of the images, and their times, with each other."""

@@ -13,6 +13,8 @@ from pruner.plan.prune_plan import (
     PrunedImage,
     PrunedRevision,
     PrunePlan,
+    RetiredImage,
+    RetirementEnd,
     StreamChange,
     Summary,
 )
@@ -28,6 +30,8 @@ __all__ = [
     "PrunedBlob",
     "PrunedImage",
     "PrunedRevision",
+    "RetiredImage",
+    "RetirementEnd",
     "StreamChange",
     "Summary",
     "decode",

@@ -13,8 +13,9 @@ class Approval(msgspec.Struct, frozen=True):
     """The names in a plan, as the limit of what may be deleted.
 
     `spec_tags` are tags whose spec entries may be removed, as (`namespace/name`, tag), `streams` image streams that may
-    be deleted, as (`namespace/name`, uid). `dropped` are digests that revisions named which have been removed already:
-    those of an analysis in mid-run.
+    be deleted, as (`namespace/name`, uid). `retired` are images, as (name, uid), that may be retired, `needed_again`
+    those that may lose their record. `dropped` are digests that revisions named which have been removed already: those
+    of an analysis in mid-run.
     """
 
     revisions: frozenset[tuple[str, str, str, datetime]] = frozenset()
@@ -24,6 +25,8 @@ class Approval(msgspec.Struct, frozen=True):
     dropped: frozenset[str] = frozenset()
     spec_tags: frozenset[tuple[str, str]] = frozenset()
     streams: frozenset[tuple[str, str]] = frozenset()
+    retired: frozenset[tuple[str, str]] = frozenset()
+    needed_again: frozenset[tuple[str, str]] = frozenset()
 
     @classmethod
     def of(cls, plan: PrunePlan) -> Approval:
@@ -43,4 +46,6 @@ class Approval(msgspec.Struct, frozen=True):
             ),
             spec_tags=frozenset((change.stream, tag) for change in plan.streams for tag in change.removed_spec_tags),
             streams=frozenset((deleted.stream, deleted.uid) for deleted in plan.empty_streams),
+            retired=frozenset((image.name, image.uid) for image in plan.retired),
+            needed_again=frozenset((image.name, image.uid) for image in plan.needed_again),
         )

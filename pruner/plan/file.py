@@ -13,9 +13,19 @@ import msgspec
 
 from pruner.cluster.objects import Registry
 from pruner.errors import UnsafePlanError
-from pruner.plan.prune_plan import DeletedStream, Moment, PrunedBlob, PrunedImage, PrunePlan, StreamChange, Summary
+from pruner.plan.prune_plan import (
+    DeletedStream,
+    Moment,
+    PrunedBlob,
+    PrunedImage,
+    PrunePlan,
+    RetiredImage,
+    RetirementEnd,
+    StreamChange,
+    Summary,
+)
 
-VERSION: Final = 3
+VERSION: Final = 4
 """Of the file format. A reader refuses every other one."""
 
 
@@ -50,7 +60,9 @@ def reason(error: Exception) -> str:
 
 
 _encoder = msgspec.json.Encoder()
-_decoder = msgspec.json.Decoder(_Header | StreamChange | PrunedImage | PrunedBlob | DeletedStream | _End)
+_decoder = msgspec.json.Decoder(
+    _Header | StreamChange | PrunedImage | PrunedBlob | DeletedStream | RetiredImage | RetirementEnd | _End
+)
 
 
 def encode(plan: PrunePlan) -> Iterator[bytes]:
@@ -67,7 +79,9 @@ def encode(plan: PrunePlan) -> Iterator[bytes]:
         plan.fingerprint,
         plan.notes,
     )
-    for value in itertools.chain((header,), plan.streams, plan.images, plan.blobs, plan.empty_streams):
+    for value in itertools.chain(
+        (header,), plan.streams, plan.images, plan.blobs, plan.empty_streams, plan.retired, plan.needed_again
+    ):
         line = _encoder.encode(value) + b"\n"
         checksum.update(line)
         count += 1
@@ -118,6 +132,8 @@ def decode(lines: Iterable[bytes], where: str) -> PrunePlan:
         images=tuple(part for part in parts if isinstance(part, PrunedImage)),
         blobs=tuple(part for part in parts if isinstance(part, PrunedBlob)),
         empty_streams=tuple(part for part in parts if isinstance(part, DeletedStream)),
+        retired=tuple(part for part in parts if isinstance(part, RetiredImage)),
+        needed_again=tuple(part for part in parts if isinstance(part, RetirementEnd)),
         notes=header.notes,
     )
     if plan.fingerprint != header.fingerprint:
@@ -145,6 +161,7 @@ def _check_canonical(plan: PrunePlan, end: _End, where: str) -> None:
             times,
             (image.created for image in plan.images),
             (deleted.created for deleted in plan.empty_streams),
+            (retired.created for retired in plan.retired),
         )
     ):
         raise UnsafePlanError(f"{where}: has a time that is not in UTC; have it planned and reviewed again")
@@ -153,6 +170,7 @@ def _check_canonical(plan: PrunePlan, end: _End, where: str) -> None:
         ("an image", [image.name for image in plan.images]),
         ("a blob", [blob.digest for blob in plan.blobs]),
         ("an empty image stream", [deleted.stream for deleted in plan.empty_streams]),
+        ("a retired image", [each.name for each in plan.retired] + [each.name for each in plan.needed_again]),
     ):
         if len(set(names)) != len(names):
             raise UnsafePlanError(f"{where}: names {what} twice; have it planned and reviewed again")

@@ -18,7 +18,7 @@ import msgspec
 
 from pruner.cluster.objects import Registry
 from pruner.cluster.sizes import LARGEST
-from pruner.reasons import Expired, PruneReason
+from pruner.reasons import Expired, KeepReason, PruneReason, Retiring
 
 Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 """A time with its zone, which is UTC in every plan."""
@@ -92,6 +92,31 @@ class PrunedImage(msgspec.Struct, frozen=True, tag="image", tag_field="line"):
     members: int = 0
 
 
+class RetiredImage(msgspec.Struct, frozen=True, tag="retired image", tag_field="line"):
+    """An Image that is retired (R36): its revisions go, and it is deleted by a later run unless it is restored or used.
+
+    `bytes` are those of its blobs that nothing else needs, which are freed later; a blob of several of them counts
+    once, with the first.
+    """
+
+    name: str
+    uid: str
+    resource_version: str
+    created: Moment
+    reference: str
+    reason: Retiring
+    bytes: Annotated[int, msgspec.Meta(ge=0)] = 0
+    members: int = 0
+
+
+class RetirementEnd(msgspec.Struct, frozen=True, tag="needed again", tag_field="line"):
+    """A retired Image that is named or used again and loses its record (R36)."""
+
+    name: str
+    uid: str
+    reason: KeepReason
+
+
 class PrunedBlob(msgspec.Struct, frozen=True, gc=False, tag="blob", tag_field="line"):
     """A blob that goes; `size` in bytes, None where it is not known."""
 
@@ -104,7 +129,8 @@ class Summary(msgspec.Struct, frozen=True):
     """Counts, and bytes: `bytes` are known to be freed, `unmeasured` blobs would free some more.
 
     `expired_tags` are removed as a whole by a retention rule (R32), `empty_streams` are image streams that are deleted
-    (R34).
+    (R34). `retired_images` are retired instead of deleted, and `retired_bytes` freed later; `needed_again` are no
+    longer retired (R36).
     """
 
     image_streams: int
@@ -117,6 +143,9 @@ class Summary(msgspec.Struct, frozen=True):
     unmeasured: int
     expired_tags: int = 0
     empty_streams: int = 0
+    retired_images: int = 0
+    retired_bytes: int = 0
+    needed_again: int = 0
 
 
 class PrunePlan(msgspec.Struct, frozen=True, kw_only=True, dict=True):
@@ -130,11 +159,14 @@ class PrunePlan(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     images: tuple[PrunedImage, ...] = ()
     blobs: tuple[PrunedBlob, ...] = ()
     empty_streams: tuple[DeletedStream, ...] = ()
+    retired: tuple[RetiredImage, ...] = ()
+    needed_again: tuple[RetirementEnd, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
     def empty(self) -> bool:
-        return not (self.streams or self.images or self.blobs or self.empty_streams)
+        deleted = self.streams or self.images or self.blobs or self.empty_streams
+        return not (deleted or self.retired or self.needed_again)
 
     @property
     def deletions(self) -> int:
@@ -144,6 +176,11 @@ class PrunePlan(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         """
         revisions = sum(len(change.revisions) for change in self.streams)
         return len(self.images) + revisions + len(self.empty_streams)
+
+    @property
+    def retirements(self) -> int:
+        """The images that are retired, which `max_deletions` limits as well, by themselves."""
+        return len(self.retired)
 
     @cached_property
     def expired_tags(self) -> tuple[tuple[str, str], ...]:
@@ -169,6 +206,9 @@ class PrunePlan(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             unmeasured=sum(blob.size is None for blob in self.blobs),
             expired_tags=len(self.expired_tags),
             empty_streams=len(self.empty_streams),
+            retired_images=len(self.retired),
+            retired_bytes=sum(image.bytes for image in self.retired),
+            needed_again=len(self.needed_again),
         )
 
     @cached_property
@@ -196,6 +236,10 @@ def _essence(plan: PrunePlan) -> Iterator[str]:
         yield f"blob {_word(blob.digest)}"
     for deleted in plan.empty_streams:
         yield f"image stream {_word(deleted.stream)} {_word(deleted.uid)}"
+    for retired in plan.retired:
+        yield f"retired image {_word(retired.name)} {_word(retired.uid)}"
+    for again in plan.needed_again:
+        yield f"needed again {_word(again.name)} {_word(again.uid)}"
 
 
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_./:@+-]*")

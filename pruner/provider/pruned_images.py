@@ -52,6 +52,8 @@ class PrunedImages(Resource, module="pruner", name="PrunedImages"):
             older_than and streams; default none is deleted)
         attached: Whether tags such as sha256-DIGEST.sig follow the image they are attached to, or are tags like others
             (`follow` or `keep`; default follow)
+        grace: Retire images for this long, in which they can be restored, before a later run deletes them (minutes, or
+            such as 36h or 7d; default 0)
         host: Address of the API server (URL; default from kubeconfig; environment K8S_AUTH_HOST)
         api_key: Bearer token for the API and the registry (TEXT; default none; environment K8S_AUTH_API_KEY)
         username: User name for basic authentication or OpenShift's OAuth challenge flow (TEXT; default none;

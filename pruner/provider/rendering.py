@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from rich.filesize import decimal
 
-from pruner.plan import PrunedBlob, PrunedImage, PrunedRevision, PrunePlan
+from pruner.plan import PrunedBlob, PrunedImage, PrunedRevision, PrunePlan, RetiredImage
 from pruner.printable import printable
 from pruner.provider.values import value_of
 from pruner.report.model import Report, StreamSum
@@ -44,7 +44,7 @@ def rendered(plan: PrunePlan) -> dict[str, Any]:
         shown["registry"] = plan.registry.url
     if plan.notes:
         shown["notes"] = list(plan.notes)
-    listed = _listed(plan) if plan.deletions <= LISTED else {"listed": False}
+    listed = _listed(plan) if plan.deletions + plan.retirements <= LISTED else {"listed": False}
     safe: dict[str, Any] = value_of({**shown, **listed})
     return safe
 
@@ -85,6 +85,8 @@ def _listed(plan: PrunePlan) -> dict[str, Any]:
             f"{stream}:{tag}": "status and spec" if (stream, tag) in in_spec else "status"
             for stream, tag in plan.expired_tags
         },
+        "retired_images": {image.name: _retired(image) for image in plan.retired},
+        "needed_again": {each.name: str(each.reason) for each in plan.needed_again},
         "empty_streams": {each.stream: str(each.reason) for each in plan.empty_streams},
     }
     return {name: entries for name, entries in listed.items() if entries}
@@ -106,6 +108,12 @@ def _image(image: PrunedImage, blobs: dict[str, PrunedBlob]) -> str:
     if image.shared:
         parts.append(f"shares {count(image.shared, 'blob')} that {'stays' if image.shared == 1 else 'stay'}")
     return f"{', '.join(parts)}: {image.reason}"
+
+
+def _retired(image: RetiredImage) -> str:
+    repository = image.reference.partition("@")[0].partition("/")[2]
+    origin = f", from {repository}" if repository else ""
+    return f"{image.created:%Y-%m-%dT%H:%M:%SZ}{origin}, {_size(image.bytes)} later: {image.reason}"
 
 
 def _size(size: int | None) -> str:

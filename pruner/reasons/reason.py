@@ -6,8 +6,9 @@ A plan's file stores reasons by their tags, which therefore never change. CONTRI
 
 from __future__ import annotations
 
+from datetime import datetime
 from decimal import Decimal
-from typing import ClassVar, cast
+from typing import Annotated, ClassVar, cast
 
 import msgspec
 
@@ -269,6 +270,38 @@ class Unreferenced(_Pruned, frozen=True, gc=False, tag="unreferenced"):
     rule: ClassVar[str] = "R22"
 
 
+# --- retired and restored images --------------------------------------------------------------------------------------
+
+
+class Retiring(_Kept, frozen=True, gc=False, tag="retiring"):
+    """The rules prune the image, so this plan retires it; it can be deleted after `minutes`, which is `grace`."""
+
+    rule: ClassVar[str] = "R36"
+    minutes: int
+
+
+class Retired(_Kept, frozen=True, gc=False, tag="retired"):
+    """The image was retired at the time `since`, and its grace is over at the time `until`."""
+
+    rule: ClassVar[str] = "R36"
+    since: Annotated[datetime, msgspec.Meta(tz=True)]
+    until: Annotated[datetime, msgspec.Meta(tz=True)]
+
+
+class GraceOver(_Pruned, frozen=True, gc=False, tag="grace-over"):
+    """The image was retired for longer than `minutes`, which is `grace`, and nothing keeps it."""
+
+    rule: ClassVar[str] = "R36"
+    minutes: int
+
+
+class Restored(_Kept, frozen=True, gc=False, tag="restored"):
+    """The image, and with it each revision that names it, was restored and is safe from runs until the time `until`."""
+
+    rule: ClassVar[str] = "R37"
+    until: Annotated[datetime, msgspec.Meta(tz=True)]
+
+
 # --- image streams ----------------------------------------------------------------------------------------------------
 
 
@@ -321,6 +354,9 @@ KeepReason = (
     | Imported
     | NoRevisionOverSize
     | NotPrunedInNamespace
+    | Retiring
+    | Retired
+    | Restored
     | NotApproved
     | BlobNotApproved
 )
@@ -332,6 +368,7 @@ PruneReason = (
     | AttachedToPruned
     | AttachedToAbsent
     | Unreferenced
+    | GraceOver
     | EmptyStream
 )
 Reason = KeepReason | PruneReason

@@ -7,6 +7,7 @@ words.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from decimal import Decimal
 from typing import Final, assert_never
 
@@ -21,6 +22,7 @@ from pruner.reasons.reason import (
     CurrentOfReferencedTag,
     EmptyStream,
     Expired,
+    GraceOver,
     ImageAbsent,
     ImageAppeared,
     ImageTooYoung,
@@ -42,6 +44,9 @@ from pruner.reasons.reason import (
     Referenced,
     ReferencedInStream,
     ReferenceOnly,
+    Restored,
+    Retired,
+    Retiring,
     RevisionTooYoung,
     StreamTooYoung,
     Unreferenced,
@@ -123,6 +128,14 @@ def sentence(reason: Reason, most: int = NAMED) -> str:  # noqa: C901, PLR0911, 
             return f"no pruned revision in namespace {namespace} named it"
         case Unreferenced():
             return "no image stream names it, and nothing refers to it"
+        case Retiring(minutes=minutes):
+            return f"nothing needs it: it is retired, and can be restored for {_minutes(minutes)}"
+        case Retired(since=since, until=until):
+            return f"retired at {_time(since)}, it can be restored until {_time(until)}"
+        case GraceOver(minutes=minutes):
+            return f"retired longer than {_minutes(minutes)} ago, and nothing needs it"
+        case Restored(until=until):
+            return f"the image was restored, which keeps it until {_time(until)}"
         case NotApproved():
             return "not in the approved plan"
         case BlobNotApproved():
@@ -174,6 +187,10 @@ def in_general(reason: Reason) -> str:  # noqa: C901, PLR0911, PLR0912 - one cas
             return "named by an image stream"
         case MemberOf():
             return "a member of a kept index"
+        case Retired():
+            return "retired, and within its grace period"
+        case Restored():
+            return "restored lately"
         case (
             OutsideNamespace()
             | StreamTooYoung()
@@ -187,6 +204,8 @@ def in_general(reason: Reason) -> str:  # noqa: C901, PLR0911, PLR0912 - one cas
             | NoRevisionOverSize()
             | NotPrunedInNamespace()
             | Unreferenced()
+            | Retiring()
+            | GraceOver()
             | EmptyStream()
             | NotApproved()
             | BlobNotApproved()
@@ -275,6 +294,14 @@ def to_change(reason: Reason) -> str:  # noqa: C901, PLR0911, PLR0912 - one case
             return "prune a revision in that namespace that names it, or leave namespace out"
         case Unreferenced():
             return "tag it, refer to it, or protect it"
+        case Retiring():
+            return "set grace to 0, or wait until it was retired for that long"
+        case Retired(until=until):
+            return f"wait until {_time(until)}, or lower grace"
+        case GraceOver():
+            return "restore it with `pruner restore`, refer to it, protect it, or raise grace"
+        case Restored(until=until):
+            return f"wait until {_time(until)}"
         case NotApproved() | BlobNotApproved():
             return "make and approve a new plan"
         case _:
@@ -285,6 +312,10 @@ def _decimal(number: Decimal) -> str:
     """The number in full, or rounded where a file gives one that has more digits than a size can have."""
     digits = len(number.as_tuple().digits)
     return f"{number:,f}" if digits <= _DIGITS and abs(number.adjusted()) <= _DIGITS else f"{number:.3g}"
+
+
+def _time(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M} UTC"
 
 
 def _minutes(minutes: int) -> str:

@@ -19,7 +19,7 @@ from pruner.apply.result import Failure, RegistryRestart, Result, Skipped
 from pruner.apply.result import Summary as ResultSummary
 from pruner.cluster.metadata import moment
 from pruner.plan import PrunedBlob, PrunePlan
-from pruner.reasons import Reason, in_general
+from pruner.reasons import Reason, Retiring, in_general
 
 
 class KeptImage(msgspec.Struct, frozen=True, gc=False, tag="kept image", tag_field="line", omit_defaults=True):
@@ -152,6 +152,11 @@ class ReportedImage(msgspec.Struct, frozen=True, gc=False):
         return self.created is None
 
     @property
+    def retiring(self) -> bool:
+        """Whether the plan retires it (R36)."""
+        return isinstance(self.reason, Retiring)
+
+    @property
     def losing(self) -> tuple[NamedBy, ...]:
         """The revisions of it that go. Those of an image that stays go too, where something else names it."""
         return tuple(named for named in self.named_by if not named.reason.kept)
@@ -240,8 +245,13 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def touched(self) -> list[ReportedImage]:
-        """What goes, and then what stays and loses a revision."""
-        return [image for image in self.images if not image.reason.kept or image.losing]
+        """What goes, and then what is retired or loses a revision."""
+        return [image for image in self.images if not image.reason.kept or image.losing or image.retiring]
+
+    @property
+    def retiring(self) -> list[ReportedImage]:
+        """What the plan retires (R36)."""
+        return [image for image in self.images if image.retiring]
 
     @property
     def ages(self) -> tuple[AgeCount, ...]:
@@ -288,7 +298,7 @@ class _Rows:
             self.named[kept.image].append(NamedBy(kept.stream, kept.tag, kept.revision, kept.created, kept.reason))
 
     def rows(self) -> list[ReportedImage]:
-        found = [*self._going(), *self._absent(), *self._staying()]
+        found = [*self._going(), *self._retired(), *self._absent(), *self._staying()]
         return sorted(found, key=lambda image: (image.reason.kept, -image.freed, -(image.size or 0), image.digest))
 
     def _going(self) -> Iterable[ReportedImage]:
@@ -308,9 +318,25 @@ class _Rows:
                 used_by=self.users.get(image.name, ()),
             )
 
+    def _retired(self) -> Iterable[ReportedImage]:
+        sizes = {image.name: image.size for image in self.decisions.images} if self.plan.retired else {}
+        for image in self.plan.retired:
+            named = self._named_by(image.name)
+            yield ReportedImage(
+                digest=image.name,
+                reason=image.reason,
+                home=_home(named, image.reference),
+                created=image.created,
+                size=sizes.get(image.name),
+                reference=image.reference,
+                named_by=named,
+                used_by=self.users.get(image.name, ()),
+            )
+
     def _absent(self) -> Iterable[ReportedImage]:
         """What revisions that go name without there being an Image that goes or is known to stay."""
         known = {image.name for image in self.plan.images} | {image.name for image in self.decisions.images}
+        known |= {image.name for image in self.plan.retired}
         for digest in sorted(self.named.keys() - known):
             named = self._named_by(digest)
             gone = next((each for each in named if not each.reason.kept), None)
@@ -320,7 +346,10 @@ class _Rows:
                 )
 
     def _staying(self) -> Iterable[ReportedImage]:
+        retired = {image.name for image in self.plan.retired}
         for image in self.decisions.images:
+            if image.name in retired:
+                continue
             named = self._named_by(image.name)
             yield ReportedImage(
                 digest=image.name,

@@ -27,6 +27,10 @@ METRICS: Final[dict[str, tuple[str, str]]] = {
     "pruner_plan_empty": ("", "1 if there is nothing to prune, else 0."),
     "pruner_planned_objects": ("", "Objects to be pruned, by kind."),
     "pruner_planned_bytes": ("bytes", "Bytes to be freed, as far as sizes are known."),
+    "pruner_planned_retired_bytes": (
+        "bytes",
+        "Bytes of images to be retired, which are freed when their grace is over; as far as sizes are known.",
+    ),
     "pruner_planned_unmeasured_blobs": ("", "Blobs to be deleted whose size is unknown."),
     "pruner_planned_namespace_images": ("", "Images to be pruned, by namespace."),
     "pruner_planned_namespace_bytes": ("bytes", "Bytes to be freed, by namespace; shared blobs count once."),
@@ -34,6 +38,8 @@ METRICS: Final[dict[str, tuple[str, str]]] = {
     "pruner_kept_objects": ("", "Objects that are kept, by kind and the rule that keeps them."),
     "pruner_run_success": ("", "1 if a plan was carried out without failures, 0 otherwise."),
     "pruner_deleted_objects": ("", "Deleted objects, by kind."),
+    "pruner_retired_images": ("", "Images that were retired, and are deleted by a later run."),
+    "pruner_needed_again_images": ("", "Retired images that were named or used again, and lost their record."),
     "pruner_freed_bytes": ("bytes", "Bytes that were freed, as far as sizes are known."),
     "pruner_skipped_objects": ("", "Objects that were planned and skipped, since they came into use."),
     "pruner_failed_objects": ("", "Deletions that failed."),
@@ -83,9 +89,12 @@ def _of_plan(report: Report) -> Iterator[tuple[str, dict[str, str], int]]:
         "manifest_links",
         "expired_tags",
         "empty_streams",
+        "retired_images",
+        "needed_again",
     ):
         yield "pruner_planned_objects", {"kind": kind}, getattr(summary, kind)
     yield "pruner_planned_bytes", {}, summary.bytes
+    yield "pruner_planned_retired_bytes", {}, summary.retired_bytes
     yield "pruner_planned_unmeasured_blobs", {}, summary.unmeasured
     sums: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0])
     for each in report.streams:
@@ -118,6 +127,10 @@ def _of_outcome(report: Report) -> Iterator[tuple[str, dict[str, str], int]]:
     for kind, number in msgspec.to_builtins(outcome.summary).items():
         if kind == "bytes":
             yield "pruner_freed_bytes", {}, number
+        elif kind == "retired_images":
+            yield "pruner_retired_images", {}, number
+        elif kind == "needed_again":
+            yield "pruner_needed_again_images", {}, number
         else:
             yield "pruner_deleted_objects", {"kind": kind}, number
     yield "pruner_skipped_objects", {}, len(outcome.skipped)

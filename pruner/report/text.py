@@ -135,4 +135,6 @@ def _kept(report: Report) -> Table:
 def why(image: ReportedImage) -> str:
     """The reasons for a digest. Where revisions that go named it, theirs are what let it go."""
     reasons = [*dict.fromkeys(str(named.reason) for named in image.losing)] or [str(image.reason)]
+    if image.retiring:
+        return "; ".join(dict.fromkeys([*reasons, str(image.reason)]))
     return "; ".join([*reasons, f"the image itself stays: {image.reason}"] if image.reason.kept else reasons)

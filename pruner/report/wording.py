@@ -58,8 +58,13 @@ def headline(plan: PrunePlan) -> str:
         *([count(summary.expired_tags, "expired tag")] if summary.expired_tags else []),
         *([count(summary.empty_streams, "empty image stream")] if summary.empty_streams else []),
     ]
+    if summary.retired_images:
+        parts.append(f"{count(summary.retired_images, 'image')} retired")
+    if summary.needed_again:
+        parts.append(f"{count(summary.needed_again, 'image')} needed again")
+    later = f", {size(summary.retired_bytes)} later" if summary.retired_images else ""
     unknown = f" and {count(summary.unmeasured, 'blob')} of unknown size" if summary.unmeasured else ""
-    return f"{', '.join(parts)}: {size(summary.bytes)}{unknown}"
+    return f"{', '.join(parts)}: {size(summary.bytes)}{unknown}{later}"
 
 
 def outcome_line(outcome: Outcome) -> str:
@@ -70,6 +75,8 @@ def outcome_line(outcome: Outcome) -> str:
         f"{count(done.revisions, 'revision')}{streams}, {count(done.images, 'image')} and {count(done.blobs, 'blob')} "
         f"deleted: {size(done.bytes)} freed"
     )
+    if done.retired_images:
+        line += f", {count(done.retired_images, 'image')} retired"
     if outcome.skipped:
         line += f", {len(outcome.skipped)} skipped"
     return line + (f", {len(outcome.failures)} FAILED" if outcome.failures else "")
@@ -108,4 +115,4 @@ def _value(name: str, value: object) -> str:
         return ", ".join(str(each["name"] if isinstance(each, dict) else each) for each in value) or "none"
     if isinstance(value, dict):
         return ", ".join(f"{key} {_value(key, each)}" for key, each in value.items())
-    return f"{value} minutes" if name in ("keep_younger_than", "older_than") else str(value)
+    return f"{value} minutes" if name in ("keep_younger_than", "older_than", "grace") else str(value)

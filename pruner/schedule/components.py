@@ -20,6 +20,7 @@ from pruner.schedule.image_pruner import (
     takeover_message,
 )
 from pruner.schedule.manifests import Json, Schedule, files_digest, fleet_files, fleet_job_objects, schedule_objects
+from pruner.schedule.permissions import retires
 
 _KINDS: Final[Mapping[str, Callable[..., pulumi.CustomResource]]] = {
     "Namespace": kubernetes.core.v1.Namespace,
@@ -34,6 +35,10 @@ _KINDS: Final[Mapping[str, Callable[..., pulumi.CustomResource]]] = {
     "CronJob": kubernetes.batch.v1.CronJob,
     "Job": kubernetes.batch.v1.Job,
 }
+NOT_SUSPENDED: Final = (
+    "grace is set, and the ImagePruner deletes retired images at once unless it is suspended; "
+    "set take_over=True, or suspend it"
+)
 
 
 class PruneSchedule(pulumi.ComponentResource):
@@ -66,6 +71,8 @@ class PruneSchedule(pulumi.ComponentResource):
         if take_over is False:
             _create(self, name, schedule_objects(schedule))
             self.message = pulumi.Output.from_input("")
+            if retires(schedule.settings):
+                pulumi.log.warn(NOT_SUSPENDED, resource=self)
         else:
             spec = _spec_of_image_pruner(self, name) if take_over is True else pulumi.Output.from_input(take_over)
             takeover = spec.apply(taken_over)

@@ -8,13 +8,12 @@ from typing import Any, Final
 
 import msgspec
 
-from pruner.cluster.further_kinds import sources_of
-from pruner.cluster.permissions import Permission, permissions_for, role_rules
 from pruner.cluster.unlink_journal import REGISTRY_NAMESPACE
 from pruner.errors import Problem, SettingsError
 from pruner.schedule.monitoring import monitoring_binding
 from pruner.schedule.other_clusters import OBJECTIONS
-from pruner.settings import ALIASES, BY_NAME, References, RetentionRule, may_hold_credentials
+from pruner.schedule.permissions import cluster_rules, lease_rules, refers
+from pruner.settings import ALIASES, BY_NAME, may_hold_credentials
 from pruner.suggestions import did_you_mean
 
 Json = dict[str, Any]
@@ -71,41 +70,6 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True):
     labels: Mapping[str, str] = {}
     policies: Json | None = None
     """Configuration of the policy pack (docs/policies.md); `{}` runs it with its defaults, None does not run it."""
-
-
-# --- permissions ------------------------------------------------------------------------------------------------------
-
-
-def cluster_rules(settings: Mapping[str, Any] | None = None) -> list[Json]:
-    """The smallest rules of a ClusterRole that a run needs with these settings (pruner.cluster.permissions)."""
-    return role_rules(_needed(settings or {}))
-
-
-def lease_rules(settings: Mapping[str, Any] | None = None) -> list[Json]:
-    """The rules of a Role in the namespace of the run lock and of the registry."""
-    return role_rules(_needed(settings or {}), REGISTRY_NAMESPACE)
-
-
-def _needed(given: Mapping[str, Any]) -> list[Permission]:
-    extra = given.get("extra_referrers")
-    references: References = "oc" if given.get("references") == "oc" else "extended"
-    return permissions_for(
-        references=references,
-        prune_registry=bool(given.get("prune_registry", True)),
-        sources=sources_of(references, BY_NAME["extra_referrers"].parse(extra) if extra else ()),
-        selects=bool(given.get("protect_selector")),
-        removes_tags=any(rule.can_expire for rule in _rules(given.get("retention"))),
-        deletes_streams=bool(given.get("empty_streams")),
-        restarts_registry=bool(given.get("restart_registry")),
-    )
-
-
-def _rules(given: Any) -> tuple[RetentionRule, ...]:
-    """The retention rules in a setting. A path names a file in the container, not known here: it may have any rule."""
-    if isinstance(given, str) and not given.lstrip().startswith(("[", "{")):
-        return (RetentionRule(name=given, keep_newest=0),)
-    rules: tuple[RetentionRule, ...] = BY_NAME["retention"].parse(given) if given and not _refers(given) else ()
-    return rules
 
 
 # --- the objects ------------------------------------------------------------------------------------------------------
@@ -214,19 +178,13 @@ def _wrong(name: str, value: Any) -> str | None:
         return f"there is no such parameter{did_you_mean(name, [*BY_NAME, *ALIASES])}"
     if parameter.name in _OURS:
         return "is set by each run itself"
-    if _refers(value):
+    if refers(value):
         return None
     if parameter.name in OBJECTIONS:
         return OBJECTIONS[parameter.name](value)
     if parameter.secret or (parameter.name in _FILES and may_hold_credentials(value)):
         return 'a secret does not go into a ConfigMap; give {"env": NAME}, and NAME in environment'
     return None if parameter.name in _FILES else parameter.objection(value)
-
-
-def _refers(value: Any) -> bool:
-    if not isinstance(value, Mapping):
-        return False
-    return value.keys() <= {"env", "file"} or all(name == "user_agent" or _refers(part) for name, part in value.items())
 
 
 def _selector(schedule: Schedule) -> Json:

@@ -129,6 +129,16 @@ class AnalysisSettings:
             "or are tags like others",
         ),
     ] = "follow"
+    grace: Annotated[
+        timedelta,
+        Parameter(
+            parse=values.age,
+            metavar="AGE",
+            takes="minutes, or such as 36h or 7d",
+            as_text=True,
+            help="Retire images for this long, in which they can be restored, before a later run deletes them",
+        ),
+    ] = timedelta()
 
 
 @dataclass(frozen=True, kw_only=True)

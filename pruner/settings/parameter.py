@@ -33,6 +33,8 @@ class Parameter(msgspec.Struct, frozen=True, kw_only=True):
     aliases: tuple[str, ...] = ()
     environment: str | None = None
     secret: bool = False
+    as_text: bool = False
+    """Whether it is written as a text or a number, whatever the type of its value is."""
     name: str = ""
     kind: Kind = "string"
     choices: tuple[str, ...] = ()

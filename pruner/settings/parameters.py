@@ -49,7 +49,7 @@ def _parameter(field: dataclasses.Field[Any], written: Any, declared: Parameter)
     members = set(get_args(written)) if isinstance(written, types.UnionType) else {written}
     kinds = members - {types.NoneType}
     choices = next((get_args(each) for each in kinds if get_origin(each) is Literal), ())
-    kind = _kind(kinds)
+    kind = "string" if declared.as_text else _kind(kinds)
     return msgspec.structs.replace(
         declared,
         name=field.name,

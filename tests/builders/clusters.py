@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import msgspec
 from hypothesis import strategies as st
 
 from pruner.cluster.objects import Image, ImageStream, ImageStreamStatus, NamedTagEventList, Snapshot, TagReference
+from pruner.cluster.retirement import Retirement
 from pruner.cluster.workloads import ExtraReference, Referrer
 from pruner.plan import PrunePlan
 from pruner.settings import AnalysisSettings, EmptyStreams, RetentionRule
@@ -348,8 +349,10 @@ def retention_settings(draw: st.DrawFn, **fixed: object) -> AnalysisSettings:
 # --- models ----------------------------------------------------------------------------------------------------------
 
 
-def applied(cluster: Snapshot, plan: PrunePlan) -> Snapshot:
-    """The cluster after the plan: revisions and the tags they emptied are gone, and images are."""
+def applied(cluster: Snapshot, plan: PrunePlan, at: datetime | None = None) -> Snapshot:
+    """The cluster after the plan: revisions and the tags they emptied
+    are gone, and images are, or are retired `at` a time.
+    """
     changes = {change.stream: change for change in plan.streams}
 
     def after(stream: ImageStream) -> ImageStream:
@@ -373,8 +376,20 @@ def applied(cluster: Snapshot, plan: PrunePlan) -> Snapshot:
 
     deleted = {each.name for each in plan.images}
     gone = {each.stream for each in plan.empty_streams}
+    retired = {
+        name: each
+        for name, each in cluster.retired.items()
+        if name not in deleted and name not in {again.name for again in plan.needed_again}
+    }
+    for each in plan.retired:
+        known = retired[each.name].tags if each.name in retired else ()
+        tags = {
+            (change.stream, item.tag) for change in plan.streams for item in change.revisions if item.image == each.name
+        }
+        retired[each.name] = Retirement(at or cluster.as_of, tuple(sorted({*known, *tags})))
     return msgspec.structs.replace(
         cluster,
+        retired=retired,
         streams=tuple(after(stream) for stream in cluster.streams if stream.name not in gone),
         images=tuple(each for each in cluster.images if each.name not in deleted),
     )

@@ -9,7 +9,7 @@ import yaml
 from click.testing import CliRunner, Result
 
 from pruner.cli import main
-from pruner.schedule.manifests import cluster_rules
+from pruner.schedule.permissions import cluster_rules
 from tests.servers import RunningSandbox
 
 

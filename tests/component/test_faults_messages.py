@@ -26,6 +26,7 @@ from pruner.cluster.snapshot import take_snapshot
 from pruner.errors import PrunerError
 from pruner.http.bounds import MAX_LIST_BODY, MAX_SMALL_BODY
 from pruner.http.client import Timeouts
+from pruner.restore import Choice, restore
 from pruner.settings import read
 from tests.component.small_servers import hanging, page, resetting, saying, served
 from tests.integration.authorities import Authority
@@ -72,6 +73,11 @@ async def read_cluster(
     timeouts = Timeouts(connect=connect_within, read=patience, total=total, trickle=trickle)
     async with Api(connect(settings), timeouts=timeouts) as api:
         await take_snapshot(api)
+
+
+async def bring_back(url: str, name: str, **given: Any) -> None:
+    async with Api(connect(read({"host": url, **given}))) as api:
+        await restore(api, Choice(names=(name,)))
 
 
 async def begin_run(host: str | None, **given: Any) -> None:
@@ -313,6 +319,22 @@ async def _another_run(stack: AsyncExitStack, _ours: Any, _theirs: Any, sandbox:
     assert sandbox.call("POST", leases, lease).status == 201
     stack.callback(sandbox.call, "DELETE", f"{leases}/pruner")
     return begin_run, sandbox.api_url, {"api_key": sandbox.tokens["admin"]}
+
+
+@fault("restore: the tag was never retired")
+async def _never_retired(_stack: Any, _ours: Any, _theirs: Any, sandbox: RunningSandbox) -> Any:
+    return bring_back, sandbox.api_url, {"api_key": sandbox.tokens["admin"], "name": "shop/none:v1"}
+
+
+@fault("restore: a permission is missing")
+async def _may_not_patch(stack: AsyncExitStack, _ours: Any, _theirs: Any, sandbox: RunningSandbox) -> Any:
+    images = "/apis/image.openshift.io/v1/images"
+    name, annotation = f"sha256:{'0' * 64}", '{"version":1,"at":"2026-01-01T00:00:00Z","grace":1}'
+    image = {"metadata": {"name": name, "annotations": {"pruner/retired": annotation}}}
+    body = {"apiVersion": "image.openshift.io/v1", "kind": "Image", **image}
+    assert sandbox.call("POST", images, body).status == 201
+    stack.callback(sandbox.call, "DELETE", f"{images}/{name}")
+    return bring_back, sandbox.api_url, {"api_key": sandbox.tokens["pruner"], "name": name}
 
 
 @fault("proxy: nobody listens")

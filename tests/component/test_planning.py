@@ -274,7 +274,7 @@ def test_the_approved_plan_of_another_cluster_is_refused(
     [
         (lambda text: text[: len(text) // 2], "truncated|is no line of a plan"),
         (lambda text: text.replace(b"shop", b"sh0p"), "was edited"),
-        (lambda text: text.replace(b'"version":3', b'"version":2', 1), "is a plan of version 2"),
+        (lambda text: text.replace(b'"version":4', b'"version":2', 1), "is a plan of version 2"),
         (lambda _: b"{}\n", "is not a plan of pruner"),
         (lambda _: b"", "is empty"),
     ],

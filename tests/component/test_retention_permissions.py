@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from pruner.errors import PrunerError
-from pruner.schedule.manifests import cluster_rules
+from pruner.schedule.permissions import cluster_rules
 from pruner.settings import read
 from sandbox.kinds import IMAGE_STREAMS, NAMESPACES, Resource
 from tests.component.conftest import SavedCluster

@@ -55,6 +55,7 @@ VALUES: dict[str, Any] = {
     "strict": True,
     "retention": [{"name": "previews", "tags": ["pr-*"], "keep_younger_than": "14d"}],
     "attached": "keep",
+    "grace": "7d",
     "protect_selector": "keep=true",
     "approved_plan": "{pem}",
     "approved_digest": f"sha256:{'0' * 64}",

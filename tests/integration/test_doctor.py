@@ -8,7 +8,7 @@ from click.testing import CliRunner, Result
 
 from pruner.cli import main
 from pruner.cluster.unlink_journal import REGISTRY_NAMESPACE
-from pruner.schedule.manifests import cluster_rules, lease_rules
+from pruner.schedule.permissions import cluster_rules, lease_rules
 from tests.integration.kubernetes_api import RBAC, Kubernetes
 
 

@@ -17,7 +17,8 @@ from pruner.apply import apply_plan
 from pruner.cluster.unlink_journal import REGISTRY_NAMESPACE
 from pruner.errors import PrunerError
 from pruner.planning import make_plan
-from pruner.schedule.manifests import Schedule, cluster_rules, fleet_job_objects, lease_rules, schedule_objects
+from pruner.schedule.manifests import Schedule, fleet_job_objects, schedule_objects
+from pruner.schedule.permissions import cluster_rules, lease_rules
 from pruner.settings import read
 from tests.integration.conftest import api
 from tests.integration.kubernetes_api import RBAC, Kubernetes

@@ -413,6 +413,7 @@ def test_rules_are_recorded_in_the_plan() -> None:
         "strict": False,
         "retention": [],
         "empty_streams": None,
+        "grace": 0,
         "attached": "follow",
         "protect_selector": None,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import NamedTuple, get_args
 
@@ -19,6 +20,7 @@ from pruner.reasons import (
     CurrentOfReferencedTag,
     EmptyStream,
     Expired,
+    GraceOver,
     ImageAbsent,
     ImageAppeared,
     ImageTooYoung,
@@ -42,6 +44,9 @@ from pruner.reasons import (
     Referenced,
     ReferencedInStream,
     ReferenceOnly,
+    Restored,
+    Retired,
+    Retiring,
     RevisionTooYoung,
     StreamTooYoung,
     Unreferenced,
@@ -63,7 +68,19 @@ class Row(NamedTuple):
     change: str
 
 
+SINCE, UNTIL = datetime(2026, 1, 1, 12, tzinfo=UTC), datetime(2026, 1, 8, 12, tzinfo=UTC)
+
 ROWS = [
+    Row(Retiring(10080), "retiring", "R36",
+        "nothing needs it: it is retired, and can be restored for 10080 minutes", "",
+        "set grace to 0, or wait until it was retired for that long"),
+    Row(Retired(SINCE, UNTIL), "retired", "R36",
+        "retired at 2026-01-01 12:00 UTC, it can be restored until 2026-01-08 12:00 UTC",
+        "retired, and within its grace period", "wait until 2026-01-08 12:00 UTC, or lower grace"),
+    Row(GraceOver(10080), "grace-over", "R36", "retired longer than 10080 minutes ago, and nothing needs it", "",
+        "restore it with `pruner restore`, refer to it, protect it, or raise grace"),
+    Row(Restored(UNTIL), "restored", "R37", "the image was restored, which keeps it until 2026-01-08 12:00 UTC",
+        "restored lately", "wait until 2026-01-08 12:00 UTC"),
     Row(OutsideNamespace("shop"), "outside-namespace", "R21", "its image stream is not in namespace shop", "",
         "set namespace to that of the image stream, or leave it out"),
     Row(StreamTooYoung(60), "stream-too-young", "R14", "its image stream is younger than 60 minutes", "",

@@ -15,7 +15,8 @@ from pruner.fleet import command as commands
 from pruner.fleet import stack
 from pruner.schedule.components import IndexedFleetJob, PruneSchedule
 from pruner.schedule.image_pruner import SUSPENDED_BEFORE, taken_over
-from pruner.schedule.manifests import GRACE, PACK, Schedule, cluster_rules, fleet_job_objects, schedule_objects
+from pruner.schedule.manifests import GRACE, PACK, Schedule, fleet_job_objects, schedule_objects
+from pruner.schedule.permissions import cluster_rules
 from pruner.settings import NODE_IMAGES
 
 IMAGE = "registry.example.com/pruner:0.1.0"

@@ -86,6 +86,7 @@ ROWS = [
     ),
     Row("empty_streams", {"older_than": "30d"}, '{"older_than": "30d"}', EmptyStreams(older_than=timedelta(days=30))),
     Row("attached", "keep", "keep", "keep"),
+    Row("grace", "7d", "7d", timedelta(days=7)),
     Row("protect_selector", "keep=true", "keep=true", "keep=true"),
     Row("approved_plan", FILE, FILE, FILE),
     Row("approved_digest", "A" * 64, f"sha256:{'A' * 64}", f"sha256:{'a' * 64}", {"approved_plan": FILE}),
