@@ -50,11 +50,15 @@ class DeleteIdle(msgspec.Struct, frozen=True, tag="idle", tag_field="type"):
 
 
 class Step(msgspec.Struct, frozen=True):
-    """A change, and the images and bytes that would be freed in addition to what the next run frees."""
+    """A change, and the images and bytes that would be freed in addition to what the next run frees.
+
+    With `retired`, the next run retires these images, and they are freed when their grace is over (R36).
+    """
 
     change: SetTo | DeleteIdle
     images: int
     bytes: int
+    retired: bool = False
 
 
 def steps(
@@ -71,8 +75,15 @@ def steps(
     them.
     """
     holding = {cause.kind for cause, _ in found.causes if isinstance(cause, HeldByIdle)}
+    tried = []
     trial = _Trial(snapshot, usage, decided)
-    tried = [trial.step(change, changed) for change, changed in _changed(snapshot, rules)]
+    if rules.grace:
+        # What a step prunes is retired first, so that nothing would seem to be freed: compare what is pruned at all.
+        at_once = dataclasses.replace(rules, grace=timedelta())
+        tried.append(trial.step(SetTo("grace", _age(rules.grace), "0"), at_once))
+        rules = at_once
+        trial = _Trial(snapshot, usage, decide(snapshot, rules, usage=usage_for(rules, usage)), retires=True)
+    tried += [trial.step(change, changed) for change, changed in _changed(snapshot, rules)]
     if rules.protect_selector is not None:
         unprotected = msgspec.structs.replace(snapshot, protected=frozenset())
         change = SetTo("protect_selector", rules.protect_selector, "")
@@ -96,9 +107,10 @@ def usage_for(rules: AnalysisSettings, apart: Usage) -> Usage:
 class _Trial:
     """Decides again, and compares with what is decided now."""
 
-    def __init__(self, snapshot: Snapshot, usage: Usage, decided: Decided) -> None:
+    def __init__(self, snapshot: Snapshot, usage: Usage, decided: Decided, *, retires: bool = False) -> None:
         self.snapshot = snapshot
         self.usage = usage
+        self.retires = retires
         self.images = decided.graph.images
         self.stored = {image.name: blobs_of(image) for image in self.images.values() if image.managed}
         self.now = _pruned(decided)
@@ -117,7 +129,7 @@ class _Trial:
             usage = find_usage(snapshot, rules, sources_apart=bool(rules.retention))
         pruned = _pruned(decide(snapshot, rules, usage=usage_for(rules, self.usage) if usage is None else usage))
         more = sum(self.images[name].managed for name in pruned - self.now)
-        return Step(change, more, self._freed(pruned) - self.freed_now)
+        return Step(change, more, self._freed(pruned) - self.freed_now, retired=self.retires)
 
     def without(self, change: DeleteIdle, rules: AnalysisSettings, names: Set[str]) -> Step:
         """What would be freed without these workloads."""

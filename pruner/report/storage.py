@@ -87,6 +87,16 @@ def step_said(step: Step) -> str:
             return f"set {setting}{f' of retention rule {rule}' if rule else ''} to {then} (now {now})"
 
 
+def retires(steps: Sequence[Step]) -> bool:
+    """Whether images of any step are retired first, so that it matters when their bytes are freed."""
+    return any(step.retired for step in steps)
+
+
+def when_freed(step: Step) -> str:
+    """When the bytes are freed: images that the next run retires stay until their grace is over (R36)."""
+    return "after the grace period" if step.retired else "next run"
+
+
 def headline(storage: Storage) -> str:
     """One line: how much there is of what."""
     unknown = f", and {wording.count(storage.unmeasured, 'blob')} of unknown size" if storage.unmeasured else ""
@@ -117,8 +127,11 @@ def print_storage(report: StorageReport, console: Console, *, listed: int = LIST
         steps.add_column("Step", overflow="fold")
         steps.add_column("Images", justify="right")
         steps.add_column("Frees", justify="right")
+        if retires(report.steps):
+            steps.add_column("When")
         for step in report.steps:
-            steps.add_row(data(step_said(step)), str(step.images), wording.size(step.bytes))
+            when = [when_freed(step)] if retires(report.steps) else []
+            steps.add_row(data(step_said(step)), str(step.images), wording.size(step.bytes), *when)
         console.print(Margin(steps))
 
 
@@ -170,7 +183,8 @@ def page(report: StorageReport) -> str:
             report=report,
             headline=headline(report.storage),
             tables=tables,
-            steps=[(step_said(step), step) for step in report.steps],
+            steps=[(step_said(step), step, when_freed(step)) for step in report.steps],
+            retires=retires(report.steps),
             style=Markup(style),  # noqa: S704 - a file of this package
             style_digest=source(style),
         )
@@ -195,7 +209,13 @@ def as_json(report: StorageReport) -> dict[str, Any]:
             for (stream, cause), each in found.rows
         ],
         "steps": [
-            {**msgspec.to_builtins(step.change), "step": step_said(step), "images": step.images, "bytes": step.bytes}
+            {
+                **msgspec.to_builtins(step.change),
+                "step": step_said(step),
+                "images": step.images,
+                "bytes": step.bytes,
+                "retired": step.retired,
+            }
             for step in report.steps
         ],
     }

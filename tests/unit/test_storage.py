@@ -5,7 +5,7 @@ what keeps it, and steps say what a plan with them would free.
 from __future__ import annotations
 
 import dataclasses
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from io import StringIO
 
 import msgspec
@@ -28,6 +28,7 @@ from pruner.analysis.storage import (
 )
 from pruner.analysis.storage_steps import DeleteIdle, SetTo, Step, steps, usage_for
 from pruner.cluster.objects import Snapshot
+from pruner.cluster.retirement import Retirement
 from pruner.cluster.workloads import Referrer
 from pruner.console import plain_console
 from pruner.reasons import AmongNewest, Protected
@@ -36,6 +37,7 @@ from pruner.settings import AnalysisSettings
 from tests.builders.clusters import Cluster, clusters, retention_settings, tagged_clusters
 from tests.builders.objects import (
     HOST,
+    NOW,
     A,
     B,
     C,
@@ -201,6 +203,37 @@ def test_imported_images_take_no_space_in_this_registry() -> None:
         rules(),
     )
     assert (found.bytes, found.images) == (20, 1)
+
+
+def test_R36_what_a_step_would_free_is_freed_after_the_grace_period() -> None:
+    cluster = snapshot(
+        image(A, layers=[OF_A]),
+        image(B, layers=[OF_B]),
+        image(C, layers=[OF_C]),
+        image(D, layers=[OF_D], repository="shop/web"),
+        image_stream("shop/web", latest=[A, B, C]),
+        deployment("shop/web", f"{HOST}/shop/web:latest"),
+        replica_set("shop/web-1", 0, C),
+        blob_sizes=SIZES,
+    )
+    cluster = msgspec.structs.replace(cluster, retired={D: Retirement(NOW - timedelta(days=1), ())})
+    at_once, without = measured(cluster, rules(revisions=2))
+    found, tried = measured(cluster, rules(revisions=2, grace=timedelta(days=7)))
+    by_change = {step.change: step for step in tried}
+    # D is retired: the next run frees it only without grace.
+    assert by_change.pop(SetTo("grace", "7d", "0")) == Step(SetTo("grace", "7d", "0"), 1, 40)
+    assert {(cause.rule, each.alone) for cause, each in found.causes if isinstance(cause, KeptBy)} == {
+        ("R16", 20),
+        ("R36", 40),
+    }
+    assert Prunable() in dict(at_once.causes)
+    assert set(by_change.values()) == {msgspec.structs.replace(step, retired=True) for step in without}
+    assert by_change[DeleteIdle("ReplicaSet", 1)].bytes == 30
+    told = StringIO()
+    print_storage(StorageReport("test", NOW, found, tried), plain_console(file=told, width=160))
+    assert "delete 1 ReplicaSet scaled to zero" in told.getvalue()
+    assert "after the grace period" in told.getvalue()
+    assert "next run" in told.getvalue()
 
 
 @pytest.mark.parametrize(
