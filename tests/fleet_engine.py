@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pruner.plan import PrunedImage, PrunePlan, encode
-from pruner.reasons import Unreferenced
+from pruner.plan import PrunedImage, PrunePlan, RetiredImage, encode
+from pruner.reasons import Retiring, Unreferenced
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
@@ -54,13 +54,17 @@ elif words[0] in ("preview", "up"):
 """
 
 
-def plan_of(cluster: str, images: int = 1, *, as_of: datetime = NOW) -> PrunePlan:
-    """A plan that deletes so many images."""
+def plan_of(cluster: str, images: int = 1, *, retired: int = 0, as_of: datetime = NOW) -> PrunePlan:
+    """A plan that deletes, and retires, so many images."""
     reason = Unreferenced()
+    retiring = (
+        RetiredImage(f"sha256:{number:08x}{'f' * 56}", "u", "1", NOW, "registry/shop/web", Retiring(60), 2000)
+        for number in range(retired)
+    )
     pruned = (
         PrunedImage(f"sha256:{number:064x}", "u", "1", NOW, "registry/shop/web", reason) for number in range(images)
     )
-    return PrunePlan(cluster=cluster, as_of=as_of, rules={}, images=tuple(pruned))
+    return PrunePlan(cluster=cluster, as_of=as_of, rules={}, images=tuple(pruned), retired=tuple(retiring))
 
 
 def report(plan: PrunePlan, result: Mapping[str, int] | None = None, skipped: int = 0) -> str:
@@ -105,7 +109,7 @@ class Engine:
         self, cluster: str, plan: PrunePlan, *, images: int | None = None, skipped: int = 0, **more: Any
     ) -> None:
         """What an up of the cluster is to do: all of a plan, or less."""
-        done = {"images": len(plan.images) if images is None else images}
+        done = {"images": len(plan.images) if images is None else images, "retired_images": len(plan.retired)}
         self._order(f"up {cluster}", report=report(plan, done, skipped), **more)
 
     def fails(self, verb: str, cluster: str, *events: dict[str, Any], **more: Any) -> None:

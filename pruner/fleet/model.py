@@ -125,6 +125,12 @@ class Wave(msgspec.Struct, frozen=True, kw_only=True):
     max_failures: int | None = None
     max_deletions: int | None = None
 
+    def exceeded_by(self, deletions: int, retirements: int) -> list[tuple[str, str]]:
+        """Which of these are more than `max_deletions`, which limits each by itself: the verb, and how many of what."""
+        limit = self.max_deletions
+        amounts = (("delete", deletions, "images and revisions"), ("retire", retirements, "images"))
+        return [(verb, f"{number} {what}") for verb, number, what in amounts if limit is not None and number > limit]
+
 
 class PolicyPack(msgspec.Struct, frozen=True):
     """Where a policy pack is, and the JSON file that configures it."""
@@ -224,6 +230,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     wave: str = ""
     revisions: int = 0
     images: int = 0
+    retired: int = 0
+    """Images that are retired instead of deleted (R36)."""
     blobs: int = 0
     bytes: int = 0
     plan: str | None = None

@@ -55,19 +55,19 @@ def same_clusters(plans: Mapping[str, PrunePlan | str]) -> list[str]:
 
 
 def too_large(waves: Iterable[Wave], plans: Mapping[str, PrunePlan | str], of: Mapping[str, str]) -> list[str]:
-    """Waves whose plans delete more than they may, in words: an up would not begin them.
+    """Waves whose plans delete, or retire, more than they may, in words: an up would not begin them.
 
     `of` says which wave a cluster is in.
     """
     found = []
     for wave in waves:
-        members = (plan for name, plan in plans.items() if isinstance(plan, PrunePlan) and of.get(name) == wave.name)
-        size = sum(plan.deletions for plan in members)
-        if wave.max_deletions is not None and size > wave.max_deletions:
-            found.append(
-                f"wave {wave.name} would delete {size} images and revisions, and its max_deletions is "
-                f"{wave.max_deletions}: up would not begin it"
-            )
+        members = [plan for name, plan in plans.items() if isinstance(plan, PrunePlan) and of.get(name) == wave.name]
+        deletions, retirements = sum(it.deletions for it in members), sum(it.retirements for it in members)
+        found += [
+            f"wave {wave.name} would {verb} {amount}, and its max_deletions is {wave.max_deletions}: "
+            "up would not begin it"
+            for verb, amount in wave.exceeded_by(deletions, retirements)
+        ]
     return found
 
 
@@ -86,19 +86,20 @@ def page(
     listed = sorted(outcomes, key=lambda outcome: outcome.cluster)
     yield f"# {title}"
     yield ""
-    yield heading("cluster", "wave", "state", "revisions:", "images:", "blobs:", "bytes:", "plan")
+    retires = any(outcome.retired for outcome in listed)
+    columns = ["revisions:", "images:", *(["retired:"] if retires else []), "blobs:", "bytes:"]
+    yield heading("cluster", "wave", "state", *columns, "plan")
     for outcome in listed:
-        amounts = (outcome.revisions, outcome.images, outcome.blobs, decimal(outcome.bytes))
+        amounts = _amounts([outcome], retires=retires)
         yield row(
             f"[{code(outcome.cluster)}](#{outcome.cluster.lower()})",
             code(outcome.wave),
             outcome.state,
-            *(amounts if outcome.state == "done" else ("",) * 4),
+            *(amounts if outcome.state == "done" else ("",) * len(columns)),
             code(outcome.plan or ""),
         )
     good = [outcome for outcome in listed if outcome.state == "done"]
-    sums = [sum(getattr(outcome, name) for outcome in good) for name in ("revisions", "images", "blobs", "bytes")]
-    yield row(f"**{len(listed)} clusters**", "", f"{len(good)} done", *sums[:3], decimal(sums[3]), "")
+    yield row(f"**{len(listed)} clusters**", "", f"{len(good)} done", *_amounts(good, retires=retires), "")
     for warning in warnings:
         yield ""
         yield f"**Warning:** {code(warning)}"
@@ -110,6 +111,13 @@ def page(
         if pages and outcome.cluster in pages:
             yield ""
             yield f"All of it, to search and sort: [{pages[outcome.cluster]}]({pages[outcome.cluster]})."
+
+
+def _amounts(outcomes: list[Outcome], *, retires: bool) -> list[str]:
+    """The cells of the sums of these; with images that are retired where any cluster `retires` some."""
+    names = ("revisions", "images", *(["retired"] if retires else []), "blobs")
+    sums = [str(sum(getattr(outcome, name) for outcome in outcomes)) for name in names]
+    return [*sums, decimal(sum(outcome.bytes for outcome in outcomes))]
 
 
 def _section(outcome: Outcome, plan: PrunePlan | str) -> Iterator[str]:
@@ -162,6 +170,19 @@ def _rows(plan: PrunePlan) -> Iterator[str]:
             name = f"{code(short(image.name))} {code(image.reference.partition('@')[0])}"
             yield row(name, f"{image.created:%Y-%m-%d}", len(image.blobs), size, code(str(image.reason)))
         yield from _more(len(plan.images), 5)
+        yield ""
+    if plan.retired:
+        yield heading("retired image", "created", "bytes later:", "why")
+        for retired in plan.retired[:LISTED]:
+            name = f"{code(short(retired.name))} {code(retired.reference.partition('@')[0])}"
+            yield row(name, f"{retired.created:%Y-%m-%d}", decimal(retired.bytes), code(str(retired.reason)))
+        yield from _more(len(plan.retired), 4)
+        yield ""
+    if plan.needed_again:
+        yield heading("image that is needed again", "why")
+        for again in plan.needed_again[:LISTED]:
+            yield row(code(short(again.name)), code(str(again.reason)))
+        yield from _more(len(plan.needed_again), 2)
 
 
 def _more(count: int, columns: int) -> Iterator[str]:

@@ -72,6 +72,7 @@ class _Approved(msgspec.Struct, frozen=True):
 
     digest: str = ""
     deletions: int = 0
+    retirements: int = 0
     problem: str = ""
 
 
@@ -132,11 +133,12 @@ class _Run:
         )
 
     def _too_much(self, wave: Wave, members: list[Work]) -> str:
-        """Why a wave must not begin: its approved plans delete more than it may."""
-        sizes = [self.approved[work.cluster.name].deletions for work in members if work.cluster.name in self.approved]
-        if wave.max_deletions is not None and sum(sizes) > wave.max_deletions:
+        """Why a wave must not begin: its approved plans delete, or retire, more than it may."""
+        plans = [self.approved[work.cluster.name] for work in members if work.cluster.name in self.approved]
+        deletions, retirements = sum(plan.deletions for plan in plans), sum(plan.retirements for plan in plans)
+        for verb, amount in wave.exceeded_by(deletions, retirements):
             return (
-                f"not begun: the approved plans of wave {wave.name} delete {sum(sizes)} images and revisions, "
+                f"not begun: the approved plans of wave {wave.name} {verb} {amount}, "
                 f"and its max_deletions is {wave.max_deletions}"
             )
         return ""
@@ -181,7 +183,9 @@ class _Run:
         own = work.values.get("max_deletions")
         if self.verb != "up" or self.options.plans is not None or wave.max_deletions is None or "%" in str(own):
             return work
-        left = max(0, wave.max_deletions - sum(outcome.deletions for outcome in done))
+        # A cluster's limit is one for deletions and retirements, each by themselves; the lower one is safe for both.
+        most = max(sum(outcome.deletions for outcome in done), sum(outcome.retired for outcome in done))
+        left = max(0, wave.max_deletions - most)
         limit = left if own is None else min(left, int(float(own)))
         return msgspec.structs.replace(work, values={**work.values, "max_deletions": limit})
 
@@ -208,12 +212,10 @@ class _Run:
         failures = sum(outcome.state in BAD for outcome in done)
         if wave.max_failures is not None and failures > wave.max_failures:
             return f"failures in wave {wave.name}: {failures}, and its max_failures is {wave.max_failures}"
-        deletions = sum(outcome.deletions for outcome in done) if self.verb == "up" else 0
-        if wave.max_deletions is not None and deletions > wave.max_deletions:
-            return (
-                f"wave {wave.name} has deleted {deletions} images and revisions, "
-                f"and its max_deletions is {wave.max_deletions}"
-            )
+        pruned = done if self.verb == "up" else []
+        deletions, retirements = sum(each.deletions for each in pruned), sum(each.retired for each in pruned)
+        for verb, amount in wave.exceeded_by(deletions, retirements):
+            return f"wave {wave.name} has {verb}d {amount}, and its max_deletions is {wave.max_deletions}"
         return ""
 
     def _known_before(self, work: Work) -> Outcome | None:
@@ -292,7 +294,7 @@ def _approval(cluster: str, path: Path, options: Options, reviewed: Mapping[str,
     except (PrunerError, OSError) as error:
         return _Approved(problem=str(error))
     if reviewed is None or (cluster in reviewed and reviewed[cluster].digest == digest):
-        return _Approved(digest, plan.deletions)
+        return _Approved(digest, plan.deletions, plan.retirements)
     said = f"has {reviewed[cluster].digest} for it" if cluster in reviewed else "does not name it"
     problem = f"{path}: its digest is {digest}, and {options.approval} {said}, so nobody has reviewed it; preview again"
-    return _Approved(digest, plan.deletions, problem)
+    return _Approved(digest, plan.deletions, plan.retirements, problem)

@@ -313,7 +313,10 @@ class _Running:
             fingerprint = approved.fingerprint
             # The provider knows of what came into use while it was at work; what did so before is not in the plan that
             # it has made.
-            missing = approved.deletions - counts["revisions"] - counts["images"]
+            wanted = approved.summary
+            missing = (wanted.revisions + wanted.images + wanted.retired_images) - (
+                counts["revisions"] + counts["images"] + counts["retired"]
+            )
             counts["skipped"] = max(counts.get("skipped", 0), missing)
         return self._outcome("done", **counts, plan=fingerprint)
 
@@ -362,7 +365,8 @@ def _leaves(key: str, value: Any) -> list[tuple[str, str]]:
 
 
 def _counts(summary: PlanSummary | ResultSummary) -> dict[str, int]:
-    return {name: getattr(summary, name) for name in ("revisions", "images", "blobs", "bytes")}
+    counts = {name: getattr(summary, name) for name in ("revisions", "images", "blobs", "bytes")}
+    return {**counts, "retired": summary.retired_images}
 
 
 def _done(report: Path) -> dict[str, int] | None:

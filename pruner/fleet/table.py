@@ -92,7 +92,7 @@ def line(outcome: Outcome) -> str:
 
 def _counted(outcome: Outcome) -> bool:
     """Whether its numbers say something: an up that has failed may have deleted some of it."""
-    return outcome.state == "done" or bool(outcome.deletions or outcome.blobs)
+    return outcome.state == "done" or bool(outcome.deletions or outcome.retired or outcome.blobs)
 
 
 def _skipped(outcome: Outcome) -> str:
@@ -100,7 +100,11 @@ def _skipped(outcome: Outcome) -> str:
 
 
 def amounts(outcome: Outcome) -> str:
-    return f"{outcome.revisions} revisions, {outcome.images} images, {outcome.blobs} blobs, {decimal(outcome.bytes)}"
+    retired = f"{outcome.retired} retired, " if outcome.retired else ""
+    return (
+        f"{outcome.revisions} revisions, {outcome.images} images, {retired}{outcome.blobs} blobs, "
+        f"{decimal(outcome.bytes)}"
+    )
 
 
 def table(
@@ -111,11 +115,12 @@ def table(
     shown.add_column("cluster", no_wrap=True)
     shown.add_column("wave", no_wrap=True)
     shown.add_column("state", no_wrap=True)
-    for name in ("revisions", "images", "blobs", "freed" if verb == "up" else "to free", "seconds"):
-        shown.add_column(name, justify="right", no_wrap=True)
     listed = list(outcomes)
+    counted = ("revisions", "images", *(["retired"] if any(it.retired for it in listed) else []), "blobs")
+    for name in (*counted, "freed" if verb == "up" else "to free", "seconds"):
+        shown.add_column(name, justify="right", no_wrap=True)
     picked = listed if most is None or len(listed) <= most else sorted(listed, key=_urgency)[:most]
-    rows = [[*_row(outcome, (running or {}).get(outcome.cluster, 0.0))] for outcome in picked]
+    rows = [[*_row(outcome, counted, (running or {}).get(outcome.cluster, 0.0))] for outcome in picked]
     told = any(str(row[-1]) for row in rows)
     if told:
         shown.add_column("", overflow="fold")
@@ -124,7 +129,7 @@ def table(
     shown.add_section()
     shown.add_row(
         f"{len(listed)} cluster{'' if len(listed) == 1 else 's'}", "", Text(_states(listed)),
-        *(f"{sum(getattr(outcome, name) for outcome in listed)}" for name in ("revisions", "images", "blobs")),
+        *(f"{sum(getattr(outcome, name) for outcome in listed)}" for name in counted),
         decimal(sum(outcome.bytes for outcome in listed)), style="bold",
     )  # fmt: skip
     return shown
@@ -136,13 +141,13 @@ def _urgency(outcome: Outcome) -> int:
     return 1 if outcome.state in BAD else 3 if outcome.state == "waiting" else 2
 
 
-def _row(outcome: Outcome, running: float) -> Iterable[str | Text]:
+def _row(outcome: Outcome, counted: Iterable[str], running: float) -> Iterable[str | Text]:
     known = _counted(outcome)
     seconds = outcome.seconds or (running if outcome.state == "running" else 0.0)
     yield data(outcome.cluster)
     yield data(outcome.wave)
     yield Text(outcome.state, style=STYLES[outcome.state])
-    yield from (str(getattr(outcome, name)) if known else "" for name in ("revisions", "images", "blobs"))
+    yield from (str(getattr(outcome, name)) if known else "" for name in counted)
     yield decimal(outcome.bytes) if known else ""
     yield f"{seconds:.1f}" if seconds else ""
     told = [

@@ -28,12 +28,16 @@ LISTED: Final = 40
 class Difference(msgspec.Struct, frozen=True):
     """What one plan prunes that the other does not; `bytes` are
     known to be freed, `image_streams` are deleted as a whole.
+
+    `retired` are images that are retired instead of deleted, and `retired_bytes` freed when their grace is over (R36).
     """
 
     revisions: int = 0
     images: int = 0
     bytes: int = 0
     image_streams: int = 0
+    retired: int = 0
+    retired_bytes: int = 0
 
     def plus(self, other: Difference) -> Difference:
         return Difference(
@@ -41,6 +45,8 @@ class Difference(msgspec.Struct, frozen=True):
             self.images + other.images,
             self.bytes + other.bytes,
             self.image_streams + other.image_streams,
+            self.retired + other.retired,
+            self.retired_bytes + other.retired_bytes,
         )
 
 
@@ -125,6 +131,15 @@ def _only_in(plan: PrunePlan, other: PrunePlan) -> dict[tuple[str, str], Differe
             continue
         place = min(tags.get(image.name, [(pushed_to(image.reference) or "", NO_TAG)]))
         found = Difference(images=int(image.name not in both), bytes=blobs)
+        differences[place] = differences.get(place, Difference()).plus(found)
+    elsewhere = {image.name: image.bytes for image in other.retired}
+    for retired in plan.retired:
+        # What one plan frees later with this image, the other may free with another one, or not at all.
+        more = max(0, retired.bytes - elsewhere.get(retired.name, 0))
+        if retired.name in elsewhere and not more:
+            continue
+        place = min(tags.get(retired.name, [(pushed_to(retired.reference) or "", NO_TAG)]))
+        found = Difference(retired=int(retired.name not in elsewhere), retired_bytes=more)
         differences[place] = differences.get(place, Difference()).plus(found)
     deleted = {each.stream for each in other.empty_streams}
     for each in plan.empty_streams:
@@ -236,14 +251,21 @@ def _said(difference: Difference) -> str:
     if difference == Difference():
         return "nothing"
     counts = (wording.count(difference.revisions, "revision"), wording.count(difference.images, "image"))
-    return f"{' and '.join(counts)}, {wording.size(difference.bytes)}{_deleted(difference)}"
+    return f"{' and '.join(counts)}, {wording.size(difference.bytes)}{_deleted(difference)}{_retired(difference)}"
 
 
 def _cell(difference: Difference) -> str:
     if difference == Difference():
         return ""
-    return f"{difference.revisions} / {difference.images} / {wording.size(difference.bytes)}{_deleted(difference)}"
+    amounts = f"{difference.revisions} / {difference.images} / {wording.size(difference.bytes)}"
+    return f"{amounts}{_deleted(difference)}{_retired(difference)}"
 
 
 def _deleted(difference: Difference) -> str:
     return f", {wording.count(difference.image_streams, 'image stream')} deleted" if difference.image_streams else ""
+
+
+def _retired(difference: Difference) -> str:
+    if not difference.retired and not difference.retired_bytes:
+        return ""
+    return f", {wording.count(difference.retired, 'image')} retired ({wording.size(difference.retired_bytes)} later)"

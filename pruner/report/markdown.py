@@ -61,11 +61,15 @@ def markdown(report: Report, *, limit: int = LIMIT) -> str:
 
 
 def _counted(report: Report) -> str:
-    """What the rows are: as many images as the plan has, and revisions of others."""
-    images = len(report.plan.images)
-    rest = len(report.touched) - images
-    return wording.count(images, "image") + (
-        f", {wording.count(rest, 'digest')} of which only revisions" if rest else ""
+    """What the rows are: as many images as the plan deletes and retires, and revisions of others."""
+    images, retired = len(report.plan.images), len(report.plan.retired)
+    rest = len(report.touched) - images - retired
+    return ", ".join(
+        (
+            wording.count(images, "image"),
+            *([f"{wording.count(retired, 'image')} retired"] if retired else []),
+            *([f"{wording.count(rest, 'digest')} of which only revisions"] if rest else []),
+        )
     )
 
 

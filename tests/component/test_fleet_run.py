@@ -281,6 +281,35 @@ def test_a_cluster_alone_may_not_delete_more_than_its_wave_may_still(fleet: Flee
     ]
 
 
+def test_R36_a_wave_that_has_retired_more_than_it_may_is_the_last_one(fleet: Fleet) -> None:
+    fleet.write(WAVES.replace("MORE", "max_deletions: 5"))
+    fleet.engine.prunes("bonn", plan_of("bonn", images=5, retired=6))
+    found = fleet.outcomes("up", "--unreviewed")
+    assert [each["state"] for each in found.values()] == ["done", "stopped", "stopped"]
+    assert found["bonn"]["retired"] == 6
+    assert "wave canary has retired 6 images, and its max_deletions is 5" in found["ulm"]["message"]
+
+
+def test_R36_approved_plans_that_retire_more_than_their_wave_may_are_not_begun(fleet: Fleet) -> None:
+    fleet.write(WAVES.replace("MORE", "max_deletions: 5"))
+    fleet.engine.plans("bonn", plan_of("bonn", images=5, retired=6))
+    fleet.preview()
+    page = (fleet.plans / "review.md").read_text(encoding="utf-8")
+    told = "wave canary would retire 6 images, and its max_deletions is 5: up would not begin it"
+    assert f"**Warning:** `{told}`" in page
+    assert "would delete" not in page
+    assert [each["state"] for each in fleet.up().values()] == ["stopped"] * 3
+    assert [run for run in fleet.engine.runs if run.startswith("up")] == []
+
+
+def test_R36_images_that_were_approved_and_not_retired_are_counted_as_skipped(fleet: Fleet) -> None:
+    fleet.engine.plans("kiel", plan_of("kiel", images=0, retired=3))
+    fleet.preview()
+    fleet.engine.prunes("kiel", plan_of("kiel", images=0, retired=2))
+    found = fleet.up()["kiel"]
+    assert (found["state"], found["retired"], found["skipped"]) == ("done", 2, 1)
+
+
 def test_what_a_failed_up_has_deleted_counts(fleet: Fleet) -> None:
     fleet.write(WAVES.replace("MORE", "max_deletions: 5, max_failures: 1"))
     fleet.engine.prunes("bonn", plan_of("bonn", images=9), images=6, code=1, events=[said("3 deletions failed")])

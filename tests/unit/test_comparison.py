@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from datetime import timedelta
 from pathlib import Path
 
 from click.testing import CliRunner
@@ -86,7 +87,30 @@ def test_every_form_shows_the_same_counts() -> None:
         "images": ours.images,
         "bytes": ours.bytes,
         "image_streams": 0,
+        "retired": 0,
+        "retired_bytes": 0,
     }
+
+
+def test_R36_images_that_only_one_plan_retires_are_a_difference() -> None:
+    def retiring(revisions: int) -> PrunePlan:
+        return analysed(*OBJECTS, revisions=revisions, blob_sizes=SIZES, grace=timedelta(days=7)).plan
+
+    first, second = retiring(1), retiring(2)
+    ours, theirs = compare(first, second).totals
+    assert ours.retired == len({it.name for it in first.retired} - {it.name for it in second.retired}) > 0
+    assert (ours.images, ours.bytes, theirs) == (0, 0, Difference())
+    assert ours.retired_bytes == first.summary.retired_bytes - second.summary.retired_bytes > 0
+    assert compare(first, first).rows == ()
+    at_once = plan_with(1)
+    ours, theirs = compare(first, at_once).totals
+    assert (ours.images, ours.retired, ours.retired_bytes) == (0, len(first.retired), first.summary.retired_bytes)
+    assert (theirs.images, theirs.retired, theirs.bytes) == (len(at_once.images), 0, at_once.summary.bytes)
+    text = io.StringIO()
+    print_comparison(compare(first, second), plain_console(file=text, width=160))
+    for form in (text.getvalue(), markdown(compare(first, second))):
+        assert "retired (" in form
+        assert "later)" in form
 
 
 def test_the_command_reads_two_plan_files(tmp_path: Path) -> None:

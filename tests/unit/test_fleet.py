@@ -37,9 +37,12 @@ from pruner.fleet.model import (
     stack_name,
     waves_with_clusters,
 )
-from pruner.fleet.table import Progress, table
-from pruner.plan import PrunedImage, PrunePlan
-from pruner.reasons import Unreferenced
+from pruner.fleet.table import Progress, line, table
+from pruner.plan import PrunedImage, PrunePlan, RetirementEnd
+from pruner.reasons import NamedBy, Unreferenced
+from pruner.report.wording import short
+from tests.builders.objects import digest
+from tests.fleet_engine import plan_of
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 names = st.lists(st.text("abcdefghijklmnopqrstuvwxyz0123456789-", min_size=1, max_size=12), unique=True, max_size=60)
@@ -282,6 +285,26 @@ def test_review_page_has_fingerprints_and_reasons() -> None:
     page = "\n".join(review.page("Plans", [outcome(verb="preview", images=1, plan=plan.fingerprint)], {"kiel": plan}))
     assert page.count(plan.fingerprint) == 2
     assert "no image stream names it, and nothing refers to it (R22)" in page
+
+
+def test_R36_review_page_and_tables_have_what_is_retired_where_anything_is() -> None:
+    plan = plan_of("kiel", images=0, retired=2)
+    plan = msgspec.structs.replace(plan, needed_again=(RetirementEnd(digest("again"), "u", NamedBy(("shop/web:v1",))),))
+    outcomes = [outcome(verb="preview", retired=2), outcome("bonn", verb="preview", images=1)]
+    page = "\n".join(review.page("Plans", outcomes, {"kiel": plan, "bonn": plan_of("bonn")}))
+    assert "| cluster | wave | state | revisions | images | retired | blobs | bytes | plan |" in page
+    assert "| **2 clusters** |  | 2 done | 0 | 1 | 2 | 0 | 0 bytes |  |" in page
+    assert "2 images retired, 1 image needed again" in page
+    for shown in plan.retired:
+        assert (
+            f"| `{short(shown.name)}` `registry/shop/web` | {shown.created:%Y-%m-%d} | 2.0 kB | `{shown.reason}` |"
+            in page
+        )
+    assert f"| `{short(digest('again'))}` | `{plan.needed_again[0].reason}` |" in page
+    text = printed(table(outcomes, "preview"))
+    assert "retired" in text
+    assert line(outcomes[0]) == "kiel: done, 0 revisions, 0 images, 2 retired, 0 blobs, 0 bytes"
+    assert "retired" not in printed(table(outcomes[1:], "preview")) + line(outcomes[1])
 
 
 def test_a_name_from_a_cluster_cannot_break_out_of_its_cell() -> None:

@@ -10,6 +10,7 @@ import gzip
 import io
 import re
 from collections.abc import Callable
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ from pruner.report.markdown import markdown
 from pruner.report.markdown_table import code
 from pruner.report.openmetrics import METRICS, openmetrics
 from pruner.report.text import print_report
-from tests.builders.objects import L1, NOW, A, analysed, digest, image, image_stream
+from tests.builders.objects import L1, NOW, A, B, C, analysed, digest, image, image_stream
 from tests.hostile import HOSTILE as CHARACTERS
 from tests.hostile import assert_inert, hostile_texts
 from tests.unit.test_report import analysis, result, untagged
@@ -162,6 +163,19 @@ def test_markdown_that_fits_is_whole() -> None:
     shown = markdown(many(100))
     assert "do not fit" not in shown
     assert "and 85 more" in shown
+
+
+def test_R36_markdown_counts_what_is_retired_apart_from_what_only_loses_revisions() -> None:
+    found = analysed(
+        *(image(each) for each in (A, B, C)),
+        image_stream("shop/web", latest=[A, B, C]),
+        image_stream("shop/two", v1=[B]),
+        revisions=1,
+        grace=timedelta(days=7),
+    )
+    assert [each.name for each in found.plan.retired] == [C]
+    text = markdown(Report.of(found))
+    assert "What is pruned, and why (0 images, 1 image retired, 1 digest of which only revisions)" in text
 
 
 def test_markdown_of_a_result_names_failures() -> None:
