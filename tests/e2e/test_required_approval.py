@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from pruner.cluster.retirement import RETIRED
 from tests.pulumi_project import Project
 from tests.servers import RunningSandbox
 
@@ -30,6 +31,21 @@ def test_an_up_with_its_own_preview_is_refused_and_a_saved_plan_carried_out(
 
     required.succeed("up", "--yes", "--skip-preview", "--plan", "plan.json")
     assert len(sandbox.images()) < len(before)
+
+
+def test_R36_a_reviewed_plan_that_retires_is_carried_out_and_deletes_nothing(
+    required: Project, sandbox: RunningSandbox
+) -> None:
+    required.configure(grace="7d")
+    before = sandbox.images()
+    assert REFUSED in required.fail("up", "--yes", "--skip-preview")
+    assert sandbox.images() == before
+    assert "retired_images" in required.succeed("preview", "--diff", "--save-plan", "plan.json")
+
+    required.succeed("up", "--yes", "--skip-preview", "--plan", "plan.json")
+    assert sandbox.images().keys() == before.keys()
+    retired = [image for image in sandbox.images().values() if RETIRED in image["metadata"].get("annotations", {})]
+    assert len(retired) == required.outputs()["summary"]["retired_images"] > 0
 
 
 def test_a_plan_saved_on_another_machine_is_carried_out_after_a_preview(

@@ -6,8 +6,11 @@ from typing import Any
 import pytest
 
 from pruner.apply import apply_plan
+from pruner.cluster.retirement import RETIRED
 from pruner.errors import ForbiddenError
 from pruner.planning import make_plan
+from pruner.restore import Choice, restore
+from pruner.schedule.permissions import cluster_rules, lease_rules
 from pruner.settings import Settings
 from tests.integration.conftest import api
 from tests.integration.kubernetes_api import READ_RULES, WORKLOADS, Kubernetes
@@ -105,6 +108,35 @@ async def test_current_revision_of_a_tag_that_a_deployment_uses_is_kept_R15(
     assert not result.failures
     assert cluster.sandbox.history(f"{NAMESPACE}/app:live") == [second]
     assert first not in cluster.sandbox.images()
+
+
+async def test_R36_R37_the_account_of_a_schedule_retires_and_restores_and_needs_the_right_to_patch_images(
+    cluster: Kubernetes, as_user: AsUser
+) -> None:
+    async with cluster.sandbox.builder() as builder:
+        first = await builder.push(f"{NAMESPACE}/app:live", layers=[b"first"], age_days=20)
+        second = await builder.push(f"{NAMESPACE}/app:live", layers=[b"second"], age_days=10)
+        await workload(cluster, "deployments", f"{builder.registry_host}/{NAMESPACE}/app:live")
+    settings = as_user("pruner", keep_tag_revisions=0, grace="1d", prune_registry=False)
+    before = cluster.sandbox.images()
+
+    async with api(settings) as client:
+        plan = (await make_plan(client, settings)).plan
+        assert [image.name for image in plan.retired] == [first]
+        # Its ClusterRole is one for runs without grace.
+        with pytest.raises(ForbiddenError, match=r"no permission to patch images\.image\.openshift\.io"):
+            await apply_plan(client, plan, settings)
+    assert cluster.sandbox.images() == before
+    cluster.allow("retirer", [*cluster_rules({"grace": "1d"}), *lease_rules({"grace": "1d"})])
+    settings = as_user("retirer", keep_tag_revisions=0, grace="1d", prune_registry=False)
+    async with api(settings) as client:
+        assert (await apply_plan(client, plan, settings)).failures == []
+        assert cluster.sandbox.history(f"{NAMESPACE}/app:live") == [second]
+        assert RETIRED in cluster.sandbox.images()[first]["metadata"]["annotations"]
+        assert (await restore(client, Choice(run=plan.fingerprint))).complete
+
+    assert cluster.sandbox.history(f"{NAMESPACE}/app:live") == [second, first]
+    assert RETIRED not in cluster.sandbox.images()[first]["metadata"]["annotations"]
 
 
 @pytest.mark.parametrize(
