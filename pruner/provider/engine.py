@@ -133,6 +133,12 @@ def fail(error: PrunerError, *, resource_id: str | None = None, outputs: Mapping
     raise AssertionError("abort does not return")
 
 
+def urn() -> str:
+    """Of the resource whose call is being served, empty outside of an engine."""
+    call = _serving()
+    return str(call.request.urn) if call is not None else ""
+
+
 def seed() -> bytes:
     """The random seed of the check that is being served, empty outside of one.
 

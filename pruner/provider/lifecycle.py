@@ -3,7 +3,7 @@
 `check` makes the plan and puts it into the inputs, where preview shows it, policies judge it and `--save-plan` keeps
 it. `diff` says that there is something to do only when the plan says so, or a setting has changed. `create` and
 `update` carry out the plan that `check` has kept; `read` gives back an empty one, so that the next preview shows what
-is planned then and nothing of the last time.
+is planned then and nothing of the last time, and sums of what there is to prune now, which a refresh shows as drift.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
+import time
 from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any, Final, ParamSpec, TypeVar
@@ -37,9 +38,10 @@ from pruner.plan import PrunePlan
 from pruner.planning import make_plan
 from pruner.provider import engine
 from pruner.provider.approval import check_approval, note_seed
+from pruner.provider.naming import to_parameters
 from pruner.provider.process_lock import process_lock
 from pruner.provider.provider import OUTPUTS
-from pruner.provider.rendering import LISTED, rendered, table
+from pruner.provider.rendering import LISTED, backlog, rendered, table
 from pruner.provider.store import KeptPlans
 from pruner.provider.values import value_of
 from pruner.report.jsonl import encode_report, encode_result
@@ -60,6 +62,12 @@ LARGEST: Final = 20_000_000
 
 FAILURES: Final = 50
 """Failures that the message of a run lists."""
+
+_FRESH: Final = 30.0
+"""Seconds for which what `read` has seen of the cluster is good enough for the plan of `check`."""
+
+_refreshed: Final[set[str]] = set()
+"""URNs that this process has read and not checked since: a diff of these is the refresh's own."""
 
 
 class _UnfinishedError(Exception):
@@ -91,6 +99,7 @@ def _ends_in_one_line(call: Callable[P, T]) -> Callable[P, T]:
 @_ends_in_one_line
 def check(news: dict[str, Any]) -> CheckResult:
     given: dict[str, Any] = {}
+    _refreshed.discard(engine.urn())
     try:
         given = _as_sent(_settings_in(news))
         return CheckResult({**given, "plan": _planned(given)}, [])
@@ -103,8 +112,12 @@ def check(news: dict[str, Any]) -> CheckResult:
 
 @_ends_in_one_line
 def diff(olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
-    changed = _settings_in(olds) != _settings_in(news)
-    return DiffResult(changes=changed or bool(news.get("plan")))
+    # A stack that comes back from the native provider has the names of the schema.
+    before = _settings_in(to_parameters(_settings_in(olds)))
+    changed = before != _settings_in(news)
+    # In its own diff a refresh gives the inputs of the last up as the new ones, whose plan was carried out then.
+    planned = None if engine.urn() in _refreshed else news.get("plan")
+    return DiffResult(changes=changed or bool(planned) or bool(olds.get("backlog")))
 
 
 @_ends_in_one_line
@@ -123,9 +136,54 @@ def read(id_: str, props: dict[str, Any]) -> ReadResult:
     # The state of an earlier version holds objects as the cluster gave them.
     outputs = {name: value_of(props[name], again=True) for name in OUTPUTS if name in props}
     without_plan = {name: value for name, value in props.items() if name != "__provider"} | {"plan": {}}
-    result = ReadResult(id_, without_plan | outputs)
-    result.inputs = {**_settings_in(props), "plan": {}}
+    given = _settings_in(props)
+    # An import has no properties, and nothing that it could be compared with.
+    found = {"backlog": _backlog(given)} if props else {}
+    result = ReadResult(id_, without_plan | outputs | found)
+    result.inputs = {**given, "plan": {}}
+    if urn := engine.urn():
+        _refreshed.add(urn)
     return result
+
+
+def _backlog(given: Mapping[str, Any]) -> dict[str, Any]:
+    """What there is to prune now, in sums.
+
+    Where it cannot be known, that is what it says: by the settings of the last up, whose credentials may have expired
+    or whose cluster may be gone, no refresh may fail, since preview and destroy begin with one.
+    """
+    try:
+        settings = _read(given)
+        analysis = _run(_analysis(settings))
+        _latest.put(settings, analysis)
+        return backlog(analysis.plan)
+    except Exception as error:  # noqa: BLE001 - see above
+        message = f"what there is to prune is not known: {_as_own(error)}"
+        engine.EngineLog().warn(message)
+        return {"summary": str(value_of(message))}
+
+
+class _Latest:
+    """The latest analysis of `read`, so that a preview with a refresh looks at the cluster once.
+
+    One alone: of a large cluster it takes hundreds of megabytes.
+    """
+
+    def __init__(self) -> None:
+        self._entry: tuple[Settings, Analysis, float] | None = None
+
+    def put(self, settings: Settings, analysis: Analysis) -> None:
+        self._entry = settings, analysis, time.monotonic()
+
+    def take(self, settings: Settings) -> Analysis | None:
+        """The analysis by the same settings, if it is fresh. It is handed out once."""
+        entry, self._entry = self._entry, None
+        if entry is None or entry[0] != settings or time.monotonic() - entry[2] > _FRESH:
+            return None
+        return entry[1]
+
+
+_latest: Final = _Latest()
 
 
 def _planned(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -137,7 +195,9 @@ def _planned(given: Mapping[str, Any]) -> dict[str, Any]:
         engine.EngineLog().info(f"the plan is {message}")
         return {"summary": message}
     settings = _read(given)
-    analysis = _run(_plan(settings))
+    analysis = _latest.take(settings) or _run(_analysis(settings))
+    if settings.report:
+        write_file(Path(settings.report), encode_report(analysis))
     plans = KeptPlans.of_user()
     kept = plans.keep(analysis)
     if settings.require_approval:
@@ -228,14 +288,12 @@ def _run(work: Coroutine[Any, Any, T]) -> T:
     return asyncio.run(work)
 
 
-async def _plan(settings: Settings) -> Analysis:
+async def _analysis(settings: Settings) -> Analysis:
     log = engine.EngineLog()
     async with session(settings) as api:
         analysis = await make_plan(api, settings, progress=log.progress)
     for note in analysis.plan.notes:
         log.warn(note)
-    if settings.report:
-        write_file(Path(settings.report), encode_report(analysis))
     return analysis
 
 
@@ -304,6 +362,7 @@ def _outputs(result: Result) -> dict[str, Any]:
         if more > 0:
             whole[name][LISTED:] = [{"what": f"{more} more", "why": "the report has them all"}]
     whole["registry_restart"] = whole["registry_restart"] or {}
+    whole["backlog"] = {}
     return {name: value_of(whole[name]) for name in OUTPUTS}
 
 

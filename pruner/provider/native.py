@@ -94,8 +94,8 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
         return provider_pb2.UpdateResponse(properties=encoded(result.outs or {}))
 
     def Read(self, request: Any, context: Any) -> Any:  # noqa: ARG002, N802
-        properties = to_parameters(rpc.deserialize_properties(request.properties))
-        result = self._provider.read(request.id, properties)
+        properties = rpc.deserialize_properties(request.properties)
+        result = self._provider.read(request.id, self._merged(properties) if properties else {})
         return provider_pb2.ReadResponse(
             id=result.id or request.id, properties=encoded(result.outs or {}), inputs=encoded(result.inputs or {})
         )

@@ -11,8 +11,19 @@ from typing import Any, Final
 
 from pulumi.dynamic import CheckResult, CreateResult, DiffResult, ReadResult, ResourceProvider, UpdateResult
 
-OUTPUTS: Final = ("deleted_images", "updated_image_streams", "summary", "skipped", "failures", "registry_restart")
-"""The outputs of a run."""
+NATIVE_TYPE: Final = "pruner:index:PrunedImages"
+"""The resource as the native provider has it."""
+
+OUTPUTS: Final = (
+    "deleted_images",
+    "updated_image_streams",
+    "summary",
+    "skipped",
+    "failures",
+    "registry_restart",
+    "backlog",
+)
+"""The outputs of a run, and of a refresh the last one."""
 
 
 class PrunedImagesProvider(ResourceProvider):

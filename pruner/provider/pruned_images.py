@@ -17,7 +17,7 @@ import pulumi.runtime
 from pulumi.dynamic import Resource
 from pulumi.runtime.config import CONFIG
 
-from pruner.provider.provider import OUTPUTS, PrunedImagesProvider
+from pruner.provider.provider import NATIVE_TYPE, OUTPUTS, PrunedImagesProvider
 from pruner.settings import ALIASES, BY_NAME, PARAMETERS, is_secret, settled_by
 
 NAMESPACE = "pruner"
@@ -124,6 +124,8 @@ class PrunedImages(Resource, module="pruner", name="PrunedImages"):
     registry_restart: pulumi.Output[dict[str, Any]]
     """Whether the registry's replicas were restarted after blobs
     were deleted, and the command; empty where they need not be."""
+    backlog: pulumi.Output[dict[str, Any]]
+    """What a refresh has found to prune, in sums; empty after up."""
     plan: pulumi.Output[dict[str, Any]]
 
     def __init__(self, name: str, opts: pulumi.ResourceOptions | None = None, **settings: pulumi.Input[Any]) -> None:
@@ -131,6 +133,9 @@ class PrunedImages(Resource, module="pruner", name="PrunedImages"):
         secrets = [key for key, value in given.items() if is_secret(ALIASES.get(key, key), value)]
         properties = {key: pulumi.Output.secret(value) if key in secrets else value for key, value in given.items()}
         outputs = dict.fromkeys((*OUTPUTS, "plan"))
+        # A stack that the native provider has updated comes back without a replacement.
+        returned = pulumi.ResourceOptions(aliases=[pulumi.Alias(type_=NATIVE_TYPE)])
+        opts = pulumi.ResourceOptions.merge(opts, returned)
         super().__init__(PrunedImagesProvider(), name, {**properties, **outputs}, opts)
 
 

@@ -22,7 +22,7 @@ LISTED: Final = 2000
 """Entries of a map, and revisions and images together, up to which a plan is listed in full."""
 
 ROWS: Final = 20
-"""Image streams that a preview without `--diff` lists."""
+"""Image streams that a preview without `--diff` lists, and a refresh."""
 
 _NAME: Final = 100
 """Characters of a name in that list."""
@@ -38,7 +38,7 @@ def rendered(plan: PrunePlan) -> dict[str, Any]:
         "fingerprint": plan.fingerprint,
         "cluster": plan.cluster,
         "counts": {name: getattr(summary, name) for name in summary.__struct_fields__},
-        "image_streams": _summed(plan),
+        "image_streams": _summed(plan, LISTED),
     }
     if plan.registry is not None:
         shown["registry"] = plan.registry.url
@@ -47,6 +47,14 @@ def rendered(plan: PrunePlan) -> dict[str, Any]:
     listed = _listed(plan) if plan.deletions + plan.retirements <= LISTED else {"listed": False}
     safe: dict[str, Any] = value_of({**shown, **listed})
     return safe
+
+
+def backlog(plan: PrunePlan) -> dict[str, Any]:
+    """What a refresh shows as drift: sums, of the largest image streams; an empty map where there is nothing to do."""
+    if plan.empty:
+        return {}
+    shown: dict[str, Any] = value_of({"summary": headline(plan), "image_streams": _summed(plan, ROWS)})
+    return shown
 
 
 def table(plan: PrunePlan) -> Iterator[str]:
@@ -120,13 +128,13 @@ def _size(size: int | None) -> str:
     return "size unknown" if size is None else decimal(size)
 
 
-def _summed(plan: PrunePlan) -> dict[str, str]:
+def _summed(plan: PrunePlan, most: int) -> dict[str, str]:
     """Sums of the image streams that lose most; how many more there are is said."""
     links = {change.stream: len(change.layer_links) + len(change.manifest_links) for change in plan.streams}
     sums = Report.made_of(plan).streams
-    summed = {each.stream: _sums(links.get(each.stream, 0), each) for each in sums[:LISTED]}
-    if len(sums) > LISTED:
-        rest = sums[LISTED:]
+    summed = {each.stream: _sums(links.get(each.stream, 0), each) for each in sums[:most]}
+    if len(sums) > most:
+        rest = sums[most:]
         of_rest = sum(links.get(each.stream, 0) for each in rest)
         summed["(others)"] = f"{count(len(rest), 'image stream')}, {_sums(of_rest, *rest)}"
     return summed

@@ -11,9 +11,10 @@ from typing import Any, Final
 
 from pruner import __version__
 from pruner.provider.naming import camel
+from pruner.provider.provider import NATIVE_TYPE
 from pruner.settings import HOLD_KEYS, PARAMETERS, SECRETS, Kind, Parameter
 
-TYPE: Final = "pruner:index:PrunedImages"
+TYPE: Final = NATIVE_TYPE
 DYNAMIC_TYPE: Final = "pulumi-python:dynamic/pruner:PrunedImages"
 _ANY: Final = {"$ref": "pulumi.json#/Any"}
 _MAPS: Final = {"type": "object", "additionalProperties": _ANY}
@@ -47,6 +48,12 @@ _OUTPUTS: Final[Mapping[str, Any]] = {
         "items": {"type": "object", "additionalProperties": {"type": "string"}},
         "description": "What could not be deleted, with the reason",
     },
+    "registryRestart": {
+        **_MAPS,
+        "description": "Whether the registry's replicas were restarted after blobs were deleted, and the command; "
+        "empty where they need not be",
+    },
+    "backlog": {**_MAPS, "description": "What a refresh has found to prune, in sums; empty after up"},
     "plan": {**_MAPS, "description": "What the next up deletes, in a preview; empty otherwise"},
 }
 

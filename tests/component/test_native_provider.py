@@ -137,6 +137,54 @@ def test_check_makes_a_plan_and_create_carries_it_out(provider: Provider, sandbo
     provider.stub.Delete(provider_pb2.DeleteRequest(id=created.id, urn=URN, properties=created.properties))
 
 
+def test_a_refresh_shows_as_drift_what_there_is_to_prune_now(provider: Provider, sandbox: RunningSandbox) -> None:
+    checked = provider.check(keepTagRevisions=3)
+    created = provider.create(checked.inputs)
+    assert plain(created.properties)["backlog"] == {}
+
+    def refreshed() -> tuple[dict[str, Any], bool]:
+        """As the engine refreshes: the diff is of what was read, against the inputs of the last up."""
+        read = provider.stub.Read(provider_pb2.ReadRequest(id=created.id, urn=URN, properties=created.properties))
+        request = provider_pb2.DiffRequest(id=created.id, urn=URN, olds=read.properties, news=checked.inputs)
+        assert plain(read.inputs)["plan"] == plain(read.properties)["plan"] == {}
+        assert sandbox.tokens["admin"] not in str(read)
+        drifted = provider.stub.Diff(request).changes == provider_pb2.DiffResponse.DIFF_SOME
+        return plain(read.properties)["backlog"], drifted
+
+    images = sandbox.images()
+    assert refreshed() == ({}, False)
+
+    sandbox.call("DELETE", "/apis/apps/v1/namespaces/shop/deployments/api")
+    found, drifted = refreshed()
+    assert (sorted(found), drifted) == (["image_streams", "summary"], True)
+    assert list(found["image_streams"]) == ["shop/api"]
+    assert found["summary"].startswith("1 revision of 1 image stream, 1 image, ")
+    assert "sha256:" not in str(found)
+
+    # The plan of the preview that follows is of the same look at the cluster.
+    sandbox.forget_requests()
+    planned = plain(provider.check(keepTagRevisions=3).inputs)["plan"]
+    assert (planned["summary"], sandbox.requests()) == (found["summary"], [])
+    # And the one after that of a look of its own.
+    provider.check(keepTagRevisions=3)
+    assert sandbox.requests() != []
+    again = provider_pb2.DiffRequest(id=created.id, urn=URN, olds=created.properties, news=checked.inputs)
+    assert provider.stub.Diff(again).changes == provider_pb2.DiffResponse.DIFF_SOME
+
+    # With other settings, too.
+    refreshed()
+    sandbox.forget_requests()
+    provider.check(keepTagRevisions=2)
+    assert sandbox.requests() != []
+
+    sandbox.add_fault({"status": 401}, server="api")
+    found, drifted = refreshed()
+    assert found["summary"].startswith("what there is to prune is not known: ")
+    assert drifted
+    sandbox.clear_faults()
+    assert sandbox.images() == images
+
+
 def test_what_failed_is_kept_without_the_configurations_secret(provider: Provider, sandbox: RunningSandbox) -> None:
     checked = provider.check()
     sandbox.add_fault({"status": 403}, method="DELETE", path="/apis/image.openshift.io/v1/images", server="api")

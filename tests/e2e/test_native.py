@@ -5,62 +5,17 @@ from a program that has no SDK: names and values as YAML has them.
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import subprocess
-import sys
 import tarfile
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from pruner import __version__
+from tests.native_projects import EXAMPLE, give
 from tests.pruning import broken_images, plan, settings_for
 from tests.pulumi_project import Project
 from tests.servers import ROOT, RunningSandbox
 
-PROGRAM = """
-import json, pathlib
-import pulumi
-
-class PrunedImages(pulumi.CustomResource):
-    def __init__(self, name, **inputs):
-        outputs = dict.fromkeys(("summary", "deletedImages", "failures", "plan"))
-        super().__init__("pruner:index:PrunedImages", name, {**outputs, **inputs},
-            pulumi.ResourceOptions(version="VERSION",
-                aliases=[pulumi.Alias(type_="pulumi-python:dynamic/pruner:PrunedImages")]))
-
-inputs = json.loads(pathlib.Path("inputs.json").read_text())
-secrets = {name: pulumi.Output.secret(inputs.pop(name)) for name in ("apiKey",) if name in inputs}
-pruned = PrunedImages("pruned", **inputs, **secrets)
-pulumi.export("summary", pruned.summary)
-""".replace("VERSION", __version__)
-YAML = (ROOT / "examples" / "yaml" / "Pulumi.yaml").read_text(encoding="utf-8").replace("name: images", "name: pruner")
-"""The example, as a project of the name that the stack belongs to."""
 TYPE = "pruner:index:PrunedImages"
-
-
-@pytest.fixture(scope="session")
-def plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `make plugin` produces."""
-    folder = tmp_path_factory.mktemp("plugin")
-    subprocess.run([sys.executable, "-m", "tools.plugin", str(folder)], cwd=ROOT, check=True)
-    (made,) = folder.glob("*.tar.gz")
-    return made
-
-
-@pytest.fixture
-def native(demo: Project, plugin: Path) -> Project:
-    """A project for the sandbox whose program uses the native provider, installed as a user installs it."""
-    demo.succeed("plugin", "install", "resource", "pruner", __version__, "--file", str(plugin))
-    (demo.folder / "__main__.py").write_text(PROGRAM, encoding="utf-8")
-    give(demo)
-    return demo
-
-
-def give(project: Project, **inputs: Any) -> None:
-    (project.folder / "inputs.json").write_text(json.dumps(inputs), encoding="utf-8")
 
 
 def resource(project: Project) -> dict[str, Any]:
@@ -109,9 +64,12 @@ def test_a_secret_of_the_program_is_encrypted_and_a_wrong_name_is_refused(
     assert "apiKey" in resource(native)["inputs"]
 
 
-def test_a_stack_moves_from_the_dynamic_provider_without_replacement(native: Project, sandbox: RunningSandbox) -> None:
+def test_a_stack_moves_from_the_dynamic_provider_and_back_without_replacement(
+    native: Project, sandbox: RunningSandbox
+) -> None:
+    dynamic = (ROOT / "__main__.py").read_text(encoding="utf-8")
     program = (native.folder / "__main__.py").read_text(encoding="utf-8")
-    (native.folder / "__main__.py").write_text((ROOT / "__main__.py").read_text(encoding="utf-8"), encoding="utf-8")
+    (native.folder / "__main__.py").write_text(dynamic, encoding="utf-8")
     native.succeed("up", "--yes", "--skip-preview")
     assert resource(native)["type"].startswith("pulumi-python:dynamic")
 
@@ -120,6 +78,17 @@ def test_a_stack_moves_from_the_dynamic_provider_without_replacement(native: Pro
     assert "replace" not in output
     assert resource(native)["type"] == TYPE
     assert "__provider" not in resource(native)["outputs"]
+    images = sandbox.images()
+
+    (native.folder / "__main__.py").write_text(dynamic, encoding="utf-8")
+    steps = json.loads(native.succeed("preview", "--json"))["steps"]
+    (op,) = (step["op"] for step in steps if step["urn"].endswith("::pruned") and step["op"] != "refresh")
+    assert op in ("same", "update")
+    output = native.succeed("up", "--yes", "--skip-preview")
+    assert "replace" not in output
+    assert resource(native)["type"].startswith("pulumi-python:dynamic")
+    assert {"deletedImages", "updatedImageStreams"} & resource(native)["outputs"].keys() == set()
+    assert sandbox.images() == images
 
 
 def test_an_import_is_taken_into_the_state_and_changes_nothing(native: Project, sandbox: RunningSandbox) -> None:
@@ -127,17 +96,6 @@ def test_an_import_is_taken_into_the_state_and_changes_nothing(native: Project, 
     native.succeed("import", "--yes", "--generate-code=false", "--protect=false", TYPE, "pruned", "prod")
     assert resource(native)["id"] == "prod"
     assert sandbox.images() == images
-
-
-@pytest.fixture
-def yaml_program(native: Project) -> Project:
-    if shutil.which("pulumi-language-yaml") is None:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(
-            "there is no pulumi-language-yaml on PATH; make setup-integration gets it"
-        )
-    (native.folder / "Pulumi.yaml").write_text(YAML, encoding="utf-8")
-    (native.folder / "__main__.py").unlink()
-    return native
 
 
 def test_a_yaml_program(yaml_program: Project, sandbox: RunningSandbox) -> None:
@@ -153,7 +111,7 @@ def test_a_yaml_program(yaml_program: Project, sandbox: RunningSandbox) -> None:
 
 
 def test_a_yaml_program_with_a_misspelt_property_is_refused(yaml_program: Project) -> None:
-    (yaml_program.folder / "Pulumi.yaml").write_text(YAML.replace("keepYounger", "keepYunger"), encoding="utf-8")
+    (yaml_program.folder / "Pulumi.yaml").write_text(EXAMPLE.replace("keepYounger", "keepYunger"), encoding="utf-8")
     output = yaml_program.fail("preview")
     assert "keepYungerThan" in output
     assert "keepYoungerThan" in output

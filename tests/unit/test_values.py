@@ -16,7 +16,7 @@ from pruner.apply import Result
 from pruner.apply.result import Failure, Skipped
 from pruner.provider.lifecycle import LARGEST, _outputs
 from pruner.provider.provider import OUTPUTS, PrunedImagesProvider
-from pruner.provider.rendering import ROWS, rendered, table
+from pruner.provider.rendering import ROWS, backlog, rendered, table
 from pruner.provider.values import value_of
 from tests.hostile import assert_inert, hostile_texts
 from tests.unit.test_printable import original
@@ -134,7 +134,7 @@ def test_keys_of_the_engine_keep_their_text() -> None:
 @given(_texts.filter(lambda text: text == text.encode(errors="ignore").decode()))
 def test_inputs_hold_no_line_or_value_that_the_engine_would_obey(text: str) -> None:
     plan = hostile(text).plan
-    for found in texts_in(rendered(plan)):
+    for found in (*texts_in(rendered(plan)), *texts_in(backlog(plan))):
         assert found not in RESERVED
         assert_inert(found)
     lines = list(table(plan))
@@ -148,6 +148,14 @@ def test_a_preview_lists_so_many_image_streams_and_sums_up_the_rest() -> None:
     assert head.split() == ["image", "stream", "revisions", "images", "frees"]
     assert len(rows) == ROWS
     assert rest.split()[:8] == ["and", "5", "more", "image", "streams", "5", "5", "0"]
+
+
+def test_a_refresh_shows_so_many_image_streams_and_sums_up_the_rest() -> None:
+    shown = backlog(many(ROWS + 5).plan)
+    assert shown["summary"] == rendered(many(ROWS + 5).plan)["summary"]
+    assert len(shown["image_streams"]) == ROWS + 1
+    assert shown["image_streams"]["(others)"].startswith("5 image streams, 5 revisions, 5 images")
+    assert sorted(shown) == ["image_streams", "summary"]
 
 
 @given(_texts)
@@ -178,7 +186,7 @@ def test_state_of_an_earlier_version_is_read_as_of_this_one() -> None:
         {"metadata": {"name": "a\x1b[31m", "annotations": {"__x": "\u202e", "note": rpc.UNKNOWN}}, "labels": Asset()}
     ]
     properties: dict[str, Any] = {
-        "host": "https://api",
+        "host": "http://127.0.0.1:9",
         "plan": {},
         "__provider": "p",
         **dict.fromkeys(OUTPUTS),
@@ -200,4 +208,4 @@ def test_state_of_an_earlier_version_is_read_as_of_this_one() -> None:
     # Reading again, and whether there is something to do, don't change with it.
     again = PrunedImagesProvider().read("id", {**result.outs, "__provider": "p"})
     assert again.outs == result.outs
-    assert not PrunedImagesProvider().diff("id", properties, {"host": "https://api", "plan": {}}).changes
+    assert not PrunedImagesProvider().diff("id", properties, {"host": "http://127.0.0.1:9", "plan": {}}).changes
