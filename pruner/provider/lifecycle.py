@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
-import time
 from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any, Final, ParamSpec, TypeVar
@@ -39,6 +38,7 @@ from pruner.planning import make_plan
 from pruner.provider import engine
 from pruner.provider.approval import check_approval, note_seed
 from pruner.provider.naming import to_parameters
+from pruner.provider.previewed import Latest, engine_process, note_plan, noted_plan
 from pruner.provider.process_lock import process_lock
 from pruner.provider.provider import OUTPUTS
 from pruner.provider.rendering import LISTED, backlog, rendered, table
@@ -63,8 +63,6 @@ LARGEST: Final = 20_000_000
 FAILURES: Final = 50
 """Failures that the message of a run lists."""
 
-_FRESH: Final = 30.0
-"""Seconds for which what `read` has seen of the cluster is good enough for the plan of `check`."""
 
 _refreshed: Final[set[str]] = set()
 """URNs that this process has read and not checked since: a diff of these is the refresh's own."""
@@ -154,6 +152,9 @@ def _backlog(given: Mapping[str, Any]) -> dict[str, Any]:
     """
     try:
         settings = _read(given)
+        noted = _noted(settings, given)
+        if noted is not None:
+            return backlog(noted)
         analysis = _run(_analysis(settings))
         _latest.put(settings, analysis)
         return backlog(analysis.plan)
@@ -163,27 +164,7 @@ def _backlog(given: Mapping[str, Any]) -> dict[str, Any]:
         return {"summary": str(value_of(message))}
 
 
-class _Latest:
-    """The latest analysis of `read`, so that a preview with a refresh looks at the cluster once.
-
-    One alone: of a large cluster it takes hundreds of megabytes.
-    """
-
-    def __init__(self) -> None:
-        self._entry: tuple[Settings, Analysis, float] | None = None
-
-    def put(self, settings: Settings, analysis: Analysis) -> None:
-        self._entry = settings, analysis, time.monotonic()
-
-    def take(self, settings: Settings) -> Analysis | None:
-        """The analysis by the same settings, if it is fresh. It is handed out once."""
-        entry, self._entry = self._entry, None
-        if entry is None or entry[0] != settings or time.monotonic() - entry[2] > _FRESH:
-            return None
-        return entry[1]
-
-
-_latest: Final = _Latest()
+_latest: Final = Latest()
 
 
 def _planned(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -194,16 +175,29 @@ def _planned(given: Mapping[str, Any]) -> dict[str, Any]:
         message = f"not known before {', '.join(unknown)} {'is' if len(unknown) == 1 else 'are'} known"
         engine.EngineLog().info(f"the plan is {message}")
         return {"summary": message}
-    settings = _read(given)
-    analysis = _latest.take(settings) or _run(_analysis(settings))
-    if settings.report:
-        write_file(Path(settings.report), encode_report(analysis))
-    plans = KeptPlans.of_user()
-    kept = plans.keep(analysis)
+    settings, plans = _read(given), KeptPlans.of_user()
+    plan = _noted(settings, given)
+    if plan is not None:
+        plans.expect(plan.fingerprint)
+        _warn(plan)
+    else:
+        analysis = _latest.take(settings) or _run(_analysis(settings))
+        if settings.report:
+            write_file(Path(settings.report), encode_report(analysis))
+        plan = analysis.plan
+        plans.keep(analysis)
+        note_plan(plans, engine_process(), engine.urn(), given, plan)
     if settings.require_approval:
-        note_seed(plans, engine.seed(), analysis.plan.fingerprint)
-    _show(analysis.plan, Path(settings.report) if settings.report else kept)
-    return rendered(analysis.plan)
+        note_seed(plans, engine.seed(), plan.fingerprint)
+    _show(plan, Path(settings.report) if settings.report else plans.path(plan.fingerprint))
+    return rendered(plan)
+
+
+def _noted(settings: Settings, given: Mapping[str, Any]) -> PrunePlan | None:
+    """The plan of the preview of the same `up`; None where there is none, or each call has to plan for itself."""
+    if settings.require_approval:
+        return None
+    return noted_plan(KeptPlans.of_user(), engine_process(), engine.urn(), given)
 
 
 def _apply(id_: str | None, props: dict[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -292,9 +286,14 @@ async def _analysis(settings: Settings) -> Analysis:
     log = engine.EngineLog()
     async with session(settings) as api:
         analysis = await make_plan(api, settings, progress=log.progress)
-    for note in analysis.plan.notes:
-        log.warn(note)
+    _warn(analysis.plan)
     return analysis
+
+
+def _warn(plan: PrunePlan) -> None:
+    log = engine.EngineLog()
+    for note in plan.notes:
+        log.warn(note)
 
 
 def _show(plan: PrunePlan, report: Path) -> None:

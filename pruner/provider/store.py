@@ -92,9 +92,13 @@ class KeptPlans:
                 f"the plan cannot be kept for up: {error}; let XDG_CACHE_HOME name a folder of your own that can be "
                 "written"
             ) from None
-        _waiting[path] += 1
+        self.expect(fingerprint)
         self._sweep()
         return path
+
+    def expect(self, fingerprint: str) -> None:
+        """Let one resource more of this program carry out the plan that is kept."""
+        _waiting[self.path(fingerprint)] += 1
 
     def plan(self, fingerprint: str) -> PrunePlan:
         """The plan with this fingerprint. Raises UnsafePlanError when there is none, or it is not what was kept."""

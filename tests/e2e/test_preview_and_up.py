@@ -68,8 +68,15 @@ def test_results_are_whole_objects_and_a_summary(demo: Project) -> None:
     assert outputs["failures"] == []
 
 
-def test_second_preview_has_no_changes(demo: Project) -> None:
-    demo.succeed("up", "--yes", "--skip-preview")
+def test_up_carries_out_the_plan_of_its_own_preview_and_a_second_preview_has_no_changes(
+    demo: Project, sandbox: RunningSandbox
+) -> None:
+    sandbox.forget_requests()
+    demo.succeed("up", "--yes")
+    asked = [each["path"].partition("?") for each in sandbox.requests(method="GET")]
+    lists = [query for path, _, query in asked if path == "/apis/image.openshift.io/v1/images"]
+    # One for the preview and two looks of the run: the update's check has the plan of the preview.
+    assert len([query for query in lists if "continue=" not in query and "watch=" not in query]) == 3
     output = demo.succeed("preview", "--expect-no-changes")
     assert "2 unchanged" in output
 
