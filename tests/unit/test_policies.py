@@ -102,6 +102,16 @@ def test_max_images_names_what_is_too_much() -> None:
     assert says("max-images", {"limit": 4}) == []
 
 
+def test_R36_max_images_limits_what_is_retired_apart_from_what_is_deleted() -> None:
+    given = facts(analysis(grace=timedelta(days=7)))
+    assert says("max-images", {"limit": 0}, given) == []
+    (message,) = says("max-images", {"retired": 3}, given)
+    assert message.startswith("would retire 4 images, and 3 are allowed: ")
+    assert names(message) == {A, B, C, F}
+    assert says("max-images", {"retired": 4}, given) == []
+    assert says("max-images", {"retired": 0}) == []
+
+
 def test_max_images_by_namespace() -> None:
     (message,) = says("max-images", {"per_namespace": 1})
     assert "2 images of namespace shop" in message
