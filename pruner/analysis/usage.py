@@ -9,7 +9,7 @@ being pruned.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Final, TypeVar
@@ -225,32 +225,40 @@ class _Collector:
         named = NamedHere(other)
         limit = self._pod_age_limit(min(self.snapshot.as_of, other.as_of))
         for referrer in other.referrers:
-            if referrer.kind == "Pod" and not counts(referrer, limit):
-                continue
-            user = in_cluster(referrer.name, other.name)
-            for reference in references_of(referrer, extended=self.extended):
-                for target in self._understood(user, reference, named.targets):
-                    self._add_target(user, target, "", None)
-            self._add_output(user, referrer, named)
+            if referrer.kind != "Pod" or counts(referrer, limit):
+                user = in_cluster(referrer.name, other.name)
+                self._add_named(user, references_of(referrer, extended=self.extended), named)
+                spec = referrer.workload.spec
+                if spec is not None and spec.output is not None:
+                    self._add_output(user, referrer, named)
         for stream in other.streams:
-            user = in_cluster(f"ImageStream {stream.name}", other.name)
-            for reference in references_of_stream(stream):
-                for target in self._understood(user, reference, named.targets):
-                    self._add_target(user, target, "", None)
+            self._add_named(in_cluster(f"ImageStream {stream.name}", other.name), references_of_stream(stream), named)
 
-    def _understood(
-        self, user: str, reference: Reference, targets: Callable[[Reference], list[Target]] | None = None
-    ) -> list[Target]:
-        """What the reference uses; nothing where that cannot be understood, which is noted.
+    def _add_named(self, user: str, references: Iterable[Reference], named: NamedHere) -> None:
+        """Note what references of another cluster's object use here."""
+        for reference in references:
+            try:
+                targets = named.targets(reference)
+            except InvalidPullSpecError as error:
+                self._note(user, reference, error)
+                continue
+            for target in targets:
+                if target.digest:
+                    self._add_digest(user, target.stream, target.digest)
+                elif target.stream is not None:
+                    self.tags[target.stream, target.tag or "latest"].append(user)
 
-        `targets` replaces what references of this cluster refer to.
-        """
+    def _understood(self, user: str, reference: Reference) -> list[Target]:
+        """What the reference uses; nothing where that cannot be understood, which is noted."""
         try:
-            return (targets or self._targets)(reference)
+            return self._targets(reference)
         except InvalidPullSpecError as error:
-            known = self.invalid if reference.pulled and not isinstance(error, UselessReferenceError) else self.ignored
-            known.add(f"{user}, {_cut(reference.where)}: {_quoted(reference.text)}: {error}")
+            self._note(user, reference, error)
             return []
+
+    def _note(self, user: str, reference: Reference, error: InvalidPullSpecError) -> None:
+        known = self.invalid if reference.pulled and not isinstance(error, UselessReferenceError) else self.ignored
+        known.add(f"{user}, {_cut(reference.where)}: {_quoted(reference.text)}: {error}")
 
     def _targets(self, reference: Reference) -> list[Target]:
         """What a reference refers to. Raises InvalidPullSpecError."""
@@ -353,7 +361,7 @@ class _Collector:
                 stream = own
         return stream
 
-    def _add_target(self, user: str, target: Target, namespace: str, referrer: Referrer | None) -> None:
+    def _add_target(self, user: str, target: Target, namespace: str, referrer: Referrer) -> None:
         stream = self._stream_of(target, namespace, referrer)
         if target.digest:
             self._add_digest(user, stream, target.digest)

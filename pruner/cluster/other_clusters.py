@@ -110,7 +110,7 @@ async def _read(
     reading = Reading(api, lambda told: progress(f"cluster {other.name}: {told}"))
     cluster = await identify(api)
     now = api.clock.now()
-    # Before what they give other names to, and before the workloads, which a watch would go on from.
+    # Mirror sets before the workloads that use them; a run watches for later ones.
     mirrors = [mirror for kind in MIRROR_SETS for mirror in await reading.list_all(kind, _mirror_sets[kind], _mirrors)]
     streams = await reading.list_all(IMAGE_STREAMS, _streams, _import_specs)
     referrers: list[Referrer] = []

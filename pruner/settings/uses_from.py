@@ -16,7 +16,7 @@ from pruner.settings.connection import ConnectionSettings
 from pruner.settings.files import file
 from pruner.settings.parameter import Parameter
 from pruner.settings.references import Reference, with_references
-from pruner.settings.shown import shown
+from pruner.settings.shown import may_hold_credentials, shown
 from pruner.settings.values import UnfitError, registry_url, text_of, texts
 from pruner.suggestions import did_you_mean
 
@@ -81,7 +81,9 @@ def registry_hosts(value: object) -> tuple[str, ...]:
         except UnfitError:
             fit = False
         if not fit:
-            raise UnfitError(f"takes host[:port] without scheme and path, not {shown(host)}")
+            # Of an address that is cut at the commas in its password each part looks harmless.
+            quoted = "what is given" if may_hold_credentials(value) else shown(host)
+            raise UnfitError(f"takes host[:port] without scheme and path, not {quoted}")
     return hosts
 
 

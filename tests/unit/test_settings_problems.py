@@ -105,6 +105,9 @@ def problems(given: dict[str, Any], **more: Any) -> dict[str, str]:
          "cluster 1 (kiel): settings: api_key: contains a space or a character other than ASCII, which no token has"),
         ("uses_from", [{"name": "kiel", "settings": {"context": "k", "api_key": {"env": "NOT_SET_HERE"}}}],
          "cluster 1 (kiel): settings: api_key: the environment has no NOT_SET_HERE"),
+        ("uses_from", [{"name": "kiel", "settings": {"context": "k", "api_key": {"env": "sha256~planted"}}}],
+         "cluster 1 (kiel): settings: api_key: the environment has no "
+         "variable or file of that name (not shown: it may hold credentials)"),
         ("registry_hosts", "https://hub.example.org",
          "takes host[:port] without scheme and path, not 'https://hub.example.org'"),
         ("registry_hosts", "a,hub.example.org/shop",
