@@ -112,16 +112,19 @@ def test_R39_a_partial_history_is_used_as_far_as_it_goes(empty_sandbox: RunningS
 
 
 @pytest.mark.parametrize("given", [{}, {"token": "another"}])
-def test_R39_the_token_is_the_one_given_or_that_of_the_cluster(
+def test_R39_one_query_that_aggregates_has_the_token_given_or_that_of_the_cluster(
     empty_sandbox: RunningSandbox, given: dict[str, str]
 ) -> None:
+    """However many images ran: Prometheus answers with one line for each, whatever series there are."""
+    ran = (metric(image_id=f"quay.io/a/b@sha256:{number:064x}", image_spec="quay.io/a/b:1") for number in range(5000))
     asked: list[Request] = []
-    with served(prometheus(vector(RAN, BEGINS), asked)) as url:
+    with served(prometheus(vector(*ran, BEGINS), asked)) as url:
         plan(empty_sandbox, url=url, **given)
     (request,) = asked
     expected = given.get("token", empty_sandbox.tokens["admin"])
     assert request.headers["Authorization"] == f"Bearer {expected}"
     assert request.query_params["query"] == query_of(timedelta(days=30), partial=False)
+    assert request.query_params["query"].count("group by (image_id, image_spec)") == 2
 
 
 def test_doctor_says_that_the_history_cannot_be_used(empty_sandbox: RunningSandbox) -> None:
