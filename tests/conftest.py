@@ -7,7 +7,7 @@ import importlib
 import os
 import pkgutil
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -43,26 +43,36 @@ def tried(record_property: Callable[[str, object], None]) -> Tried:
     return lambda cases, of_what: record_property("tried", (cases, of_what))
 
 
+@pytest.fixture
+def measured(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+    """Has a line printed at the end, which no test judges: `measured("--help after 0.6 s")`."""
+    return lambda line: record_property("measured", line)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print the cases that single tests have tried, which no
-    count of tests shows, and the examples of the fuzz tests.
+    """Print the cases that single tests have tried, which no count of tests shows, the examples of the fuzz tests, and
+    what was measured.
     """
-    sums: Counter[str] = Counter()
-    fuzzed: Counter[str] = Counter()
-    for report in terminalreporter.getreports("passed"):
-        for name, value in report.user_properties:
-            if name == "tried":
-                cases, of_what = value
-                sums[of_what] += cases
-            elif name == "fuzzed":
-                examples, target = value
-                fuzzed[target] += examples
+    reports = terminalreporter.getreports("passed")
+    properties = [each for report in reports for each in report.user_properties]
+    sums = _sums((of_what, cases) for name, value in properties if name == "tried" for cases, of_what in [value])
+    fuzzed = _sums((target, examples) for name, value in properties if name == "fuzzed" for examples, target in [value])
     if fuzzed:
         terminalreporter.line(f"fuzzed: {', '.join(f'{target} {count}' for target, count in sorted(fuzzed.items()))}")
     if sums:
         terminalreporter.section("tried")
     for of_what, cases in sorted(sums.items()):
         terminalreporter.line(f"{cases:>6} {of_what}")
+    for name, value in properties:
+        if name == "measured":
+            terminalreporter.line(f"measured: {value}")
+
+
+def _sums(counts: Iterable[tuple[str, int]]) -> Counter[str]:
+    sums: Counter[str] = Counter()
+    for name, count in counts:
+        sums[name] += count
+    return sums
 
 
 @pytest.fixture(scope="session")

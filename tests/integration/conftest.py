@@ -3,6 +3,7 @@ Real servers for integration tests, once in a session: kube-apiserver with RBAC,
 proxy. What a machine lacks is a skip with the reason, and in CI a failure.
 """
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from pruner.cluster.api import Api
 from pruner.cluster.connection import connect
 from pruner.settings import Settings, read
+from tests.integration import container as image
 from tests.integration.authorities import Authority
 from tests.integration.docker_registry import DockerRegistry, running_docker_registry
 from tests.integration.kubernetes_api import READ_RULES, Kubernetes, running_kubernetes
@@ -35,6 +37,13 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DockerRegistr
     """A docker-registry over plain HTTP."""
     with running_docker_registry(tmp_path_factory.mktemp("registry")) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def container(tmp_path_factory: pytest.TempPathFactory) -> image.Container:
+    """The container image, built once by whichever of pytest-xdist's workers comes first."""
+    base = tmp_path_factory.getbasetemp()
+    return image.build((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "container")
 
 
 @pytest.fixture(scope="session")

@@ -1,9 +1,10 @@
-"""The Containerfile, read instruction by instruction: there
-need not be an engine to see that it is pinned and not root.
+"""The Containerfile, read instruction by instruction: what it pins and copies shows without a build, which
+tests/integration/test_container.py does.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import shlex
@@ -15,18 +16,28 @@ from pruner.installation import PROGRAM
 from pruner.schedule.manifests import PACK, WORK, Schedule, schedule_objects
 
 ROOT = Path(__file__).parent.parent.parent
-KNOWN = {"FROM", "WORKDIR", "COPY", "RUN", "LABEL", "ENV", "USER", "ENTRYPOINT", "CMD"}
+KNOWN = {"ARG", "FROM", "WORKDIR", "COPY", "RUN", "LABEL", "ENV", "USER", "ENTRYPOINT", "CMD"}
 Stage = list[tuple[str, str]]
 
 
-def stages() -> list[Stage]:
-    """The instructions of each stage, with lines that go on put together."""
+def instructions() -> Stage:
+    """All of them, with lines that go on put together."""
     text = (ROOT / "Containerfile").read_text(encoding="utf-8")
     lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
     joined = re.sub(r"\\\n\s*", " ", "\n".join(lines))
+    return [(instruction, rest) for instruction, _, rest in (line.partition(" ") for line in joined.splitlines())]
+
+
+def bases() -> dict[str, str]:
+    """The arguments before the first stage, which name the images to build on, with their defaults."""
+    before = itertools.takewhile(lambda each: each[0] != "FROM", instructions())
+    return dict(rest.split("=", 1) for _, rest in before)
+
+
+def stages() -> list[Stage]:
+    """The instructions of each stage."""
     found: list[Stage] = []
-    for line in joined.splitlines():
-        instruction, _, rest = line.partition(" ")
+    for instruction, rest in itertools.dropwhile(lambda each: each[0] != "FROM", instructions()):
         if instruction == "FROM":
             found.append([])
         found[-1].append((instruction, rest.strip()))
@@ -42,17 +53,18 @@ def test_every_instruction_is_one() -> None:
     assert {name for stage in stages() for name, _ in stage} <= KNOWN
 
 
-def test_every_base_is_pinned_by_a_tag_with_a_whole_version() -> None:
-    bases = [stage[0][1].partition(" ")[0] for stage in stages()]
-    assert len(bases) == 3
-    assert [base for base in bases if not re.search(r"/[a-z-]+:\d+\.\d+\.\d+", base)] == []
+def test_every_base_is_an_argument_whose_default_is_pinned_by_a_tag_with_a_whole_version() -> None:
+    assert [stage[0][1].partition(" ")[0] for stage in stages()] == [
+        "${PYTHON_IMAGE}", "${PULUMI_IMAGE}", "${PYTHON_IMAGE}",
+    ]  # fmt: skip
+    assert bases().keys() == {"PYTHON_IMAGE", "PULUMI_IMAGE"}
+    assert [base for base in bases().values() if not re.search(r"^docker\.io/.+:\d+\.\d+\.\d+", base)] == []
 
 
 def test_the_engine_is_of_the_version_that_the_sdk_is() -> None:
     pinned = re.search(r"^pulumi==(\S+)", (ROOT / "requirements.txt").read_text(encoding="utf-8"), re.MULTILINE)
-    engine = next(stage[0][1] for stage in stages() if stage[0][1].endswith("AS engine"))
     assert pinned is not None
-    assert f":{pinned[1]} " in engine
+    assert bases()["PULUMI_IMAGE"].endswith(f":{pinned[1]}")
 
 
 def test_it_is_not_root_and_says_so_by_number() -> None:
@@ -77,10 +89,20 @@ def test_what_is_copied_from_a_stage_is_of_one_that_is_there() -> None:
     assert wanted <= named
 
 
-def test_the_last_stage_only_makes_the_folder_to_work_in_for_any_number_of_group_0() -> None:
-    assert values("RUN") == [f"install -d -m 0770 -o {values('USER')[0].replace(':', ' -g ')} {WORK}"]
+def test_the_last_stage_compiles_the_project_and_makes_the_folder_to_work_in_for_any_number_of_group_0() -> None:
+    assert values("RUN") == [
+        "python -m compileall -q --invalidation-mode checked-hash /opt/pruner  && "
+        f"install -d -m 0770 -o {values('USER')[0].replace(':', ' -g ')} {WORK}"
+    ]
     assert values("USER") == ["65532:0"]
     assert values("WORKDIR") == [WORK]
+
+
+def test_only_what_is_copied_is_sent_to_a_build() -> None:
+    lines = (ROOT / ".containerignore").read_text(encoding="utf-8").splitlines()
+    allowed = {line[1:] for line in lines if line.startswith("!")}
+    assert allowed == {"LICENSE", *PROGRAM, "pruner", "policies", "requirements.txt"}
+    assert {"*", "**/__pycache__"} <= set(lines)
 
 
 def test_a_user_that_is_in_no_list_of_users_has_a_name_and_a_home() -> None:
