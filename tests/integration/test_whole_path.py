@@ -127,9 +127,10 @@ async def test_R36_R37_the_account_of_a_schedule_retires_and_restores_and_needs_
         with pytest.raises(ForbiddenError, match=r"no permission to patch images\.image\.openshift\.io"):
             await apply_plan(client, plan, settings)
     assert cluster.sandbox.images() == before
-    cluster.allow("retirer", [*cluster_rules({"grace": "1d"}), *lease_rules({"grace": "1d"})])
-    settings = as_user("retirer", keep_tag_revisions=0, grace="1d", prune_registry=False)
+    cluster.allow("limited", [*cluster_rules({"grace": "1d"}), *lease_rules({"grace": "1d"})])
+    settings = as_user("limited", keep_tag_revisions=0, grace="1d", prune_registry=False)
     async with api(settings) as client:
+        plan = (await make_plan(client, settings)).plan
         assert (await apply_plan(client, plan, settings)).failures == []
         assert cluster.sandbox.history(f"{NAMESPACE}/app:live") == [second]
         assert RETIRED in cluster.sandbox.images()[first]["metadata"]["annotations"]
