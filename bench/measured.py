@@ -2,6 +2,8 @@
 
     python -m bench.measured floor URL [decode]
     python -m bench.measured plan URL [registry|rules]
+    python -m bench.measured elsewhere URL [OTHER_URL ...]
+    python -m bench.measured reading OTHER_URL ...
     python -m bench.measured apply|bare URL TOKEN [WORKERS]
 
 Wall and CPU time are those of the work, without the start of the interpreter and imports, which are the same whatever
@@ -113,6 +115,51 @@ def plan(url: str, more: str = "") -> None:
     measured(lambda: asyncio.run(make()))
 
 
+def _others(urls: tuple[str, ...]) -> list[dict[str, Any]]:
+    settings = ({"host": url, "api_key": "bench"} for url in urls)
+    return [{"name": f"other-{number}", "settings": each} for number, each in enumerate(settings)]
+
+
+def elsewhere(url: str, *others: str) -> None:
+    """A plan of a cluster whose registry others use."""
+    from pruner.cluster.api import Api
+    from pruner.cluster.connection import connect
+    from pruner.planning import make_plan
+    from pruner.settings import read
+
+    settings = read(
+        {"host": url, "api_key": "bench", "prune_registry": False, "uses_from": _others(others)}, environ={}
+    )
+
+    async def make() -> dict[str, Any]:
+        async with Api(connect(settings), workers=settings.workers) as api:
+            return {"revisions": (await make_plan(api, settings)).plan.summary.revisions}
+
+    measured(lambda: asyncio.run(make()))
+
+
+def reading(*others: str) -> None:
+    """What is read of other clusters that use a registry, without a plan."""
+    from pruner.cluster.other_clusters import other_sessions, read_others
+    from pruner.http.client import Timeouts
+    from pruner.settings import read
+
+    settings = read({"host": others[0], "api_key": "bench", "uses_from": _others(others)}, environ={})
+
+    async def fetch() -> dict[str, Any]:
+        async with other_sessions(settings, Timeouts()) as sessions:
+            found = await read_others(
+                sessions,
+                references=settings.references,
+                extra_referrers=settings.extra_referrers,
+                hosts=frozenset(),
+                progress=lambda _: None,
+            )
+        return {"workloads": sum(len(each.referrers) for each in found)}
+
+    measured(lambda: asyncio.run(fetch()))
+
+
 # --- deletions --------------------------------------------------------------------------------------------------------
 
 
@@ -204,5 +251,12 @@ def bare(url: str, token: str) -> None:
 
 
 if __name__ == "__main__":
-    commands: dict[str, Callable[..., None]] = {"floor": floor, "plan": plan, "apply": apply, "bare": bare}
+    commands: dict[str, Callable[..., None]] = {
+        "floor": floor,
+        "plan": plan,
+        "elsewhere": elsewhere,
+        "reading": reading,
+        "apply": apply,
+        "bare": bare,
+    }
     commands[sys.argv[1]](*sys.argv[2:])
