@@ -17,19 +17,28 @@ REFUSED = "require_approval is set, and this up is not bound to a plan that was 
 
 @pytest.fixture
 def required(demo: Project, sandbox: RunningSandbox) -> Project:
-    demo.configure(require_approval="true", as_of=sandbox.clock())
-    return demo
+    return requiring(demo, sandbox)
+
+
+@pytest.fixture
+def either_required(either: Project, sandbox: RunningSandbox) -> Project:
+    return requiring(either, sandbox)
+
+
+def requiring(project: Project, sandbox: RunningSandbox) -> Project:
+    project.configure(require_approval="true", as_of=sandbox.clock())
+    return project
 
 
 def test_an_up_with_its_own_preview_is_refused_and_a_saved_plan_carried_out(
-    required: Project, sandbox: RunningSandbox
+    either_required: Project, sandbox: RunningSandbox
 ) -> None:
     before = sandbox.images()
-    assert REFUSED in required.fail("up", "--yes")
-    required.succeed("preview", "--save-plan", "plan.json")
+    assert REFUSED in either_required.fail("up", "--yes")
+    either_required.succeed("preview", "--save-plan", "plan.json")
     assert sandbox.images() == before
 
-    required.succeed("up", "--yes", "--skip-preview", "--plan", "plan.json")
+    either_required.succeed("up", "--yes", "--skip-preview", "--plan", "plan.json")
     assert len(sandbox.images()) < len(before)
 
 
@@ -62,16 +71,16 @@ def test_a_plan_saved_on_another_machine_is_carried_out_after_a_preview(
     assert len(sandbox.images()) < len(before)
 
 
-def test_an_approved_plan_is_carried_out(required: Project, sandbox: RunningSandbox) -> None:
+def test_an_approved_plan_is_carried_out(either_required: Project, sandbox: RunningSandbox) -> None:
     before = len(sandbox.images())
     subprocess.run(
         [sys.executable, "-m", "pruner", "plan", "--host", sandbox.api_url, "--out", "plan.jsonl"],
-        cwd=required.folder,
-        env={**required.environment, "K8S_AUTH_API_KEY": sandbox.tokens["admin"]},
+        cwd=either_required.folder,
+        env={**either_required.environment, "K8S_AUTH_API_KEY": sandbox.tokens["admin"]},
         check=True,
         stdout=subprocess.DEVNULL,
     )
-    required.configure(approved_plan=str(required.folder / "plan.jsonl"))
-    required.succeed("up", "--yes", "--skip-preview")
+    either_required.configure(approved_plan=str(either_required.folder / "plan.jsonl"))
+    either_required.succeed("up", "--yes", "--skip-preview")
     assert len(sandbox.images()) < before
-    assert required.outputs()["failures"] == []
+    assert either_required.outputs()["failures"] == []
