@@ -23,7 +23,7 @@ export KUBE_APISERVER = $(shell cat "$(TOOLS)/kube-apiserver.path" 2>/dev/null)
 export PRUNER_ANSIBLE = $(shell cat "$(TOOLS)/ansible.path" 2>/dev/null)
 export CONTAINER_PARTS = $(shell cat "$(TOOLS)/container-parts.path" 2>/dev/null)
 export TEKTON_CRDS = $(shell cat "$(TOOLS)/tekton.path" 2>/dev/null)
-pulumi_path = $(CURDIR)/$(BIN):$(shell cat "$(TOOLS)/pulumi.path" 2>/dev/null)$(addprefix :,$(shell cat "$(TOOLS)/pulumi-yaml.path" 2>/dev/null))
+pulumi_path = $(CURDIR)/$(BIN):$(shell cat "$(TOOLS)/pulumi.path" 2>/dev/null)$(addprefix :,$(shell cat "$(TOOLS)/pulumi-yaml.path" "$(TOOLS)/pulumi-nodejs.path" 2>/dev/null))
 pytest = PATH="$(pulumi_path):$$PATH" $(BIN)/python -m pytest
 
 $(VENV)/.stamp: requirements.txt policies/requirements.txt requirements-dev.txt
@@ -46,6 +46,7 @@ setup-integration:
 	@{ PYTHON=$(BIN)/python tools/get_container_parts "$(TOOLS)" || [ -z "$${CI:-}" ]; } | tail -1 > "$(TOOLS)/container-parts.path"
 	@{ tools/get_kube_apiserver "$(TOOLS)" || [ -z "$${CI:-}" ]; } | tail -1 > "$(TOOLS)/kube-apiserver.path"
 	@{ tools/get_pulumi_yaml "$(TOOLS)" || [ -z "$${CI:-}" ]; } | tail -1 > "$(TOOLS)/pulumi-yaml.path"
+	@{ tools/get_pulumi_nodejs "$(TOOLS)" || [ -z "$${CI:-}" ]; } | tail -1 > "$(TOOLS)/pulumi-nodejs.path"
 	@{ tools/get_tekton || [ -z "$${CI:-}" ]; } | tail -1 > "$(TOOLS)/tekton.path"
 	@{ tools/get_ansible "$(TOOLS)" || [ -z "$${CI:-}" ]; } | tail -1 > "$(TOOLS)/ansible.path"
 

@@ -69,6 +69,7 @@ def schema() -> dict[str, Any]:
         "keywords": ["openshift", "container-registry", "image-pruning", "category/cloud"],
         "license": "Apache-2.0",
         "publisher": "pruner",
+        "meta": {"supportPack": True},
         "config": {"variables": inputs},
         "provider": {"description": "Parameters of every PrunedImages that it provides", "inputProperties": inputs},
         "resources": {
