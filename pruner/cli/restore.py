@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from pruner.cli.options import SECRETS_FROM, as_json, connection_options
-from pruner.settings import Settings, UnfitError
+
+if TYPE_CHECKING:
+    from pruner.settings import Settings
 
 
 class _Time(click.ParamType[datetime]):
     name = "time"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        from pruner.settings.values import moment
+        from pruner.settings.values import UnfitError, moment
 
         try:
             return moment(value)
@@ -51,6 +52,8 @@ def restore(
     """
     if bool(names) + (all_since is not None) + (run is not None) != 1:
         raise click.UsageError("give names, or --all-since, or --run")
+    import asyncio
+
     from pruner.cli.cluster import with_api
     from pruner.cli.output import console, echo_json
     from pruner.printable import printable
