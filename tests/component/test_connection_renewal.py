@@ -35,7 +35,7 @@ def token(life: float) -> str:
     return ".".join([*(part.rstrip("=") for part in encoded), "signature"])
 
 
-OLD, NEW = token(-60), token(3600)
+OLD, NEW = token(-60), token(24 * 3600)
 
 
 @pytest.fixture(scope="module")
