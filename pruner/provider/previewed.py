@@ -50,14 +50,19 @@ _PARENT, _STARTED = 1, 19
 
 
 def _ancestors(processes: Path) -> Iterator[tuple[str, str]]:
-    pid = str(os.getpid())
-    for _ in range(_ANCESTORS):
-        try:
-            fields = (processes / pid / "stat").read_text(encoding="utf-8", errors="replace")
+    """The id and the content of `stat` of each process above this one, from its parent upwards."""
+    try:
+        fields = _stat(processes, str(os.getpid()))
+        for _ in range(_ANCESTORS):
             pid = fields.rpartition(")")[2].split()[_PARENT]
-            yield pid, (processes / pid / "stat").read_text(encoding="utf-8", errors="replace")
-        except (OSError, IndexError):
-            return
+            fields = _stat(processes, pid)
+            yield pid, fields
+    except (OSError, IndexError):
+        return
+
+
+def _stat(processes: Path, pid: str) -> str:
+    return (processes / pid / "stat").read_text(encoding="utf-8", errors="replace")
 
 
 def note_plan(plans: KeptPlans, engine: str, urn: str, given: Mapping[str, Any], plan: PrunePlan) -> None:

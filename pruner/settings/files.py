@@ -24,6 +24,8 @@ _PEM_BEGIN: Final = "-----BEGIN"
 _NO_KUBECONFIG: Final = "is neither a path nor the content of a kubeconfig, in YAML or JSON"
 LARGEST_PEM: Final = 16 * 1024 * 1024
 """Bytes of a file with certificates. The bundles of systems have some 200 kB."""
+LARGEST_FILE: Final = 16 * 1024 * 1024
+"""Bytes of a YAML file that is a setting's value. One with clusters may hold kubeconfigs by their content."""
 
 
 def is_pem(value: str) -> bool:
@@ -229,3 +231,25 @@ def _paths(text: str) -> str:
         names = shown(text) if may_hold_credentials(text) else " nor ".join(map(shown, paths))
         raise UnfitError(f"there is no file {names}" if paths else _NO_KUBECONFIG)
     return os.pathsep.join(paths)
+
+
+def json_value(text: str) -> Any:
+    """The value of a setting that is given as JSON. Raises UnfitError."""
+    try:
+        return from_json(text)
+    except DocumentError as error:
+        raise UnfitError(str(error)) from None
+
+
+def yaml_in_file(text: str) -> Any:
+    """The value in the YAML file whose path is given. Raises UnfitError, which names the file."""
+    path = Path(file(text))
+    try:
+        with path.open("rb") as opened:
+            return from_yaml(opened.read(LARGEST_FILE + 1).decode("utf-8"))
+    except OSError as error:
+        raise UnfitError(f"the file {shown(str(path))} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UnfitError(f"the file {shown(str(path))} is not UTF-8") from None
+    except DocumentError as error:
+        raise UnfitError(f"the file {shown(str(path))} {error}") from None

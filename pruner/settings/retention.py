@@ -6,13 +6,12 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
-from pathlib import Path
 from typing import Any, Final, Literal, cast
 
 import msgspec
 
-from pruner.documents.values import DocumentError, check_bounds, from_json, from_yaml
-from pruner.settings.files import file
+from pruner.documents.values import DocumentError, check_bounds
+from pruner.settings.files import json_value, yaml_in_file
 from pruner.settings.shown import shown
 from pruner.settings.values import UnfitError, age, boolean, count, text_of
 from pruner.suggestions import did_you_mean
@@ -23,8 +22,6 @@ MOST_RULES: Final = 1000
 """More rules than that come from a generator that has gone wrong."""
 MOST_PATTERNS: Final = 1000
 """Patterns of one rule."""
-LARGEST_FILE: Final = 16 * 1024 * 1024
-"""Bytes of a file with rules."""
 
 
 class RetentionRule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -147,7 +144,7 @@ def retention_rules(value: object) -> tuple[RetentionRule, ...]:
     """
     if isinstance(value, str):
         text = text_of(value).strip()
-        value = _json(text) if text.startswith(("[", "{")) else _from_file(text)
+        value = json_value(text) if text.startswith(("[", "{")) else yaml_in_file(text)
     return rules_of(value)
 
 
@@ -195,7 +192,7 @@ def rules_of(value: object) -> tuple[RetentionRule, ...]:
 def empty_streams(value: object) -> EmptyStreams:
     """The setting, from a map or JSON. Raises UnfitError with every mistake."""
     if isinstance(value, str):
-        value = _json(text_of(value).strip())
+        value = json_value(text_of(value).strip())
     fields, wrong = _fields(value, _EMPTY_STREAMS)
     if isinstance(value, Mapping) and value.get("older_than") is None:
         wrong.append("older_than is missing, such as older_than: 30d")
@@ -222,28 +219,6 @@ def written(setting: RetentionRule | EmptyStreams) -> dict[str, Any]:
 
 
 # --- what is wrong ---------------------------------------------------------------------------------------------------
-
-
-def _json(text: str) -> Any:
-    try:
-        return from_json(text)
-    except DocumentError as error:
-        raise UnfitError(str(error)) from None
-
-
-def _from_file(text: str) -> Any:
-    path = Path(file(text))
-    try:
-        with path.open("rb") as opened:
-            content = opened.read(LARGEST_FILE + 1)
-    except OSError as error:
-        raise UnfitError(f"the file {shown(str(path))} cannot be read: {error.strerror}") from None
-    try:
-        return from_yaml(content.decode("utf-8"))
-    except UnicodeDecodeError:
-        raise UnfitError(f"the file {shown(str(path))} is not UTF-8") from None
-    except DocumentError as error:
-        raise UnfitError(f"the file {shown(str(path))} {error}") from None
 
 
 def _where(position: int, fields: Mapping[str, Any]) -> str:

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-from pruner.documents.values import DocumentError, check_bounds, from_json, from_yaml
+from pruner.documents.values import DocumentError, check_bounds
 from pruner.errors import SettingsError
 from pruner.settings.connection import ConnectionSettings
-from pruner.settings.files import file
+from pruner.settings.files import json_value, yaml_in_file
 from pruner.settings.parameter import Parameter
 from pruner.settings.references import Reference, with_references
 from pruner.settings.shown import may_hold_credentials, shown
@@ -22,8 +22,6 @@ from pruner.suggestions import did_you_mean
 
 MOST_CLUSTERS: Final = 1000
 """More clusters than that come from a generator that has gone wrong."""
-LARGEST_FILE: Final = 16 * 1024 * 1024
-"""Bytes of a file with clusters; a kubeconfig may be given by its content."""
 _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 """As the clusters of a fleet are named."""
 _KEYS: Final = ("name", "settings")
@@ -52,7 +50,7 @@ def uses_from(value: object) -> tuple[UsingCluster, ...]:
     """
     if isinstance(value, str):
         text = text_of(value).strip()
-        value = _json(text) if text.startswith(("[", "{")) else _from_file(text)
+        value = json_value(text) if text.startswith(("[", "{")) else yaml_in_file(text)
     problems: list[str] = []
     clusters: list[UsingCluster] = []
     names: dict[str, int] = {}
@@ -85,26 +83,6 @@ def registry_hosts(value: object) -> tuple[str, ...]:
             quoted = "what is given" if may_hold_credentials(value) else shown(host)
             raise UnfitError(f"takes host[:port] without scheme and path, not {quoted}")
     return hosts
-
-
-def _json(text: str) -> Any:
-    try:
-        return from_json(text)
-    except DocumentError as error:
-        raise UnfitError(str(error)) from None
-
-
-def _from_file(text: str) -> Any:
-    path = Path(file(text))
-    try:
-        with path.open("rb") as opened:
-            return from_yaml(opened.read(LARGEST_FILE + 1).decode("utf-8"))
-    except OSError as error:
-        raise UnfitError(f"the file {shown(str(path))} cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise UnfitError(f"the file {shown(str(path))} is not UTF-8") from None
-    except DocumentError as error:
-        raise UnfitError(f"the file {shown(str(path))} {error}") from None
 
 
 def _listed(value: object) -> list[object]:

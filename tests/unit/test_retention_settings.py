@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from pruner.settings import EmptyStreams, RetentionRule, UnfitError
+from pruner.settings.files import LARGEST_FILE
 from pruner.settings.retention import (
-    LARGEST_FILE,
     MOST_PATTERNS,
     MOST_RULES,
     empty_streams,
