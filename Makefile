@@ -23,7 +23,8 @@ export KUBE_APISERVER = $(shell cat "$(TOOLS)/kube-apiserver.path" 2>/dev/null)
 export PRUNER_ANSIBLE = $(shell cat "$(TOOLS)/ansible.path" 2>/dev/null)
 export CONTAINER_PARTS = $(shell cat "$(TOOLS)/container-parts.path" 2>/dev/null)
 export TEKTON_CRDS = $(shell cat "$(TOOLS)/tekton.path" 2>/dev/null)
-pulumi_path = $(CURDIR)/$(BIN):$(shell cat "$(TOOLS)/pulumi.path" 2>/dev/null)$(addprefix :,$(shell cat "$(TOOLS)/pulumi-yaml.path" "$(TOOLS)/pulumi-nodejs.path" 2>/dev/null))
+tool_paths = $(foreach tool,pulumi pulumi-yaml pulumi-nodejs,"$(TOOLS)/$(tool).path")
+pulumi_path = $(shell { echo "$(CURDIR)/$(BIN)"; cat $(tool_paths) 2>/dev/null; } | paste -sd: -)
 pytest = PATH="$(pulumi_path):$$PATH" $(BIN)/python -m pytest
 
 $(VENV)/.stamp: requirements.txt policies/requirements.txt requirements-dev.txt
