@@ -21,7 +21,7 @@ from pathlib import Path
 import msgspec
 
 from pruner.errors import PrunerError
-from pruner.fleet import Fleet, Options, Outcome, preview, read_fleet, up
+from pruner.fleet import Fleet, Options, preview, read_fleet, up
 from pruner.fleet.ledger import Ledger
 from pruner.planning import read_plan
 
@@ -71,30 +71,28 @@ class Requests(BaseHTTPRequestHandler):
                     self.refuse(HTTPStatus.CONFLICT, f"{name} is at work")
                     return
                 try:
-                    self.run(name, verb)
+                    status, body = self.run(name, verb)
                 finally:
                     self.server.busy[name].release()
+                self.answer(status, body)
             case _:
                 self.refuse(HTTPStatus.NOT_FOUND, "there is no such thing")
 
-    def run(self, name: str, verb: str) -> None:
+    def run(self, name: str, verb: str) -> tuple[HTTPStatus, bytes]:
+        """What to answer: whoever has read the answer finds the cluster free for the next run."""
         try:
             if verb == "up" and read_plan(str(self.server.plan(name))).fingerprint != self.headers.get("If-Match"):
-                self.refuse(HTTPStatus.PRECONDITION_FAILED, "If-Match is not the fingerprint of the plan that is kept")
-                return
+                why = "If-Match is not the fingerprint of the plan that is kept"
+                return HTTPStatus.PRECONDITION_FAILED, failure(why)
             run = preview if verb == "preview" else up
             (outcome,) = run(self.server.only(name), self.server.options, lambda _: None)
         except PrunerError as error:
-            self.refuse(HTTPStatus.UNPROCESSABLE_ENTITY, str(error))
-            return
-        self.tell(outcome)
-
-    def tell(self, outcome: Outcome) -> None:
+            return HTTPStatus.UNPROCESSABLE_ENTITY, failure(str(error))
         status = HTTPStatus.OK if outcome.state in ("done", "skipped") else HTTPStatus.BAD_GATEWAY
-        self.answer(status, msgspec.json.encode(outcome))
+        return status, msgspec.json.encode(outcome)
 
     def refuse(self, status: HTTPStatus, why: str) -> None:
-        self.answer(status, msgspec.json.encode({"error": why}))
+        self.answer(status, failure(why))
 
     def answer(self, status: HTTPStatus, body: bytes, kind: str = "application/json") -> None:
         self.send_response(status)
@@ -102,6 +100,10 @@ class Requests(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+
+def failure(why: str) -> bytes:
+    return msgspec.json.encode({"error": why})
 
 
 if __name__ == "__main__":
