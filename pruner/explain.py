@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 import msgspec
 
 from pruner.analysis import Analysis, InvalidPullSpecError, PullSpec, parse_pull_spec
+from pruner.analysis.empty_streams import is_empty
 from pruner.analysis.history import StreamHistory
-from pruner.cluster.metadata import BEGINNING, moment
+from pruner.cluster.metadata import moment
 from pruner.cluster.objects import Image
 from pruner.errors import PrunerError
-from pruner.reasons import ImageTooYoung, MemberOf, Reason, RevisionTooYoung, StreamTooYoung, said, sentence, to_change
+from pruner.reasons import Decision, MemberOf, Reason, decided, said, time_said
 from pruner.report.wording import count
 from pruner.suggestions import closest
 
@@ -29,19 +30,6 @@ NEAR: Final = 5
 
 class UnknownNameError(PrunerError):
     """The name stands for nothing in this cluster, or is no name at all; the message lists near ones."""
-
-
-class Decision(msgspec.Struct, frozen=True):
-    """The reason for a decision, `said` in words, and what would have to change for the other one."""
-
-    kept: bool
-    rule: str
-    said: str
-    reason: Reason
-    to_change: str
-
-    def __str__(self) -> str:
-        return f"{'kept' if self.kept else 'pruned'}: {self.reason}"
 
 
 class ExplainedRevision(msgspec.Struct, frozen=True):
@@ -76,9 +64,10 @@ class ExplainedBlob(msgspec.Struct, frozen=True):
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that is known about a name.
 
-    `decision` is that on the Image, where the name stands for one, or on an image stream that is deleted as a whole
-    (R34). `retention` is what the retention rule decides that a tag belongs to (R29). `blobs` is the number of its
-    blobs, `pruned_blobs` are those that are pruned; `indexes` name the image, `members` it names.
+    `decision` is that on the Image, where the name stands for one, or on an image stream of which no revision stays,
+    and which is deleted or kept as a whole (R34). `retention` is what the retention rule decides that a tag belongs to
+    (R29). `blobs` is the number of its blobs, `pruned_blobs` are those that are pruned; `indexes` name the image,
+    `members` it names.
     """
 
     reference: str
@@ -240,17 +229,21 @@ def _matched(analysis: Analysis, history: StreamHistory, tag: str) -> MatchedRul
 
 def _of_stream(analysis: Analysis, text: str, history: StreamHistory) -> Explanation:
     revisions = tuple(_revisions(analysis, [history]))
+    name, usage = history.stream.name, analysis.usage
     users = {
-        user for (stream, _), found in analysis.usage.tags.items() if stream == history.stream.name for user in found
+        user
+        for named in (usage.tags, usage.digests)
+        for (stream, _), found in named.items()
+        if stream == name
+        for user in found
     }
     users |= {user for revision in revisions for user in revision.used_by}
-    meta = history.stream.metadata
-    tags, created = count(len(history.tags), "tag"), moment(meta.creation_timestamp)
-    deleted = next((each for each in analysis.plan.empty_streams if each.stream == history.stream.name), None)
+    users.update(usage.outputs.get(name, ()))
+    tags, created = count(len(history.tags), "tag"), moment(history.stream.metadata.creation_timestamp)
     return Explanation(
         reference=text,
-        decision=_decision(deleted.reason, [], created) if deleted is not None else None,
-        what=f"an image stream with {tags} and {count(len(revisions), 'revision')}, created at {_time(created)}",
+        decision=_on_stream(analysis, history, created),
+        what=f"an image stream with {tags} and {count(len(revisions), 'revision')}, created at {time_said(created)}",
         revisions=revisions,
         used_by=tuple(sorted(users)),
     )
@@ -278,7 +271,7 @@ def _revisions(
                     number,
                     item.image,
                     created,
-                    _decision(reason, reasons, created, moment(history.stream.metadata.creation_timestamp)),
+                    decided(reason, reasons, created, moment(history.stream.metadata.creation_timestamp)),
                     tuple(sorted(users)),
                 )
 
@@ -299,11 +292,7 @@ def _described(image: Image) -> str:
     kind = "an index (manifest list)" if image.members else "an image"
     size = f" of {image.size:,} bytes" if image.size else ""
     origin = "pushed to the cluster's registry" if image.managed else "imported from another registry"
-    return f"{kind}{size}, {origin}, created at {_time(image.created)}"
-
-
-def _time(time: datetime) -> str:
-    return "an unknown time" if time == BEGINNING else f"{time:%Y-%m-%d %H:%M:%S} UTC"
+    return f"{kind}{size}, {origin}, created at {time_said(image.created)}"
 
 
 def _near(name: str, known: Iterable[str]) -> str:
@@ -323,36 +312,16 @@ def _on_image(analysis: Analysis, image: Image) -> Decision:
     kept_indexes = tuple(each for each in analysis.graph.indexes(image.name) if analysis.images[each].kept)
     if kept_indexes:
         reasons.append(MemberOf(kept_indexes))
-    return _decision(analysis.images[image.name], reasons, image.created)
+    return decided(analysis.images[image.name], reasons, image.created)
 
 
-def _decision(
-    first: Reason, others: Iterable[Reason], created: datetime, stream_created: datetime = BEGINNING
-) -> Decision:
-    """The decision for the `first` reason; where that keeps, each one of the `others` is enough to keep it as well."""
-    if not first.kept:
-        change = f"To keep it: {to_change(first)}"
-    else:
-        reasons = dict.fromkeys([first, *(reason for reason in others if reason.kept)])
-        change = f"To prune it: {'; and '.join(_to_prune(reason, created, stream_created) for reason in reasons)}"
-    return Decision(first.kept, first.rule, sentence(first), first, change)
-
-
-def _to_prune(reason: Reason, created: datetime, stream_created: datetime) -> str:
-    match reason:
-        case StreamTooYoung(minutes=minutes):
-            return f"{to_change(reason)}, {_later(stream_created, minutes)}"
-        case RevisionTooYoung(minutes=minutes) | ImageTooYoung(minutes=minutes):
-            return f"{to_change(reason)}, {_later(created, minutes)}"
-        case _:
-            return to_change(reason)
-
-
-def _later(time: datetime, minutes: int) -> str:
-    try:
-        return f"at {_time(time + timedelta(minutes=minutes))}"
-    except OverflowError:
-        return "which no calendar reaches"
+def _on_stream(analysis: Analysis, history: StreamHistory, created: datetime) -> Decision | None:
+    """The decision on an image stream that is deleted, or of which no revision stays (R34)."""
+    deleted = next((each for each in analysis.plan.empty_streams if each.stream == history.stream.name), None)
+    if deleted is not None:
+        return decided(deleted.reason, [], created)
+    reasons = [*analysis.stream_rules.reasons(history)] if is_empty(history) else []
+    return decided(reasons[0], reasons, created) if reasons else None
 
 
 # --- for people ------------------------------------------------------------------------------------------------------
@@ -382,6 +351,6 @@ def lines(explanation: Explanation) -> Iterator[str]:
     if explanation.blob is not None:
         yield f"  {'pruned' if explanation.blob.pruned else 'kept'}: needed by {', '.join(explanation.blob.needed_by)}"
     for each in explanation.revisions:
-        yield f"  {each.tag} revision {each.revision}, {each.image}, of {_time(each.created)}"
+        yield f"  {each.tag} revision {each.revision}, {each.image}, of {time_said(each.created)}"
         yield f"    {each.decision}"
         yield f"    {each.decision.to_change}"

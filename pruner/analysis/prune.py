@@ -15,7 +15,7 @@ import msgspec
 
 from pruner.analysis.attached import by_subject, kept_subjects
 from pruner.analysis.blobs import Links, approved_links, blobs_of, doomed_blobs
-from pruner.analysis.empty_streams import empty_streams
+from pruner.analysis.empty_streams import EmptyStreamRules
 from pruner.analysis.history import StreamHistory, attached_and_pruned, attached_to_kept
 from pruner.analysis.history_rules import HistoryRules
 from pruner.analysis.images import ImageRules, names
@@ -39,8 +39,8 @@ from pruner.settings.retention import written
 class Analysis(msgspec.Struct, frozen=True):
     """The plan, and the decision on everything that it does not contain as well.
 
-    `history_rules` and `links` decide again on an image stream that has changed in the meantime; they and `image_rules`
-    know all reasons for keeping something, where a decision gives the first one.
+    `history_rules` and `links` decide again on an image stream that has changed in the meantime; they, `image_rules`
+    and `stream_rules` know all reasons for keeping something, where a decision gives the first one.
     """
 
     plan: PrunePlan
@@ -51,6 +51,7 @@ class Analysis(msgspec.Struct, frozen=True):
     history_rules: HistoryRules
     image_rules: ImageRules
     links: Links
+    stream_rules: EmptyStreamRules
 
     @property
     def references(self) -> dict[str, Users]:
@@ -83,6 +84,17 @@ def analyse(
     retirements = decided.image_rules.retirements
     links = Links(graph, images, histories, decided.named, usage, decided.image_rules, snapshot.unlinked, retirements)
     blobs, deletes_blobs = decided.blobs, _deletes_blobs(rules, registry)
+    stream_rules = EmptyStreamRules(
+        as_of=snapshot.as_of,
+        protected=snapshot.protected,
+        rules=rules,
+        usage=usage,
+        graph=graph,
+        images=images,
+        protection=decided.protection,
+        approval=approval,
+        retirements=retirements,
+    )
     plan = PrunePlan(
         cluster=snapshot.cluster,
         as_of=snapshot.as_of,
@@ -91,14 +103,14 @@ def analyse(
         streams=_changes(histories, links, rules, approval),
         images=_pruned_images(graph, images, blobs, deletes_blobs=deletes_blobs),
         blobs=tuple(blobs[digest] for digest in sorted(blobs)),
-        empty_streams=empty_streams(
-            snapshot, rules, histories, usage, images, decided.protection, approval, retirements
-        ),
+        empty_streams=stream_rules.deleted(histories),
         retired=retired_images(graph, images, snapshot.blob_sizes, deletes_blobs=deletes_blobs),
         needed_again=retirements.ended(images),
         notes=(*usage.warnings, *map(str, decided.idle)),
     )
-    return Analysis(plan, usage, graph, histories, images, decided.history_rules, decided.image_rules, links)
+    return Analysis(
+        plan, usage, graph, histories, images, decided.history_rules, decided.image_rules, links, stream_rules
+    )
 
 
 class Decided(msgspec.Struct, frozen=True):

@@ -4,6 +4,7 @@
 (`in_general`), and what would have to change for the opposite decision (`to_change`).
 """
 
+from pruner.reasons.decision import Decision, decided, time_said
 from pruner.reasons.reason import (
     AmongNewest,
     AmongNewestTags,
@@ -47,6 +48,17 @@ from pruner.reasons.reason import (
     Unreferenced,
     WithinSizeLimit,
 )
+from pruner.reasons.stream_reason import (
+    EmptyStreamsOff,
+    EmptyStreamTooYoung,
+    NotMatchedByEmptyStreams,
+    Owned,
+    RepositoryOfKept,
+    RestorableInto,
+    StreamReason,
+    StreamReferenced,
+    TagsWithoutImages,
+)
 from pruner.reasons.users import in_cluster, said
 from pruner.reasons.wording import NAMED, in_general, sentence, to_change
 
@@ -60,7 +72,10 @@ __all__ = [
     "BeyondNewest",
     "BlobNotApproved",
     "CurrentOfReferencedTag",
+    "Decision",
     "EmptyStream",
+    "EmptyStreamTooYoung",
+    "EmptyStreamsOff",
     "Expired",
     "GraceOver",
     "ImageAbsent",
@@ -75,10 +90,12 @@ __all__ = [
     "NamedBy",
     "NoRevisionOverSize",
     "NotApproved",
+    "NotMatchedByEmptyStreams",
     "NotPrunedInNamespace",
     "OlderRevisionKept",
     "OutsideNamespace",
     "OverSizeLimit",
+    "Owned",
     "Protected",
     "ProtectedByLabels",
     "PruneReason",
@@ -86,16 +103,23 @@ __all__ = [
     "ReferenceOnly",
     "Referenced",
     "ReferencedInStream",
+    "RepositoryOfKept",
+    "RestorableInto",
     "Restored",
     "Retired",
     "Retiring",
     "RevisionTooYoung",
+    "StreamReason",
+    "StreamReferenced",
     "StreamTooYoung",
+    "TagsWithoutImages",
     "Unreferenced",
     "WithinSizeLimit",
+    "decided",
     "in_cluster",
     "in_general",
     "said",
     "sentence",
+    "time_said",
     "to_change",
 ]

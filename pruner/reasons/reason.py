@@ -8,66 +8,44 @@ from __future__ import annotations
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, ClassVar, cast
+from typing import Annotated, ClassVar
 
 import msgspec
 
-
-class _Reason(msgspec.Struct, frozen=True, gc=False, tag_field="type"):
-    """What all reasons share.
-
-    `rule` is the number of a rule of docs/rules.md, or `approval` for the limit of an approved plan.
-    """
-
-    rule: ClassVar[str]
-    kept: ClassVar[bool]
-
-    def __str__(self) -> str:
-        from pruner.reasons.wording import sentence  # noqa: PLC0415 - the words match on the types of this module
-
-        return f"{sentence(cast('Reason', self))} ({self.rule})"
-
-
-class _Kept(_Reason, frozen=True, gc=False):
-    kept: ClassVar[bool] = True
-
-
-class _Pruned(_Reason, frozen=True, gc=False):
-    kept: ClassVar[bool] = False
-
+from pruner.reasons.base import Kept, Pruned
 
 # --- revisions --------------------------------------------------------------------------------------------------------
 
 
-class OutsideNamespace(_Kept, frozen=True, gc=False, tag="outside-namespace"):
+class OutsideNamespace(Kept, frozen=True, gc=False, tag="outside-namespace"):
     """The image stream is not in the namespace that the plan is limited to."""
 
     rule: ClassVar[str] = "R21"
     namespace: str
 
 
-class StreamTooYoung(_Kept, frozen=True, gc=False, tag="stream-too-young"):
+class StreamTooYoung(Kept, frozen=True, gc=False, tag="stream-too-young"):
     """The image stream was created after the age limit. `minutes` is `keep_younger_than`."""
 
     rule: ClassVar[str] = "R14"
     minutes: int
 
 
-class RevisionTooYoung(_Kept, frozen=True, gc=False, tag="revision-too-young"):
+class RevisionTooYoung(Kept, frozen=True, gc=False, tag="revision-too-young"):
     """The revision was created after the age limit. `minutes` is `keep_younger_than`."""
 
     rule: ClassVar[str] = "R14"
     minutes: int
 
 
-class CurrentOfReferencedTag(_Kept, frozen=True, gc=False, tag="current-of-referenced-tag"):
+class CurrentOfReferencedTag(Kept, frozen=True, gc=False, tag="current-of-referenced-tag"):
     """Revision 0 of a tag that `references`, objects as `Kind namespace/name`, refer to."""
 
     rule: ClassVar[str] = "R15"
     references: tuple[str, ...]
 
 
-class AmongNewest(_Kept, frozen=True, gc=False, tag="among-newest"):
+class AmongNewest(Kept, frozen=True, gc=False, tag="among-newest"):
     """The revision is below `keep`, which is `keep_tag_revisions`."""
 
     rule: ClassVar[str] = "R16"
@@ -75,27 +53,27 @@ class AmongNewest(_Kept, frozen=True, gc=False, tag="among-newest"):
     keep: int
 
 
-class WithinSizeLimit(_Kept, frozen=True, gc=False, tag="within-size-limit"):
+class WithinSizeLimit(Kept, frozen=True, gc=False, tag="within-size-limit"):
     """With `prune_over_size_limit`: the image exceeds no limit of its namespace."""
 
     rule: ClassVar[str] = "R16"
 
 
-class ReferencedInStream(_Kept, frozen=True, gc=False, tag="referenced-in-stream"):
+class ReferencedInStream(Kept, frozen=True, gc=False, tag="referenced-in-stream"):
     """`references` refer to the digest in this image stream."""
 
     rule: ClassVar[str] = "R17"
     references: tuple[str, ...]
 
 
-class Protected(_Kept, frozen=True, gc=False, tag="protected"):
+class Protected(Kept, frozen=True, gc=False, tag="protected"):
     """A pattern of `protect` matches the tag or the digest."""
 
     rule: ClassVar[str] = "R18"
     pattern: str
 
 
-class ProtectedByLabels(_Kept, frozen=True, gc=False, tag="protected-by-labels"):
+class ProtectedByLabels(Kept, frozen=True, gc=False, tag="protected-by-labels"):
     """The labels of `object`, the image stream or its namespace, match `protect_selector`, which is `selector`."""
 
     rule: ClassVar[str] = "R18"
@@ -103,13 +81,13 @@ class ProtectedByLabels(_Kept, frozen=True, gc=False, tag="protected-by-labels")
     selector: str
 
 
-class ReferenceOnly(_Kept, frozen=True, gc=False, tag="reference-only"):
+class ReferenceOnly(Kept, frozen=True, gc=False, tag="reference-only"):
     """The revision names a pull spec and no Image, as `oc tag --reference` makes it."""
 
     rule: ClassVar[str] = "R19"
 
 
-class ImageAppeared(_Kept, frozen=True, gc=False, tag="image-appeared"):
+class ImageAppeared(Kept, frozen=True, gc=False, tag="image-appeared"):
     """The Image was absent from the list, and a GET of it before the update found it."""
 
     rule: ClassVar[str] = "R19"
@@ -118,7 +96,7 @@ class ImageAppeared(_Kept, frozen=True, gc=False, tag="image-appeared"):
 # --- tags that a retention rule matches, and attached tags ------------------------------------------------------------
 
 
-class KeptByRule(_Kept, frozen=True, gc=False, tag="kept-by-rule"):
+class KeptByRule(Kept, frozen=True, gc=False, tag="kept-by-rule"):
     """The current revision of a tag that a retention rule with `keep: all` matches.
 
     `retention` is the name of the rule.
@@ -128,7 +106,7 @@ class KeptByRule(_Kept, frozen=True, gc=False, tag="kept-by-rule"):
     retention: str
 
 
-class MovedRecently(_Kept, frozen=True, gc=False, tag="moved-recently"):
+class MovedRecently(Kept, frozen=True, gc=False, tag="moved-recently"):
     """The current revision of a tag that was moved after the age limit of its retention rule, which is `minutes`."""
 
     rule: ClassVar[str] = "R30"
@@ -136,7 +114,7 @@ class MovedRecently(_Kept, frozen=True, gc=False, tag="moved-recently"):
     minutes: int
 
 
-class AmongNewestTags(_Kept, frozen=True, gc=False, tag="among-newest-tags"):
+class AmongNewestTags(Kept, frozen=True, gc=False, tag="among-newest-tags"):
     """The current revision of a tag that is number `position`,
     from 1, of the tags of its retention rule, which keeps `keep`.
     """
@@ -147,14 +125,14 @@ class AmongNewestTags(_Kept, frozen=True, gc=False, tag="among-newest-tags"):
     keep: int
 
 
-class ImportedTag(_Kept, frozen=True, gc=False, tag="imported-tag"):
+class ImportedTag(Kept, frozen=True, gc=False, tag="imported-tag"):
     """The current revision of an expired tag that is declared to be imported, which its retention rule leaves alone."""
 
     rule: ClassVar[str] = "R32"
     retention: str
 
 
-class OlderRevisionKept(_Kept, frozen=True, gc=False, tag="older-revision-kept"):
+class OlderRevisionKept(Kept, frozen=True, gc=False, tag="older-revision-kept"):
     """The current revision of an expired tag of which an older
     `revision` is kept: the tag would move back to that one.
     """
@@ -163,41 +141,41 @@ class OlderRevisionKept(_Kept, frozen=True, gc=False, tag="older-revision-kept")
     revision: int
 
 
-class Expired(_Pruned, frozen=True, gc=False, tag="expired"):
+class Expired(Pruned, frozen=True, gc=False, tag="expired"):
     """No condition of the retention rule keeps the tag, and nothing refers to the revision."""
 
     rule: ClassVar[str] = "R30"
     retention: str
 
 
-class AttachedToKept(_Kept, frozen=True, gc=False, tag="attached-to-kept"):
+class AttachedToKept(Kept, frozen=True, gc=False, tag="attached-to-kept"):
     """The tag is attached to the Image `subject`, which is kept."""
 
     rule: ClassVar[str] = "R35"
     subject: str
 
 
-class AttachedToPruned(_Pruned, frozen=True, gc=False, tag="attached-to-pruned"):
+class AttachedToPruned(Pruned, frozen=True, gc=False, tag="attached-to-pruned"):
     """The tag is attached to the Image `subject`, which is pruned."""
 
     rule: ClassVar[str] = "R35"
     subject: str
 
 
-class AttachedToAbsent(_Pruned, frozen=True, gc=False, tag="attached-to-absent"):
+class AttachedToAbsent(Pruned, frozen=True, gc=False, tag="attached-to-absent"):
     """The tag is attached to `subject`, of which there is no Image."""
 
     rule: ClassVar[str] = "R35"
     subject: str
 
 
-class ImageAbsent(_Pruned, frozen=True, gc=False, tag="image-absent"):
+class ImageAbsent(Pruned, frozen=True, gc=False, tag="image-absent"):
     """The revision's Image does not exist."""
 
     rule: ClassVar[str] = "R19"
 
 
-class BeyondNewest(_Pruned, frozen=True, gc=False, tag="beyond-newest"):
+class BeyondNewest(Pruned, frozen=True, gc=False, tag="beyond-newest"):
     """The revision is not below `keep`, which is `keep_tag_revisions`, and nothing else keeps it."""
 
     rule: ClassVar[str] = "R16"
@@ -205,7 +183,7 @@ class BeyondNewest(_Pruned, frozen=True, gc=False, tag="beyond-newest"):
     keep: int
 
 
-class OverSizeLimit(_Pruned, frozen=True, gc=False, tag="over-size-limit"):
+class OverSizeLimit(Pruned, frozen=True, gc=False, tag="over-size-limit"):
     """The image's `size` exceeds `limit`, both in bytes, of the LimitRange `limit_range` (`namespace/name`)."""
 
     rule: ClassVar[str] = "R16"
@@ -217,54 +195,54 @@ class OverSizeLimit(_Pruned, frozen=True, gc=False, tag="over-size-limit"):
 # --- images -----------------------------------------------------------------------------------------------------------
 
 
-class Referenced(_Kept, frozen=True, gc=False, tag="referenced"):
+class Referenced(Kept, frozen=True, gc=False, tag="referenced"):
     """`references` refer to the image by digest, or to something in it or above it that needs it."""
 
     rule: ClassVar[str] = "R12"
     references: tuple[str, ...]
 
 
-class NamedBy(_Kept, frozen=True, gc=False, tag="named-by"):
+class NamedBy(Kept, frozen=True, gc=False, tag="named-by"):
     """Kept revisions of `tags` (`namespace/stream:tag`) name the image."""
 
     rule: ClassVar[str] = "R22"
     tags: tuple[str, ...]
 
 
-class MemberOf(_Kept, frozen=True, gc=False, tag="member-of"):
+class MemberOf(Kept, frozen=True, gc=False, tag="member-of"):
     """Kept indexes list the image as a manifest."""
 
     rule: ClassVar[str] = "R22"
     indexes: tuple[str, ...]
 
 
-class ImageTooYoung(_Kept, frozen=True, gc=False, tag="image-too-young"):
+class ImageTooYoung(Kept, frozen=True, gc=False, tag="image-too-young"):
     """The image was created after the age limit. `minutes` is `keep_younger_than`."""
 
     rule: ClassVar[str] = "R22"
     minutes: int
 
 
-class Imported(_Kept, frozen=True, gc=False, tag="imported"):
+class Imported(Kept, frozen=True, gc=False, tag="imported"):
     """The image was not pushed to the integrated registry, and `all_images` is false."""
 
     rule: ClassVar[str] = "R22"
 
 
-class NoRevisionOverSize(_Kept, frozen=True, gc=False, tag="no-revision-over-size"):
+class NoRevisionOverSize(Kept, frozen=True, gc=False, tag="no-revision-over-size"):
     """With `prune_over_size_limit` alone: no revision that is pruned named the image."""
 
     rule: ClassVar[str] = "R22"
 
 
-class NotPrunedInNamespace(_Kept, frozen=True, gc=False, tag="not-pruned-in-namespace"):
+class NotPrunedInNamespace(Kept, frozen=True, gc=False, tag="not-pruned-in-namespace"):
     """No pruned revision of the namespace that the plan is limited to named the image."""
 
     rule: ClassVar[str] = "R23"
     namespace: str
 
 
-class Unreferenced(_Pruned, frozen=True, gc=False, tag="unreferenced"):
+class Unreferenced(Pruned, frozen=True, gc=False, tag="unreferenced"):
     """Nothing names the image or refers to it."""
 
     rule: ClassVar[str] = "R22"
@@ -273,14 +251,14 @@ class Unreferenced(_Pruned, frozen=True, gc=False, tag="unreferenced"):
 # --- retired and restored images --------------------------------------------------------------------------------------
 
 
-class Retiring(_Kept, frozen=True, gc=False, tag="retiring"):
+class Retiring(Kept, frozen=True, gc=False, tag="retiring"):
     """The rules prune the image, so this plan retires it; it can be deleted after `minutes`, which is `grace`."""
 
     rule: ClassVar[str] = "R36"
     minutes: int
 
 
-class Retired(_Kept, frozen=True, gc=False, tag="retired"):
+class Retired(Kept, frozen=True, gc=False, tag="retired"):
     """The image was retired at the time `since`, and its grace is over at the time `until`."""
 
     rule: ClassVar[str] = "R36"
@@ -288,14 +266,14 @@ class Retired(_Kept, frozen=True, gc=False, tag="retired"):
     until: Annotated[datetime, msgspec.Meta(tz=True)]
 
 
-class GraceOver(_Pruned, frozen=True, gc=False, tag="grace-over"):
+class GraceOver(Pruned, frozen=True, gc=False, tag="grace-over"):
     """The image was retired for longer than `minutes`, which is `grace`, and nothing keeps it."""
 
     rule: ClassVar[str] = "R36"
     minutes: int
 
 
-class Restored(_Kept, frozen=True, gc=False, tag="restored"):
+class Restored(Kept, frozen=True, gc=False, tag="restored"):
     """The image, and with it each revision that names it, was restored and is safe from runs until the time `until`."""
 
     rule: ClassVar[str] = "R37"
@@ -305,7 +283,7 @@ class Restored(_Kept, frozen=True, gc=False, tag="restored"):
 # --- image streams ----------------------------------------------------------------------------------------------------
 
 
-class EmptyStream(_Pruned, frozen=True, gc=False, tag="empty-stream"):
+class EmptyStream(Pruned, frozen=True, gc=False, tag="empty-stream"):
     """The image stream has no tag, nothing refers to it, and it
     is older than `minutes`, which is `empty_streams.older_than`.
     """
@@ -317,13 +295,13 @@ class EmptyStream(_Pruned, frozen=True, gc=False, tag="empty-stream"):
 # --- the limit of an approved plan ------------------------------------------------------------------------------------
 
 
-class NotApproved(_Kept, frozen=True, gc=False, tag="not-approved"):
+class NotApproved(Kept, frozen=True, gc=False, tag="not-approved"):
     """The approved plan does not name the revision or the image."""
 
     rule: ClassVar[str] = "approval"
 
 
-class BlobNotApproved(_Kept, frozen=True, gc=False, tag="blob-not-approved"):
+class BlobNotApproved(Kept, frozen=True, gc=False, tag="blob-not-approved"):
     """The approved plan does not name a blob that would be deleted with the image."""
 
     rule: ClassVar[str] = "approval"

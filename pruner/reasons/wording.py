@@ -52,6 +52,17 @@ from pruner.reasons.reason import (
     Unreferenced,
     WithinSizeLimit,
 )
+from pruner.reasons.stream_reason import (
+    EmptyStreamsOff,
+    EmptyStreamTooYoung,
+    NotMatchedByEmptyStreams,
+    Owned,
+    RepositoryOfKept,
+    RestorableInto,
+    StreamReason,
+    StreamReferenced,
+    TagsWithoutImages,
+)
 from pruner.reasons.users import said
 
 _DIGITS: Final = 30
@@ -61,11 +72,11 @@ NAMED: Final = 3
 """So many objects are named in a sentence; the others are counted."""
 
 
-def sentence(reason: Reason, most: int = NAMED) -> str:  # noqa: C901, PLR0911, PLR0912 - one case for each reason
-    """How the reason is said of one revision or image. At most `most` objects are named."""
+def sentence(reason: Reason | StreamReason, most: int = NAMED) -> str:  # noqa: C901, PLR0911, PLR0912 - one case for each reason
+    """How the reason is said of one revision, image or image stream. At most `most` objects are named."""
     match reason:
         case OutsideNamespace(namespace=namespace):
-            return f"its image stream is not in namespace {namespace}"
+            return f"the image stream is not in namespace {namespace}"
         case StreamTooYoung(minutes=minutes):
             return f"its image stream is younger than {_minutes(minutes)}"
         case RevisionTooYoung(minutes=minutes):
@@ -140,6 +151,22 @@ def sentence(reason: Reason, most: int = NAMED) -> str:  # noqa: C901, PLR0911, 
             return "not in the approved plan"
         case BlobNotApproved():
             return "one of its blobs is not in the approved plan"
+        case EmptyStreamsOff():
+            return "empty_streams is not set, so that empty image streams stay"
+        case TagsWithoutImages(tags=tags):
+            return f"it has tags, though without images: {_listed(tags, most)}"
+        case EmptyStreamTooYoung(minutes=minutes):
+            return f"it is younger than {_minutes(minutes)}"
+        case NotMatchedByEmptyStreams():
+            return "the patterns of empty_streams.streams do not match it"
+        case Owned(owners=owners):
+            return f"owned by {_listed(owners, most)}"
+        case StreamReferenced(references=references):
+            return said(references, most)
+        case RepositoryOfKept(images=images):
+            return f"kept images were pushed to it: {_listed(images, most)}"
+        case RestorableInto(images=images):
+            return f"retired images can be restored into it: {_listed(images, most)}"
         case _:
             assert_never(reason)
 
@@ -216,7 +243,7 @@ def in_general(reason: Reason) -> str:  # noqa: C901, PLR0911, PLR0912 - one cas
             assert_never(reason)
 
 
-def to_change(reason: Reason) -> str:  # noqa: C901, PLR0911, PLR0912 - one case for each reason
+def to_change(reason: Reason | StreamReason) -> str:  # noqa: C901, PLR0911, PLR0912, PLR0915 - one case for each reason
     """What would have to be done for the opposite decision, as an instruction: to prune it if kept, or else to keep it.
 
     Something can be kept for several reasons: to prune it, what each of them says has to be done.
@@ -304,6 +331,22 @@ def to_change(reason: Reason) -> str:  # noqa: C901, PLR0911, PLR0912 - one case
             return f"wait until {_time(until)}"
         case NotApproved() | BlobNotApproved():
             return "make and approve a new plan"
+        case EmptyStreamsOff():
+            return "set empty_streams"
+        case TagsWithoutImages():
+            return "delete these tags with `oc tag -d`"
+        case EmptyStreamTooYoung(minutes=minutes):
+            return f"wait until it is {_minutes(minutes)} old"
+        case NotMatchedByEmptyStreams():
+            return "have empty_streams.streams match it, or leave that out"
+        case Owned():
+            return "remove its owner references, or delete its owner"
+        case StreamReferenced():
+            return "remove all references to it"
+        case RepositoryOfKept():
+            return "prune these images"
+        case RestorableInto():
+            return "wait until their grace period is over, or set grace to 0"
         case _:
             assert_never(reason)
 

@@ -2,17 +2,41 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import msgspec
 import pytest
 from click.testing import CliRunner
 
 from pruner.cli import main
 from pruner.explain import Explanation, UnknownNameError, explain, lines
-from pruner.reasons import AmongNewest, BeyondNewest, NotPrunedInNamespace, OutsideNamespace
+from pruner.plan import Approval
+from pruner.reasons import (
+    AmongNewest,
+    BeyondNewest,
+    EmptyStream,
+    EmptyStreamsOff,
+    EmptyStreamTooYoung,
+    NotApproved,
+    NotMatchedByEmptyStreams,
+    NotPrunedInNamespace,
+    OutsideNamespace,
+    Owned,
+    Protected,
+    ProtectedByLabels,
+    RepositoryOfKept,
+    RestorableInto,
+    StreamReason,
+    StreamReferenced,
+    TagsWithoutImages,
+    to_change,
+)
+from pruner.settings import EmptyStreams
 from tests.builders.objects import (
     HOST,
     L1,
     L2,
+    OLD,
     A,
     B,
     C,
@@ -21,8 +45,10 @@ from tests.builders.objects import (
     F,
     Object,
     analysed,
+    build,
     deployment,
     digest,
+    from_,
     image,
     image_stream,
     index,
@@ -403,6 +429,95 @@ def test_an_explanation_as_json() -> None:
 def test_an_image_without_a_time_says_so() -> None:
     timeless = image_stream("shop/web", latest=[item(A, None)])
     assert "of at an unknown time" not in "\n".join(lines(explained("shop/web:latest", timeless)))
+
+
+# --- image streams that are empty, and stay --------------------------------------------------------------------------
+
+EMPTY = {"empty_streams": EmptyStreams(older_than=timedelta(days=1), streams=("shop/*",))}
+BARE = image_stream("shop/old")
+
+
+@pytest.mark.parametrize(
+    ("objects", "asked", "reasons"),
+    [
+        ([BARE], {}, [EmptyStreamsOff()]),
+        ([image_stream("shop/old", age=1439)], EMPTY, [EmptyStreamTooYoung(1440)]),
+        ([BARE], {**EMPTY, "minutes": 2 * OLD}, [EmptyStreamTooYoung(2 * OLD)]),
+        ([image_stream("base/old")], EMPTY, [NotMatchedByEmptyStreams()]),
+        (
+            [image_stream("shop/old", failed=None, sources={"spec": None})],
+            EMPTY,
+            [TagsWithoutImages(("failed", "spec"))],
+        ),
+        ([image_stream("shop/old", owners=["web"])], EMPTY, [Owned(("Owner web",))]),
+        ([BARE], {**EMPTY, "protect": ("shop/*",)}, [Protected("shop/*")]),
+        (
+            [BARE],
+            {**EMPTY, "protected": ["ImageStream shop/old", "Namespace shop"], "protect_selector": "a=b"},
+            [ProtectedByLabels("ImageStream shop/old", "a=b"), ProtectedByLabels("Namespace shop", "a=b")],
+        ),
+        ([BARE], {**EMPTY, "namespace": "base"}, [OutsideNamespace("base")]),
+        ([BARE], {**EMPTY, "approval": Approval()}, [NotApproved()]),
+        ([BARE, deployment("apps/x", f"{HOST}/shop/old:gone")], EMPTY, [StreamReferenced(("Deployment apps/x",))]),
+        ([BARE, pod("apps/x", f"{HOST}/shop/old@{B}")], EMPTY, [StreamReferenced(("Pod apps/x",))]),
+        (
+            [BARE, build("apps/x", to=from_("ImageStreamTag", "old:new", "shop"))],
+            EMPTY,
+            [StreamReferenced(("Build apps/x",))],
+        ),
+        (
+            [BARE, image(A, repository="shop/old"), image_stream("base/x", a=[item(A, 1)])],
+            EMPTY,
+            [RepositoryOfKept((A,))],
+        ),
+        (
+            [image(A), image_stream("shop/old", a=[A])],
+            {**EMPTY, "revisions": 0, "grace": timedelta(days=7)},
+            [RestorableInto((A,))],
+        ),
+        (
+            [image_stream("base/old", age=5, failed=None, owners=["web"])],
+            {**EMPTY, "protect": ("base/*",)},
+            [
+                TagsWithoutImages(("failed",)),
+                EmptyStreamTooYoung(1440),
+                NotMatchedByEmptyStreams(),
+                Owned(("Owner web",)),
+                Protected("base/*"),
+            ],
+        ),
+    ],
+)
+def test_an_empty_image_stream_that_stays_says_why_R34(
+    objects: list[Object], asked: dict[str, object], reasons: list[StreamReason]
+) -> None:
+    found = explained("base/old" if "base/old" in str(objects[0]) else "shop/old", *objects, **asked)
+    assert found.decision is not None
+    assert (found.decision.kept, found.decision.reason) == (True, reasons[0])
+    assert found.decision.to_change.count("; and ") == len(reasons) - 1
+    for reason in reasons:
+        assert to_change(reason) in found.decision.to_change
+    if isinstance(reasons[0], StreamReferenced):
+        assert found.used_by == reasons[0].references
+
+
+def test_an_empty_image_stream_is_explained_in_lines_and_in_json_R34() -> None:
+    found = explained("shop/old", image_stream("shop/old", age=1000), **EMPTY)
+    assert list(lines(found))[2:] == [
+        "  kept: it is younger than 1440 minutes (R34)",
+        "  To prune it: wait until it is 1440 minutes old, at 2026-01-01 19:20:00 UTC",
+        "  nothing refers to it",
+    ]
+    decision = msgspec.json.decode(msgspec.json.encode(found))["decision"]
+    assert (decision["kept"], decision["rule"]) == (True, "R34")
+    assert decision["reason"] == {"type": "empty-stream-too-young", "minutes": 1440}
+
+
+def test_an_image_stream_that_is_deleted_or_has_images_says_nothing_of_what_keeps_it_empty_R34() -> None:
+    deleted = explained("shop/old", BARE, **EMPTY).decision
+    assert deleted is not None
+    assert deleted.reason == EmptyStream(1440)
+    assert explained("shop/web", **EMPTY).decision is None
 
 
 # --- the command -----------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.test_reasons import ROWS
+from tests.unit.test_reasons import ROWS, STREAM_ROWS
 
 ROOT = Path(__file__).parents[2]
 RULES = [f"R{number}" for number in range(1, 40)]
@@ -54,6 +54,6 @@ def test_each_rule_is_cited_in_code_and_by_a_test(rule: str) -> None:
 @pytest.mark.parametrize("rule", SECTIONS)
 def test_each_section_shows_the_reasons_of_its_rule(rule: str) -> None:
     shown = set(re.findall(r"^\| `([a-z-]+)` \| (.*) \|$", SECTIONS[rule], re.MULTILINE))
-    examples = {(row.tag, row.sentence) for row in ROWS if row.rule == rule}
+    examples = {(row.tag, row.sentence) for row in (*ROWS, *STREAM_ROWS) if row.rule == rule}
     assert {tag for tag, _ in shown} == {tag for tag, _ in examples}
     assert shown <= examples
