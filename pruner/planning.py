@@ -35,7 +35,7 @@ from pruner.cluster.workloads import Referrer
 from pruner.errors import UnsafePlanError
 from pruner.files import read_lines
 from pruner.interpreter import no_search_for_cycles
-from pruner.plan import UNVERIFIED, Approval, PrunedBlob, PrunePlan, decode
+from pruner.plan import DELETED, UNVERIFIED, Approval, PrunedBlob, PrunePlan, decode
 from pruner.settings import AnalysisSettings, Percent, Settings
 
 MEASURED: Final = 2000
@@ -241,10 +241,12 @@ def check_size(plan: PrunePlan, snapshot: Snapshot, settings: Settings) -> None:
     if limit is None:
         return
     whole = len(snapshot.images) + sum(len(tag.items or ()) for stream in snapshot.streams for tag in stream.histories)
+    # Image streams count only where they can be deleted.
+    whole += len(snapshot.streams) if settings.empty_streams is not None else 0
     allowed = whole * limit.value / 100 if isinstance(limit, Percent) else limit
     of = f", {allowed:g} of {whole}" if isinstance(limit, Percent) else ""
     for number, what in (
-        (plan.deletions, f"delete {plan.deletions} images and revisions"),
+        (plan.deletions, f"delete {plan.deletions} {DELETED}"),
         (plan.retirements, f"retire {plan.retirements} images"),
     ):
         if number > allowed:

@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pruner.plan import PrunedImage, PrunePlan, RetiredImage, encode
-from pruner.reasons import Retiring, Unreferenced
+from pruner.plan import DeletedStream, PrunedImage, PrunePlan, RetiredImage, encode
+from pruner.reasons import EmptyStream, Retiring, Unreferenced
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
@@ -54,8 +54,10 @@ elif words[0] in ("preview", "up"):
 """
 
 
-def plan_of(cluster: str, images: int = 1, *, retired: int = 0, as_of: datetime = NOW) -> PrunePlan:
-    """A plan that deletes, and retires, so many images."""
+def plan_of(
+    cluster: str, images: int = 1, *, retired: int = 0, empty_streams: int = 0, as_of: datetime = NOW
+) -> PrunePlan:
+    """A plan that deletes, and retires, so many images, and deletes so many image streams."""
     reason = Unreferenced()
     retiring = (
         RetiredImage(f"sha256:{number:08x}{'f' * 56}", "u", "1", NOW, "registry/shop/web", Retiring(60), 2000)
@@ -64,7 +66,17 @@ def plan_of(cluster: str, images: int = 1, *, retired: int = 0, as_of: datetime 
     pruned = (
         PrunedImage(f"sha256:{number:064x}", "u", "1", NOW, "registry/shop/web", reason) for number in range(images)
     )
-    return PrunePlan(cluster=cluster, as_of=as_of, rules={}, images=tuple(pruned), retired=tuple(retiring))
+    streams = (
+        DeletedStream("shop", f"s{number:03}", "u", "1", NOW, EmptyStream(60)) for number in range(empty_streams)
+    )
+    return PrunePlan(
+        cluster=cluster,
+        as_of=as_of,
+        rules={},
+        images=tuple(pruned),
+        retired=tuple(retiring),
+        empty_streams=tuple(streams),
+    )
 
 
 def report(plan: PrunePlan, result: Mapping[str, int] | None = None, skipped: int = 0) -> str:
@@ -110,6 +122,7 @@ class Engine:
     ) -> None:
         """What an up of the cluster is to do: all of a plan, or less."""
         done = {"images": len(plan.images) if images is None else images, "retired_images": len(plan.retired)}
+        done["empty_streams"] = len(plan.empty_streams)
         self._order(f"up {cluster}", report=report(plan, done, skipped), **more)
 
     def fails(self, verb: str, cluster: str, *events: dict[str, Any], **more: Any) -> None:

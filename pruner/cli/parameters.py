@@ -110,7 +110,7 @@ OPTIONS: Final = (
     Option("as_of", "run", "TIME", (),
            "Time that ages are measured against, to reproduce a plan"),
     Option("max_deletions", "run", "N|N%", (),
-           "Refuse a plan that deletes more images and revisions than this"),
+           "Refuse a plan that deletes more images, revisions and image streams than this"),
     Option("allow_empty_cluster", "run", None, (),
            "Prune although no workloads or no image streams are visible, which usually means missing permissions"),
     Option("restart_registry", "run", None, (),

@@ -15,6 +15,8 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
+from pruner.plan import DELETED
+
 Text = Annotated[str, msgspec.Meta(min_length=1)]
 Labels = dict[str, Text]
 Count = Annotated[int, msgspec.Meta(ge=0)]
@@ -128,7 +130,7 @@ class Wave(msgspec.Struct, frozen=True, kw_only=True):
     def exceeded_by(self, deletions: int, retirements: int) -> list[tuple[str, str]]:
         """Which of these are more than `max_deletions`, which limits each by itself: the verb, and how many of what."""
         limit = self.max_deletions
-        amounts = (("delete", deletions, "images and revisions"), ("retire", retirements, "images"))
+        amounts = (("delete", deletions, DELETED), ("retire", retirements, "images"))
         return [(verb, f"{number} {what}") for verb, number, what in amounts if limit is not None and number > limit]
 
 
@@ -232,6 +234,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     images: int = 0
     retired: int = 0
     """Images that are retired instead of deleted (R36)."""
+    empty_streams: int = 0
+    """Image streams that are deleted (R34)."""
     blobs: int = 0
     bytes: int = 0
     plan: str | None = None
@@ -240,7 +244,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """The digest of the approved plan's file: one that is made
     and approved later is another one, though it names the same."""
     skipped: int = 0
-    """Images and revisions that were approved and not deleted, since they came into use or disappeared."""
+    """Objects that were approved and not deleted, since they came into use or disappeared."""
     message: str = ""
     notes: tuple[str, ...] = ()
     seconds: float = 0.0
@@ -248,4 +252,14 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def deletions(self) -> int:
-        return self.revisions + self.images
+        return self.revisions + self.images + self.empty_streams
+
+
+def counted(outcomes: Iterable[Outcome]) -> dict[str, str]:
+    """What a table of these counts, by the field of `Outcome`: the head of its column.
+
+    What few clusters have is counted where any has it.
+    """
+    rare = {"retired": "retired", "empty_streams": "empty streams"}
+    found = {name: head for name, head in rare.items() if any(getattr(outcome, name) for outcome in outcomes)}
+    return {"revisions": "revisions", "images": "images", **found, "blobs": "blobs"}

@@ -14,7 +14,7 @@ from typing import Final
 from rich.filesize import decimal
 
 from pruner.errors import UnsafePlanError
-from pruner.fleet.model import Outcome, Wave
+from pruner.fleet.model import Outcome, Wave, counted
 from pruner.plan import PrunePlan
 from pruner.planning import read_plan
 from pruner.report.markdown_table import code, heading, row
@@ -86,11 +86,11 @@ def page(
     listed = sorted(outcomes, key=lambda outcome: outcome.cluster)
     yield f"# {title}"
     yield ""
-    retires = any(outcome.retired for outcome in listed)
-    columns = ["revisions:", "images:", *(["retired:"] if retires else []), "blobs:", "bytes:"]
+    names = counted(listed)
+    columns = [*(f"{head}:" for head in names.values()), "bytes:"]
     yield heading("cluster", "wave", "state", *columns, "plan")
     for outcome in listed:
-        amounts = _amounts([outcome], retires=retires)
+        amounts = _amounts([outcome], names)
         yield row(
             f"[{code(outcome.cluster)}](#{outcome.cluster.lower()})",
             code(outcome.wave),
@@ -99,7 +99,7 @@ def page(
             code(outcome.plan or ""),
         )
     good = [outcome for outcome in listed if outcome.state == "done"]
-    yield row(f"**{len(listed)} clusters**", "", f"{len(good)} done", *_amounts(good, retires=retires), "")
+    yield row(f"**{len(listed)} clusters**", "", f"{len(good)} done", *_amounts(good, names), "")
     for warning in warnings:
         yield ""
         yield f"**Warning:** {code(warning)}"
@@ -113,9 +113,8 @@ def page(
             yield f"All of it, to search and sort: [{pages[outcome.cluster]}]({pages[outcome.cluster]})."
 
 
-def _amounts(outcomes: list[Outcome], *, retires: bool) -> list[str]:
-    """The cells of the sums of these; with images that are retired where any cluster `retires` some."""
-    names = ("revisions", "images", *(["retired"] if retires else []), "blobs")
+def _amounts(outcomes: list[Outcome], names: Iterable[str]) -> list[str]:
+    """The cells of the sums of these fields."""
     sums = [str(sum(getattr(outcome, name) for outcome in outcomes)) for name in names]
     return [*sums, decimal(sum(outcome.bytes for outcome in outcomes))]
 

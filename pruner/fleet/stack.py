@@ -314,8 +314,8 @@ class _Running:
             # The provider knows of what came into use while it was at work; what did so before is not in the plan that
             # it has made.
             wanted = approved.summary
-            missing = (wanted.revisions + wanted.images + wanted.retired_images) - (
-                counts["revisions"] + counts["images"] + counts["retired"]
+            missing = (wanted.revisions + wanted.images + wanted.empty_streams + wanted.retired_images) - (
+                counts["revisions"] + counts["images"] + counts["empty_streams"] + counts["retired"]
             )
             counts["skipped"] = max(counts.get("skipped", 0), missing)
         return self._outcome("done", **counts, plan=fingerprint)
@@ -365,7 +365,7 @@ def _leaves(key: str, value: Any) -> list[tuple[str, str]]:
 
 
 def _counts(summary: PlanSummary | ResultSummary) -> dict[str, int]:
-    counts = {name: getattr(summary, name) for name in ("revisions", "images", "blobs", "bytes")}
+    counts = {name: getattr(summary, name) for name in ("revisions", "images", "empty_streams", "blobs", "bytes")}
     return {**counts, "retired": summary.retired_images}
 
 

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pruner.console import data
-from pruner.fleet.model import BAD, Outcome
+from pruner.fleet.model import BAD, Outcome, counted
 from pruner.printable import printable
 
 STYLES: Final = {
@@ -100,10 +100,8 @@ def _skipped(outcome: Outcome) -> str:
 
 
 def amounts(outcome: Outcome) -> str:
-    retired = f"{outcome.retired} retired, " if outcome.retired else ""
-    return (
-        f"{outcome.revisions} revisions, {outcome.images} images, {retired}{outcome.blobs} blobs, "
-        f"{decimal(outcome.bytes)}"
+    return ", ".join(
+        [*(f"{getattr(outcome, name)} {head}" for name, head in counted([outcome]).items()), decimal(outcome.bytes)]
     )
 
 
@@ -116,11 +114,11 @@ def table(
     shown.add_column("wave", no_wrap=True)
     shown.add_column("state", no_wrap=True)
     listed = list(outcomes)
-    counted = ("revisions", "images", *(["retired"] if any(it.retired for it in listed) else []), "blobs")
-    for name in (*counted, "freed" if verb == "up" else "to free", "seconds"):
+    columns = counted(listed)
+    for name in (*columns.values(), "freed" if verb == "up" else "to free", "seconds"):
         shown.add_column(name, justify="right", no_wrap=True)
     picked = listed if most is None or len(listed) <= most else sorted(listed, key=_urgency)[:most]
-    rows = [[*_row(outcome, counted, (running or {}).get(outcome.cluster, 0.0))] for outcome in picked]
+    rows = [[*_row(outcome, columns, (running or {}).get(outcome.cluster, 0.0))] for outcome in picked]
     told = any(str(row[-1]) for row in rows)
     if told:
         shown.add_column("", overflow="fold")
@@ -129,7 +127,7 @@ def table(
     shown.add_section()
     shown.add_row(
         f"{len(listed)} cluster{'' if len(listed) == 1 else 's'}", "", Text(_states(listed)),
-        *(f"{sum(getattr(outcome, name) for outcome in listed)}" for name in counted),
+        *(f"{sum(getattr(outcome, name) for outcome in listed)}" for name in columns),
         decimal(sum(outcome.bytes for outcome in listed)), style="bold",
     )  # fmt: skip
     return shown
@@ -141,13 +139,13 @@ def _urgency(outcome: Outcome) -> int:
     return 1 if outcome.state in BAD else 3 if outcome.state == "waiting" else 2
 
 
-def _row(outcome: Outcome, counted: Iterable[str], running: float) -> Iterable[str | Text]:
+def _row(outcome: Outcome, columns: Iterable[str], running: float) -> Iterable[str | Text]:
     known = _counted(outcome)
     seconds = outcome.seconds or (running if outcome.state == "running" else 0.0)
     yield data(outcome.cluster)
     yield data(outcome.wave)
     yield Text(outcome.state, style=STYLES[outcome.state])
-    yield from (str(getattr(outcome, name)) if known else "" for name in counted)
+    yield from (str(getattr(outcome, name)) if known else "" for name in columns)
     yield decimal(outcome.bytes) if known else ""
     yield f"{seconds:.1f}" if seconds else ""
     told = [

@@ -6,6 +6,7 @@
 from pruner.plan.approval import Approval
 from pruner.plan.file import UNREADABLE, VERSION, decode, encode, reason
 from pruner.plan.prune_plan import (
+    DELETED,
     UNVERIFIED,
     DeletedStream,
     Moment,
@@ -20,6 +21,7 @@ from pruner.plan.prune_plan import (
 )
 
 __all__ = [
+    "DELETED",
     "UNREADABLE",
     "UNVERIFIED",
     "VERSION",

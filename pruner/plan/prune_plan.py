@@ -23,6 +23,9 @@ from pruner.reasons import Expired, KeepReason, PruneReason, Retiring
 Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 """A time with its zone, which is UTC in every plan."""
 
+DELETED: Final = "images, revisions and image streams"
+"""What `PrunePlan.deletions` counts, in words."""
+
 UNVERIFIED: Final = "the API server's identity is not verified: "
 """What a note begins with that says so; policies look for it."""
 

@@ -102,8 +102,8 @@ class PrunedImages(Resource, module="pruner", name="PrunedImages"):
         require_approval: Refuse an up that nobody reviewed (bool; default false)
         as_of: Time that ages are measured against, to reproduce a plan (RFC 3339 time; default now, by the API server's
             clock)
-        max_deletions: Refuse a plan that deletes more images and revisions than this (number or percentage; default
-            none)
+        max_deletions: Refuse a plan that deletes more images, revisions and image streams than this (number or
+            percentage; default none)
         allow_empty_cluster: Prune although no workloads or no image streams are visible, which usually means missing
             permissions (bool; default false)
         restart_registry: Restart OpenShift's registry after blobs were deleted if it has several replicas, since each

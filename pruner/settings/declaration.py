@@ -189,7 +189,7 @@ class RunSettings(HistorySettings, ElsewhereSettings):
             parse=values.deletions,
             metavar="N|N%",
             takes="number or percentage",
-            help="Refuse a plan that deletes more images and revisions than this",
+            help="Refuse a plan that deletes more images, revisions and image streams than this",
         ),
     ] = None
     allow_empty_cluster: Annotated[

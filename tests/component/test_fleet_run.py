@@ -262,10 +262,11 @@ def test_failures_up_to_the_limit_of_a_wave_are_passed_over(fleet: Fleet) -> Non
 
 def test_a_wave_that_has_deleted_more_than_it_may_is_the_last_one(fleet: Fleet) -> None:
     fleet.write(WAVES.replace("MORE", "max_deletions: 5"))
-    fleet.engine.prunes("bonn", plan_of("bonn", images=6))
+    fleet.engine.prunes("bonn", plan_of("bonn", images=4, empty_streams=2))
     found = fleet.outcomes("up", "--unreviewed")
     assert [each["state"] for each in found.values()] == ["done", "stopped", "stopped"]
-    assert "wave canary has deleted 6 images and revisions, and its max_deletions is 5" in found["ulm"]["message"]
+    said_of = "wave canary has deleted 6 images, revisions and image streams, and its max_deletions is 5"
+    assert said_of in found["ulm"]["message"]
 
 
 @pytest.mark.parametrize(
@@ -302,12 +303,12 @@ def test_R36_approved_plans_that_retire_more_than_their_wave_may_are_not_begun(f
     assert [run for run in fleet.engine.runs if run.startswith("up")] == []
 
 
-def test_R36_images_that_were_approved_and_not_retired_are_counted_as_skipped(fleet: Fleet) -> None:
-    fleet.engine.plans("kiel", plan_of("kiel", images=0, retired=3))
+def test_R34_R36_what_was_approved_and_neither_retired_nor_deleted_is_counted_as_skipped(fleet: Fleet) -> None:
+    fleet.engine.plans("kiel", plan_of("kiel", images=0, retired=3, empty_streams=2))
     fleet.preview()
-    fleet.engine.prunes("kiel", plan_of("kiel", images=0, retired=2))
+    fleet.engine.prunes("kiel", plan_of("kiel", images=0, retired=2, empty_streams=1))
     found = fleet.up()["kiel"]
-    assert (found["state"], found["retired"], found["skipped"]) == ("done", 2, 1)
+    assert (found["state"], found["retired"], found["empty_streams"], found["skipped"]) == ("done", 2, 1, 2)
 
 
 def test_what_a_failed_up_has_deleted_counts(fleet: Fleet) -> None:
@@ -322,7 +323,8 @@ def test_approved_plans_that_delete_more_than_their_wave_may_are_not_begun(fleet
     fleet.write(WAVES.replace("MORE", "max_deletions: 5"))
     fleet.engine.plans("bonn", plan_of("bonn", images=6))
     fleet.preview()
-    told = "wave canary would delete 6 images and revisions, and its max_deletions is 5: up would not begin it"
+    limit = "would delete 6 images, revisions and image streams, and its max_deletions is 5"
+    told = f"wave canary {limit}: up would not begin it"
     assert f"**Warning:** `{told}`" in (fleet.plans / "review.md").read_text(encoding="utf-8")
     assert [each["state"] for each in fleet.up().values()] == ["stopped"] * 3
     assert [run for run in fleet.engine.runs if run.startswith("up")] == []

@@ -193,9 +193,8 @@ def test_the_same_as_of_gives_the_same_bytes_P8(sandbox: RunningSandbox) -> None
 
 def test_max_deletions_refuses_a_larger_plan_before_anything_is_touched(sandbox: RunningSandbox) -> None:
     size = plan(settings_for(sandbox)).deletions
-    with pytest.raises(
-        UnsafePlanError, match=f"would delete {size} images and revisions, and max_deletions is {size - 1}"
-    ):
+    message = f"would delete {size} images, revisions and image streams, and max_deletions is {size - 1}"
+    with pytest.raises(UnsafePlanError, match=message):
         plan(settings_for(sandbox, max_deletions=size - 1))
     assert plan(settings_for(sandbox, max_deletions=size)).deletions == size
 

@@ -307,6 +307,16 @@ def test_R36_review_page_and_tables_have_what_is_retired_where_anything_is() -> 
     assert "retired" not in printed(table(outcomes[1:], "preview")) + line(outcomes[1])
 
 
+def test_R34_tables_have_deleted_image_streams_where_there_are_any() -> None:
+    outcomes = [outcome(verb="preview", empty_streams=3), outcome("bonn", verb="preview", images=1)]
+    assert outcomes[0].deletions == 3
+    page = "\n".join(review.page("Plans", outcomes, {"kiel": plan_of("kiel"), "bonn": plan_of("bonn")}))
+    assert "| cluster | wave | state | revisions | images | empty streams | blobs | bytes | plan |" in page
+    assert "empty streams" in printed(table(outcomes, "preview"))
+    assert line(outcomes[0]) == "kiel: done, 0 revisions, 0 images, 3 empty streams, 0 blobs, 0 bytes"
+    assert "empty streams" not in printed(table(outcomes[1:], "preview")) + line(outcomes[1])
+
+
 def test_a_name_from_a_cluster_cannot_break_out_of_its_cell() -> None:
     page = "\n".join(review.page("Plans", [outcome()], {"kiel": plan_with("a|b<script>`x`\n# c")}))
     assert "| `sha256:aaaaaaaaaaaa` `a\N{BROKEN BAR}b<script>'x'\\u{a}# c` |" in page

@@ -202,7 +202,7 @@ STREAM_ROWS = [
     Row(RestorableInto(("sha256:1",)), "restorable-into", "R34", "retired images can be restored into it: sha256:1", "",
         "wait until their grace period is over, or set grace to 0"),
 ]  # fmt: skip
-"""Those of empty image streams that stay, of which nothing is said in general."""
+"""Those of empty image streams that stay. They have no words for many things."""
 
 
 def test_the_table_has_every_reason() -> None:

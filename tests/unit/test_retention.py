@@ -12,8 +12,9 @@ from pruner.analysis.attached import subject_of
 from pruner.analysis.retention import TagRetention, version_of
 from pruner.analysis.usage import Usage
 from pruner.cluster.objects import TagReference
-from pruner.errors import SettingsError
+from pruner.errors import SettingsError, UnsafePlanError
 from pruner.plan import Approval
+from pruner.planning import check_size
 from pruner.provider.rendering import rendered
 from pruner.reasons import (
     AmongNewest,
@@ -41,7 +42,7 @@ from pruner.report import Report
 from pruner.report.openmetrics import openmetrics
 from pruner.report.wording import headline
 from pruner.report.wording import rules as rules_shown
-from pruner.settings import EmptyStreams, RetentionRule
+from pruner.settings import EmptyStreams, RetentionRule, read
 from tests.builders.objects import (
     HOST,
     NOW,
@@ -63,6 +64,7 @@ from tests.builders.objects import (
     item,
     revision,
     rule,
+    snapshot,
 )
 
 IMAGES = [image(name) for name in (A, B, C, D)]
@@ -411,6 +413,17 @@ def test_an_empty_image_stream_that_nothing_refers_to_is_deleted_R34() -> None:
     assert stream.reason == EmptyStream(1440)
     assert found.deletions == 1
     assert analysed(image_stream("shop/old")).plan.empty
+
+
+def test_image_streams_count_for_max_deletions_and_in_its_percentage_R34() -> None:
+    objects = (image(A), image_stream("shop/web", latest=[A]), image_stream("shop/old"))
+    plan = analysed(*objects, revisions=1, empty_streams=EMPTY).plan
+    assert (len(plan.empty_streams), plan.deletions) == (1, 1)
+    # Of an image, a revision and two image streams.
+    limits = {"empty_streams": {"older_than": "1d"}, "max_deletions": "25%"}
+    check_size(plan, snapshot(*objects), read(limits))
+    with pytest.raises(UnsafePlanError, match=r"delete 1 images, revisions and image streams, .* is 24%, 0\.96 of 4;"):
+        check_size(plan, snapshot(*objects), read({**limits, "max_deletions": "24%"}))
 
 
 @pytest.mark.parametrize(
