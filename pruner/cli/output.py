@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -55,6 +55,18 @@ def json_text(value: Any) -> str:
     return printable_json(msgspec.json.format(msgspec.json.encode(value), indent=2))
 
 
+def write(parts: Iterable[str | bytes], output: Path | None) -> None:
+    """Write these parts to a file, or to standard output."""
+    encoded = (part.encode() if isinstance(part, str) else part for part in parts)
+    if output is not None:
+        from pruner.files import write_file
+
+        write_file(output, encoded)
+    else:
+        sys.stdout.buffer.writelines(encoded)
+        sys.stdout.buffer.flush()
+
+
 def echo_json(value: Any) -> None:
     """Print a value as JSON that is printable."""
     click.echo(json_text(value))
@@ -66,14 +78,7 @@ def show(report: Report, *, form: str, as_json: bool, output: Path | None, limit
     if form == "text" and output is None:
         _print_text(report, console(), whole=whole)
         return
-    parts = (part.encode() if isinstance(part, str) else part for part in _parts(report, form, limit, whole=whole))
-    if output is not None:
-        from pruner.files import write_file
-
-        write_file(output, parts)
-    else:
-        sys.stdout.buffer.writelines(parts)
-        sys.stdout.buffer.flush()
+    write(_parts(report, form, limit, whole=whole), output)
 
 
 def _print_text(report: Report, where: Console, *, whole: bool) -> None:

@@ -30,8 +30,7 @@ def storage(settings: Settings, form: str, as_json: bool, output: Path | None, w
     import io
 
     from pruner.cli.cluster import with_api
-    from pruner.cli.output import console, json_text
-    from pruner.files import write_file
+    from pruner.cli.output import console, json_text, write
     from pruner.planning import measure_storage
     from pruner.report import storage as shown
 
@@ -43,14 +42,11 @@ def storage(settings: Settings, form: str, as_json: bool, output: Path | None, w
         return
     match form:
         case "json":
-            text = json_text(shown.as_json(report)) + "\n"
+            text = f"{json_text(shown.as_json(report))}\n"
         case "html":
             text = shown.page(report)
         case _:
             written = io.StringIO()
             shown.print_storage(report, console(file=written), listed=listed)
             text = written.getvalue()
-    if output is not None:
-        write_file(output, (text.encode(),))
-    else:
-        click.echo(text, nl=False)
+    write((text,), output)
