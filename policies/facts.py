@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,7 +25,9 @@ from pruner.provider.schema import TYPE as NATIVE_TYPE
 from pruner.provider.store import KeptPlans
 from pruner.report import Report
 from pruner.report.model import NO_STREAM, ReportedImage
-from pruner.settings import ALIASES, Settings, read
+from pruner.settings import ALIASES, Settings, UnfitError, read
+from pruner.settings.usage_history import may_be_partial, window
+from pruner.settings.uses_from import names_of
 
 TYPE: Final = DYNAMIC_TYPE
 JUDGED: Final = (
@@ -40,6 +42,35 @@ JUDGED: Final = (
     "ignore_invalid_refs",
 )
 """Parameters that a rule looks at. Secrets are none of them, so that no message can name one."""
+
+
+class OtherUses(msgspec.Struct, frozen=True):
+    """Which uses keep images beyond those that the cluster has now: by other clusters (R38), and in the past (R39).
+
+    `clusters` are those that `uses_from` names, None where that cannot be read here, such as a file of another machine.
+    `within` is `keep_used_within`; with `partial` the history may be shorter.
+    """
+
+    clusters: tuple[str, ...] | None = ()
+    within: timedelta | None = None
+    partial: bool = False
+
+    @classmethod
+    def of(cls, inputs: Mapping[str, Any]) -> OtherUses:
+        """Those of a resource. Nothing of how a cluster or the history is reached is kept: it may be secret."""
+        clusters, within, history = (inputs.get(name) for name in ("uses_from", "keep_used_within", "usage_history"))
+        try:
+            named = names_of(clusters) if clusters else ()
+        except UnfitError:
+            named = None
+        try:
+            return cls(
+                clusters=named,
+                within=None if within is None else window(within),
+                partial=history is not None and may_be_partial(history),
+            )
+        except UnfitError as unfit:
+            raise PrunerError(f"keep_used_within and usage_history: {unfit}") from None
 
 
 def inputs_of(resource_type: str, inputs: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -112,7 +143,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     `approved` is the approved plan that approved_digest binds; without that it is None, and `unbound` is True, since
     whoever can write the file can write another date and another content into it. `others` are the shares of the
     resources that this run has judged before: what a run may take is a matter of all of them. `notes` are those of this
-    resource's plan.
+    resource's plan. `uses` are those that keep images beyond those that the cluster has now.
     """
 
     report: Report
@@ -124,6 +155,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     preview: bool
     notes: tuple[str, ...] = ()
     others: tuple[Share, ...] = ()
+    uses: OtherUses = OtherUses()
 
     @property
     def plan(self) -> PrunePlan:
@@ -194,6 +226,7 @@ def gather(
         preview=preview,
         notes=tuple(map(str, inputs["plan"].get("notes") or ())),
         others=others,
+        uses=OtherUses.of(inputs),
     )
 
 

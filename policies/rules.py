@@ -195,6 +195,41 @@ def references_of_oc(facts: Facts, _options: Options) -> Iterator[str]:
         )
 
 
+def uses_from(facts: Facts, options: Options) -> Iterator[str]:
+    wanted, clusters = options.get("clusters") or (), facts.uses.clusters
+    if not wanted:
+        return
+    if clusters is None:
+        yield (
+            "uses_from cannot be read here, so which clusters it names is not known. "
+            f"It would delete {names(facts.touched)}"
+        )
+        return
+    missing = [pattern for pattern in wanted if not _any(clusters, pattern)]
+    if missing:
+        yield (
+            f"uses_from names no cluster {', '.join(missing)}, so what is used there may be deleted. "
+            f"It would delete {names(facts.touched)}"
+        )
+
+
+def keep_used_within(facts: Facts, options: Options) -> Iterator[str]:
+    days, within = options.get("days"), facts.uses.within
+    if days is None:
+        return
+    if within is None or within < timedelta(days=days):
+        given = "not set" if within is None else f"{number(round(within / timedelta(days=1), 2))} days"
+        yield (
+            f"keep_used_within is {given}, and what ran in the last {number(days)} days must stay. "
+            f"It would delete {names(facts.touched)}"
+        )
+    elif facts.uses.partial and not options.get("partial"):
+        yield (
+            "usage_history sets partial_history, so what ran before the history begins is not known. "
+            f"It would delete {names(facts.touched)}"
+        )
+
+
 def ignored_references(facts: Facts, _options: Options) -> Iterator[str]:
     if facts.settings.ignore_invalid_refs:
         ignored = [note for note in facts.notes if note.startswith("ignored: ")]
@@ -300,6 +335,12 @@ RULES: Final[tuple[Rule, ...]] = (
         recently_running),
     Rule("unknown-plan", "advisory", "No preview passes that has no plan yet.", {}, None),
     Rule("references-oc", "advisory", "All uses protect an image, not only those that oc knows.", {}, references_of_oc),
+    Rule("uses-from", "mandatory", "What these clusters use is kept.",
+        {"clusters": Option(_PATTERNS, "names of clusters that uses_from has, with * and ?")}, uses_from),
+    Rule("keep-used-within", "mandatory", "What ran lately is kept, by the history that the run asks.",
+        {"days": Option({"type": "number", "minimum": 0}, "least days of keep_used_within"),
+         "partial": Option({"type": "boolean", "default": False}, "accept a shorter history (partial_history)")},
+        keep_used_within),
     Rule("ignored-references", "advisory", "No reference that does not parse is passed over.", {}, ignored_references),
     Rule("certificates", "advisory", "Cluster and registry prove who they are.", {}, certificates),
     Rule("plan-age", "mandatory", "No plan is carried out that is older than this.",

@@ -43,13 +43,7 @@ _KEYS: Final[Mapping[str, Callable[[object], Any]]] = {
 
 def usage_history(value: object) -> UsageHistory:
     """The setting, from a map or JSON. Raises UnfitError with every mistake; none of them shows the token."""
-    if isinstance(value, str):
-        try:
-            value = from_json(text_of(value).strip())
-        except DocumentError as error:
-            raise UnfitError(str(error)) from None
-    if not isinstance(value, Mapping):
-        raise UnfitError(f"takes a map of {', '.join(_KEYS)}, not {shown(value)}")
+    value = _mapped(value)
     fields: dict[str, Any] = {}
     wrong: list[str] = []
     for key, given in value.items():
@@ -65,6 +59,23 @@ def usage_history(value: object) -> UsageHistory:
     if wrong:
         raise UnfitError(*wrong)
     return UsageHistory(**fields)
+
+
+def may_be_partial(value: object) -> bool:
+    """Whether the setting allows a history that is shorter than the window; nothing else of it is looked at."""
+    return boolean(_mapped(value).get("partial_history") or False)
+
+
+def _mapped(value: object) -> Mapping[Any, Any]:
+    """The map as it is given, or as JSON."""
+    if isinstance(value, str):
+        try:
+            value = from_json(text_of(value).strip())
+        except DocumentError as error:
+            raise UnfitError(str(error)) from None
+    if not isinstance(value, Mapping):
+        raise UnfitError(f"takes a map of {', '.join(_KEYS)}, not {shown(value)}")
+    return value
 
 
 class Window(timedelta):

@@ -48,13 +48,10 @@ def uses_from(value: object) -> tuple[UsingCluster, ...]:
 
     Raises UnfitError with every mistake in every cluster; none of them shows a credential.
     """
-    if isinstance(value, str):
-        text = text_of(value).strip()
-        value = json_value(text) if text.startswith(("[", "{")) else yaml_in_file(text)
     problems: list[str] = []
     clusters: list[UsingCluster] = []
     names: dict[str, int] = {}
-    for position, entry in enumerate(_listed(value), 1):
+    for position, entry in enumerate(_entries(value), 1):
         wrong: list[str] = []
         name = _name(entry, wrong)
         connection = _connection(entry, wrong)
@@ -68,6 +65,15 @@ def uses_from(value: object) -> tuple[UsingCluster, ...]:
     if problems:
         raise UnfitError(*problems)
     return tuple(clusters)
+
+
+def names_of(value: object) -> tuple[str, ...]:
+    """The names alone of these clusters: how they are reached, and with which credentials, is not looked at."""
+    problems: list[str] = []
+    names = tuple([_name(entry, problems) for entry in _entries(value)])
+    if problems:
+        raise UnfitError(*problems)
+    return names
 
 
 def registry_hosts(value: object) -> tuple[str, ...]:
@@ -85,7 +91,11 @@ def registry_hosts(value: object) -> tuple[str, ...]:
     return hosts
 
 
-def _listed(value: object) -> list[object]:
+def _entries(value: object) -> list[object]:
+    """The list as it is given, as JSON, or in a YAML file."""
+    if isinstance(value, str):
+        text = text_of(value).strip()
+        value = json_value(text) if text.startswith(("[", "{")) else yaml_in_file(text)
     if isinstance(value, Mapping) and list(value) == ["uses_from"]:
         value = value["uses_from"]
     if not isinstance(value, list | tuple):

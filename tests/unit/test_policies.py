@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import jsonschema
 import msgspec
 import pytest
 
-from policies.facts import TYPE, Facts, Share, gather
+from policies.facts import TYPE, Facts, OtherUses, Share, gather, inputs_of
 from policies.pack import objections, options, policies, unknown_names
 from policies.rules import RULES, Rule
 from policies.table import DOCUMENT, rewritten
@@ -19,7 +20,9 @@ from pruner.cluster.objects import Registry
 from pruner.errors import PrunerError
 from pruner.fleet.approval import digest_of
 from pruner.plan import UNVERIFIED, DeletedStream, PrunePlan, encode
+from pruner.provider.naming import camel
 from pruner.provider.rendering import rendered
+from pruner.provider.schema import TYPE as NATIVE_TYPE
 from pruner.provider.store import KeptPlans
 from pruner.reasons import EmptyStream
 from pruner.report import Report
@@ -497,6 +500,47 @@ def test_a_time_that_has_passed_is_refused() -> None:
     assert "as_of is" in says("plan-age", given=facts(now=NOW + timedelta(days=4)))[0]
 
 
+ELSEWHERE = [
+    {"name": name, "settings": {"host": "https://api.example.org", "api_key": "s"}} for name in ("kiel", "ulm")
+]
+
+
+def test_R38_the_clusters_whose_uses_have_to_be_kept_are_named() -> None:
+    given = facts(uses=OtherUses(clusters=("kiel", "edge-1")))
+    assert says("uses-from", {"clusters": ["kiel", "edge-*"]}, given) == []
+    (message,) = says("uses-from", {"clusters": ["kiel", "ulm", "hub-?"]}, given)
+    assert message.startswith("uses_from names no cluster ulm, hub-?, so what is used there may be deleted. ")
+    assert names(message) == {A, B, C, F}
+    assert says("uses-from", {"clusters": ["*"]}, facts()) != []
+    assert says("uses-from") == []
+    (message,) = says("uses-from", {"clusters": ["kiel"]}, facts(uses=OtherUses(clusters=None)))
+    assert message.startswith("uses_from cannot be read here")
+    assert names(message) == {A, B, C, F}
+
+
+@pytest.mark.parametrize(
+    ("uses", "config", "said"),
+    [
+        (OtherUses(), {"days": 14}, "keep_used_within is not set, and what ran in the last 14 days must stay. "),
+        (
+            OtherUses(within=timedelta(hours=36)),
+            {"days": 14},
+            "keep_used_within is 1.5 days, and what ran in the last 14",
+        ),
+        (OtherUses(within=timedelta(days=14), partial=True), {"days": 14}, "usage_history sets partial_history, so "),
+        (OtherUses(within=timedelta(days=14), partial=True), {"days": 14, "partial": True}, ""),
+        (OtherUses(within=timedelta(days=14)), {"days": 14}, ""),
+        (OtherUses(), {}, ""),
+    ],
+)
+def test_R39_how_long_what_ran_has_to_be_kept(uses: OtherUses, config: dict[str, Any], said: str) -> None:
+    messages = says("keep-used-within", config, facts(uses=uses))
+    assert len(messages) == bool(said)
+    for message in messages:
+        assert message.startswith(said)
+        assert names(message) == {A, B, C, F}
+
+
 # --- when, and who has looked -----------------------------------------------------------------------------------------
 
 # NOW is a Thursday, 12:00 UTC.
@@ -676,6 +720,42 @@ def test_settings_are_read_by_their_aliases_and_from_the_environment(
     assert by_environment is not None
     assert by_environment.settings.validate_certs is False
     assert by_environment.settings.api_key is None
+
+
+HISTORY = {"url": "https://thanos.example.org", "ca_cert": "of/another/machine", "partial_history": True}
+
+
+@pytest.mark.parametrize("native", [False, True])
+@pytest.mark.parametrize("form", ["maps", "JSON", "file"])
+def test_R38_R39_uses_elsewhere_and_before_are_read_from_the_inputs_of_both_providers(
+    cache: Path, tmp_path: Path, form: str, *, native: bool
+) -> None:
+    found = analysis()
+    elsewhere: Any = ELSEWHERE if form == "maps" else json.dumps(ELSEWHERE)
+    if form == "file":
+        (tmp_path / "clusters.yaml").write_text(elsewhere, encoding="utf-8")
+        elsewhere = str(tmp_path / "clusters.yaml")
+    history: Any = HISTORY if form == "maps" else json.dumps(HISTORY)
+    own = {"uses_from": elsewhere, "keep_used_within": "36h", "usage_history": history}
+    inputs = {**kept(cache, encode_report(found), found.plan), **own}
+    if native:
+        inputs = {camel(name): value for name, value in inputs.items()}
+    read = inputs_of(NATIVE_TYPE if native else TYPE, inputs)
+    assert read is not None
+    given = gather(read, preview=True)
+    assert given is not None
+    assert given.uses == OtherUses(clusters=("kiel", "ulm"), within=timedelta(hours=36), partial=True)
+
+
+def test_R38_R39_what_cannot_be_read_of_them_is_objected_to(cache: Path, tmp_path: Path) -> None:
+    found = analysis()
+    inputs = kept(cache, encode_report(found), found.plan)
+    absent = gather({**inputs, "uses_from": str(tmp_path / "absent.yaml")}, preview=True)
+    assert absent is not None
+    assert absent.uses.clusters is None
+    wrong = {**inputs, "keep_used_within": "often"}
+    (message,) = objections(BY_NAME["keep-used-within"], wrong, {"days": 1.0}, preview=True)
+    assert message.startswith("cannot judge this plan: keep_used_within and usage_history: takes ")
 
 
 def test_the_approved_plan_is_read(cache: Path, tmp_path: Path) -> None:
