@@ -329,16 +329,7 @@ def _on_stream(analysis: Analysis, history: StreamHistory, created: datetime) ->
 
 def lines(explanation: Explanation) -> Iterator[str]:
     """The explanation for people."""
-    yield explanation.reference
-    if explanation.digest is not None and explanation.digest != explanation.reference:
-        yield f"  {explanation.digest}"
-    yield f"  {explanation.what}"
-    if explanation.decision is not None:
-        yield f"  {explanation.decision}"
-        yield f"  {explanation.decision.to_change}"
-    if explanation.retention is not None:
-        matched = explanation.retention
-        yield f"  retention rule {matched.name} {'lets it expire' if matched.expired else 'keeps it'}: {matched.said}"
+    yield from decision_lines(explanation)
     if explanation.used_by:
         yield f"  {said(explanation.used_by)}"
     elif explanation.blob is None:
@@ -350,6 +341,25 @@ def lines(explanation: Explanation) -> Iterator[str]:
         yield f"  {count(explanation.blobs, 'blob')}: {pruned} pruned, {explanation.blobs - pruned} kept"
     if explanation.blob is not None:
         yield f"  {'pruned' if explanation.blob.pruned else 'kept'}: needed by {', '.join(explanation.blob.needed_by)}"
+    yield from revision_lines(explanation)
+
+
+def decision_lines(explanation: Explanation) -> Iterator[str]:
+    """What the name stands for, and the decision on it."""
+    yield explanation.reference
+    if explanation.digest is not None and explanation.digest != explanation.reference:
+        yield f"  {explanation.digest}"
+    yield f"  {explanation.what}"
+    if explanation.decision is not None:
+        yield f"  {explanation.decision}"
+        yield f"  {explanation.decision.to_change}"
+    if explanation.retention is not None:
+        matched = explanation.retention
+        yield f"  retention rule {matched.name} {'lets it expire' if matched.expired else 'keeps it'}: {matched.said}"
+
+
+def revision_lines(explanation: Explanation) -> Iterator[str]:
+    """Each revision, and the decision on it."""
     for each in explanation.revisions:
         yield f"  {each.tag} revision {each.revision}, {each.image}, of {time_said(each.created)}"
         yield f"    {each.decision}"

@@ -8,6 +8,7 @@ replaced.
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import re
 import stat
@@ -22,6 +23,8 @@ PART: Final = ".pruner-*.part"
 """Pattern of the names of files that are being written. One that is left behind belongs to a run that was killed."""
 LINE_LIMIT: Final = 512 * 2**20
 """Bytes of one line of a plan: an image stream with a million revisions takes 300 MB."""
+_BLOCK: Final = 1_000_000
+"""Bytes that are read at once."""
 
 _OWN_DESCRIPTOR: Final = re.compile(r"/(?:dev|proc/(?:self|thread-self|[0-9]+))/fd/([0-9]+)")
 _STANDARD: Final = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
@@ -74,10 +77,13 @@ def read_lines(path: str | Path) -> Iterator[bytes]:
 
 def bounded_lines(file: BinaryIO, where: str) -> Iterator[bytes]:
     """The lines of an open file. Raises PrunerError for a line over `LINE_LIMIT`."""
-    while line := file.readline(LINE_LIMIT + 1):
-        if len(line) > LINE_LIMIT:
+    while block := file.read(_BLOCK):
+        if not block.endswith(b"\n"):
+            block += file.readline(LINE_LIMIT + 1)
+        lines = io.BytesIO(block).readlines()
+        if max(map(len, lines)) > LINE_LIMIT:
             raise PrunerError(f"{where}: has a line of more than {LINE_LIMIT} bytes, so it is not a plan of pruner")
-        yield line
+        yield from lines
 
 
 def _replace(target: Path, chunks: Iterable[bytes], existing: os.stat_result | None, mode: int = 0o666) -> None:

@@ -4,7 +4,7 @@
 """
 
 from pruner.plan.approval import Approval
-from pruner.plan.file import UNREADABLE, VERSION, decode, encode, reason
+from pruner.plan.file import UNREADABLE, VERSION, PlanHeader, decode, encode, find, reason
 from pruner.plan.prune_plan import (
     DELETED,
     UNVERIFIED,
@@ -28,6 +28,7 @@ __all__ = [
     "Approval",
     "DeletedStream",
     "Moment",
+    "PlanHeader",
     "PrunePlan",
     "PrunedBlob",
     "PrunedImage",
@@ -38,5 +39,6 @@ __all__ = [
     "Summary",
     "decode",
     "encode",
+    "find",
     "reason",
 ]

@@ -8,8 +8,9 @@ time of the plan, resource versions, and the reasons. The tags of the structs na
 from __future__ import annotations
 
 import hashlib
+import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from functools import cached_property
 from typing import Annotated, Any, Final, Literal
@@ -26,6 +27,9 @@ Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 DELETED: Final = "images, revisions and image streams"
 """What `PrunePlan.deletions` counts, in words."""
 
+_BLOCK: Final = 1000
+"""Lines of a fingerprint that are hashed at once."""
+
 UNVERIFIED: Final = "the API server's identity is not verified: "
 """What a note begins with that says so; policies look for it."""
 
@@ -40,7 +44,7 @@ class PrunedRevision(msgspec.Struct, frozen=True, gc=False):
     reason: PruneReason
 
 
-class StreamChange(msgspec.Struct, frozen=True, tag="image stream", tag_field="line"):
+class StreamChange(msgspec.Struct, frozen=True, gc=False, tag="image stream", tag_field="line"):
     """What goes of one image stream: items of its history, and links in its repository.
 
     `removed_tags` lose their last item and go with it (R20). `removed_spec_tags` are those of them whose entries in
@@ -63,7 +67,7 @@ class StreamChange(msgspec.Struct, frozen=True, tag="image stream", tag_field="l
         return f"{self.namespace}/{self.name}"
 
 
-class DeletedStream(msgspec.Struct, frozen=True, tag="empty image stream", tag_field="line"):
+class DeletedStream(msgspec.Struct, frozen=True, gc=False, tag="empty image stream", tag_field="line"):
     """An image stream that is deleted as a whole (R34): it has no tag, or `StreamChange` takes the last one of it."""
 
     namespace: str
@@ -78,7 +82,7 @@ class DeletedStream(msgspec.Struct, frozen=True, tag="empty image stream", tag_f
         return f"{self.namespace}/{self.name}"
 
 
-class PrunedImage(msgspec.Struct, frozen=True, tag="image", tag_field="line"):
+class PrunedImage(msgspec.Struct, frozen=True, gc=False, tag="image", tag_field="line"):
     """An Image that goes. `blobs` are those of its blobs that go too; `shared` others are needed by images that stay.
 
     `members` is the number of images in a manifest list or an OCI index, 0 for every other image.
@@ -95,7 +99,7 @@ class PrunedImage(msgspec.Struct, frozen=True, tag="image", tag_field="line"):
     members: int = 0
 
 
-class RetiredImage(msgspec.Struct, frozen=True, tag="retired image", tag_field="line"):
+class RetiredImage(msgspec.Struct, frozen=True, gc=False, tag="retired image", tag_field="line"):
     """An Image that is retired (R36): its revisions go, and it is deleted by a later run unless it is restored or used.
 
     `bytes` are those of its blobs that nothing else needs, which are freed later; a blob of several of them counts
@@ -112,7 +116,7 @@ class RetiredImage(msgspec.Struct, frozen=True, tag="retired image", tag_field="
     members: int = 0
 
 
-class RetirementEnd(msgspec.Struct, frozen=True, tag="needed again", tag_field="line"):
+class RetirementEnd(msgspec.Struct, frozen=True, gc=False, tag="needed again", tag_field="line"):
     """A retired Image that is named or used again and loses its record (R36)."""
 
     name: str
@@ -218,8 +222,9 @@ class PrunePlan(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     def fingerprint(self) -> str:
         """A digest of what would be deleted on which cluster."""
         digest = hashlib.sha256()
-        for line in _essence(self):
-            digest.update(line.encode() + b"\n")
+        lines = _essence(self)
+        while block := "\n".join(itertools.islice(lines, _BLOCK)):
+            digest.update(block.encode() + b"\n")
         return f"sha256:{digest.hexdigest()}"
 
 
@@ -228,26 +233,34 @@ def _essence(plan: PrunePlan) -> Iterator[str]:
     yield f"registry {_word(plan.registry.url) if plan.registry else ''}"
     for change in plan.streams:
         stream = _word(change.stream, _WITHOUT_COLON)
-        for item in change.revisions:
-            yield f"revision {stream}:{_word(item.tag, _WITHOUT_COLON)} {_word(item.image)} {item.created.isoformat()}"
-        yield from (f"spec tag {stream}:{_word(tag, _WITHOUT_COLON)}" for tag in change.removed_spec_tags)
+        tags = _words([item.tag for item in change.revisions], _WITHOUT_COLON)
+        images = _words([item.image for item in change.revisions])
+        for item, tag, image in zip(change.revisions, tags, images, strict=True):
+            yield f"revision {stream}:{tag} {image} {item.created.isoformat()}"
+        yield from (f"spec tag {stream}:{tag}" for tag in _words(change.removed_spec_tags, _WITHOUT_COLON))
         for kind, digests in (("layer", change.layer_links), ("manifest", change.manifest_links)):
-            yield from (f"{kind} link {stream} {_word(digest)}" for digest in digests)
-    for image in plan.images:
-        yield f"image {_word(image.name)} {_word(image.uid)}"
-    for blob in plan.blobs:
-        yield f"blob {_word(blob.digest)}"
+            yield from (f"{kind} link {stream} {digest}" for digest in _words(digests))
+    yield from _named("image", plan.images)
+    yield from (f"blob {digest}" for digest in _words([blob.digest for blob in plan.blobs]))
     for deleted in plan.empty_streams:
         yield f"image stream {_word(deleted.stream)} {_word(deleted.uid)}"
-    for retired in plan.retired:
-        yield f"retired image {_word(retired.name)} {_word(retired.uid)}"
-    for again in plan.needed_again:
-        yield f"needed again {_word(again.name)} {_word(again.uid)}"
+    yield from _named("retired image", plan.retired)
+    yield from _named("needed again", plan.needed_again)
+
+
+def _named(kind: str, images: Sequence[PrunedImage | RetiredImage | RetirementEnd]) -> Iterator[str]:
+    names, uids = _words([image.name for image in images]), _words([image.uid for image in images])
+    yield from (f"{kind} {name} {uid}" for name, uid in zip(names, uids, strict=True))
 
 
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_./:@+-]*")
 _WITHOUT_COLON: Final = re.compile(r"[A-Za-z0-9_./@+-]*")
 """For the two parts of `stream:tag`."""
+
+
+def _words(texts: Sequence[str], plain: re.Pattern[str] = _PLAIN) -> Sequence[str]:
+    """Each of the texts as one word of a line. Names are nearly always plain, which is seen of all of them at once."""
+    return texts if plain.fullmatch("".join(texts)) else [_word(text, plain) for text in texts]
 
 
 def _word(text: str, plain: re.Pattern[str] = _PLAIN) -> str:

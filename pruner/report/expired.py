@@ -62,14 +62,12 @@ def retention_sums(report: Report, expired: Iterable[ExpiredTag]) -> list[Retent
     """One for each retention rule of the plan, in the order in which rules are compared with tags."""
     gone = Counter(each.retention for each in expired)
     kept = Counter[str]()
-    if report.decisions is not None:
-        # Half a million revisions have a few dozen different reasons.
-        for reason, number in Counter(each.reason for each in report.decisions.revisions).items():
-            if isinstance(reason, KeptByRule | MovedRecently | AmongNewestTags | ImportedTag):
-                kept[reason.retention] += number
+    for reason, number in (report.kept.revisions if report.kept is not None else {}).items():
+        if isinstance(reason, KeptByRule | MovedRecently | AmongNewestTags | ImportedTag):
+            kept[reason.retention] += number
     names = [str(rule.get("name", "")) for rule in _rules(report.plan)]
     names += sorted(gone.keys() - set(names))
-    return [RetentionSum(name, gone[name], kept[name] if report.decisions is not None else None) for name in names]
+    return [RetentionSum(name, gone[name], kept[name] if report.kept is not None else None) for name in names]
 
 
 def _rules(plan: PrunePlan) -> list[dict[str, Any]]:

@@ -8,86 +8,24 @@ in bytes, every age in days.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Final
+from functools import cached_property
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
 
-from pruner.analysis import Analysis
 from pruner.apply.result import Failure, RegistryRestart, Result, Skipped
 from pruner.apply.result import Summary as ResultSummary
-from pruner.cluster.metadata import moment
 from pruner.plan import PrunedBlob, PrunePlan
 from pruner.reasons import Reason, Retiring, in_general
+from pruner.report.decisions import Decisions, Kept, KeptRevision
 
+if TYPE_CHECKING:
+    from pruner.analysis import Analysis
 
-class KeptImage(msgspec.Struct, frozen=True, gc=False, tag="kept image", tag_field="line", omit_defaults=True):
-    """An Image that stays. `size` in bytes as the API says it, None where it says nothing."""
-
-    name: str
-    created: datetime
-    reason: Reason
-    size: int | None = None
-    reference: str = ""
-
-
-class KeptRevision(msgspec.Struct, frozen=True, gc=False, tag="kept revision", tag_field="line", omit_defaults=True):
-    """An item of a tag's history that stays; `revision` 0 is the current one."""
-
-    stream: str
-    tag: str
-    revision: int
-    image: str
-    created: datetime
-    reason: Reason
-
-
-class InUse(msgspec.Struct, frozen=True, gc=False, tag="in use", tag_field="line"):
-    """An image that was in use when the plan was made, whatever keeps it: `by` names objects, `Kind namespace/name`."""
-
-    image: str
-    by: tuple[str, ...]
-
-
-class ImageSize(msgspec.Struct, frozen=True, gc=False, tag="image size", tag_field="line"):
-    """What the API says an Image takes that goes, shared layers included."""
-
-    name: str
-    size: int
-
-
-class Decisions(msgspec.Struct, frozen=True):
-    """What an analysis knows beyond its plan."""
-
-    images: tuple[KeptImage, ...] = ()
-    revisions: tuple[KeptRevision, ...] = ()
-    uses: tuple[InUse, ...] = ()
-    sizes: tuple[ImageSize, ...] = ()
-
-    @classmethod
-    def of(cls, analysis: Analysis) -> Decisions:
-        images = analysis.graph.images
-        return cls(
-            images=tuple(
-                KeptImage(name, images[name].created, reason, images[name].size, images[name].reference)
-                for name, reason in sorted(analysis.images.items())
-                if reason.kept
-            ),
-            revisions=tuple(
-                KeptRevision(history.stream.name, tag.tag, revision, item.image, moment(item.created), reason)
-                for history in analysis.histories
-                for tag in sorted(history.tags, key=lambda tag: tag.tag)
-                for revision, (item, reason) in enumerate(zip(tag.items, tag.reasons, strict=True))
-                if reason.kept
-            ),
-            uses=tuple(InUse(image, by) for image, by in sorted(analysis.references.items())),
-            sizes=tuple(
-                ImageSize(image.name, size)
-                for image in analysis.plan.images
-                if (size := images[image.name].size) is not None
-            ),
-        )
+T = TypeVar("T")
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -111,7 +49,7 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 class NamedBy(msgspec.Struct, frozen=True, gc=False):
-    """A revision that names an image, and the decision on it."""
+    """A revision that is pruned and names an image, and the decision on it. Of one that is kept, `KeptRevision` is."""
 
     stream: str
     tag: str
@@ -137,7 +75,7 @@ class ReportedImage(msgspec.Struct, frozen=True, gc=False):
     freed: int = 0
     unmeasured: int = 0
     reference: str = ""
-    named_by: tuple[NamedBy, ...] = ()
+    named_by: tuple[NamedBy | KeptRevision, ...] = ()
     used_by: tuple[str, ...] = ()
 
     @property
@@ -157,7 +95,7 @@ class ReportedImage(msgspec.Struct, frozen=True, gc=False):
         return isinstance(self.reason, Retiring)
 
     @property
-    def losing(self) -> tuple[NamedBy, ...]:
+    def losing(self) -> tuple[NamedBy | KeptRevision, ...]:
         """The revisions of it that go. Those of an image that stays go too, where something else names it."""
         return tuple(named for named in self.named_by if not named.reason.kept)
 
@@ -211,10 +149,11 @@ AGES: Final[tuple[tuple[str, timedelta], ...]] = (
 NO_STREAM: Final = "(no image stream)"
 
 
-class Report(msgspec.Struct, frozen=True, kw_only=True):
+class Report(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """A plan for showing.
 
-    `decisions` is None where only the plan is known, `outcome` where it has not been carried out.
+    `decisions` is None where only the plan is known, `outcome` where it has not been carried out. `counted` stands for
+    decisions that were counted while they were read and not kept; `images` are then those that the plan touches.
     """
 
     plan: PrunePlan
@@ -222,6 +161,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     streams: tuple[StreamSum, ...] = ()
     decisions: Decisions | None = None
     outcome: Outcome | None = None
+    counted: Kept | None = None
 
     @classmethod
     def of(cls, analysis: Analysis, result: Result | None = None) -> Report:
@@ -238,12 +178,17 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
             outcome=outcome,
         )
 
+    @classmethod
+    def of_touched(cls, plan: PrunePlan, touched: Decisions, kept: Kept, outcome: Outcome | None = None) -> Report:
+        """A report of what the plan touches. `touched` are the decisions on digests that the plan names."""
+        return msgspec.structs.replace(cls.made_of(plan, touched, outcome), decisions=None, counted=kept)
+
     @property
     def going(self) -> list[ReportedImage]:
         """Largest first."""
         return [image for image in self.images if not image.reason.kept]
 
-    @property
+    @cached_property
     def touched(self) -> list[ReportedImage]:
         """What goes, and then what is retired or loses a revision."""
         return [image for image in self.images if not image.reason.kept or image.losing or image.retiring]
@@ -264,15 +209,20 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
                 counts[label][image.reason.kept] += 1
         return tuple(AgeCount(label, going, staying) for label, (going, staying) in counts.items())
 
-    @property
+    @cached_property
+    def kept(self) -> Kept | None:
+        """What keeps the rest; None where only the plan is known."""
+        if self.decisions is None:
+            return self.counted
+        images, revisions = self.decisions.images, self.decisions.revisions
+        return Kept(Counter(each.reason for each in images), Counter(each.reason for each in revisions))
+
+    @cached_property
     def kept_by(self) -> tuple[RuleCount, ...]:
         """What keeps the rest: for each rule and reason how much, most first. Empty where only the plan is known."""
         counts: defaultdict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0])
-        if self.decisions is not None:
-            # Half a million revisions have a few dozen different reasons.
-            images = Counter(each.reason for each in self.decisions.images)
-            revisions = Counter(each.reason for each in self.decisions.revisions)
-            for position, numbers in enumerate((images, revisions)):
+        if self.kept is not None:
+            for position, numbers in enumerate((self.kept.images, self.kept.revisions)):
                 for reason, number in numbers.items():
                     counts[reason.rule, in_general(reason)][position] += number
         sums = (RuleCount(rule, why, *numbers) for (rule, why), numbers in counts.items())
@@ -288,14 +238,14 @@ class _Rows:
         self.blobs: Mapping[str, PrunedBlob] = {blob.digest: blob for blob in plan.blobs}
         self.sizes = {each.name: each.size for each in decisions.sizes}
         self.users = {each.image: each.by for each in decisions.uses}
-        self.named: defaultdict[str, list[NamedBy]] = defaultdict(list)
+        self.pruned: defaultdict[str, list[NamedBy]] = defaultdict(list)
         for change in plan.streams:
+            stream = change.stream
             for item in change.revisions:
-                self.named[item.image].append(
-                    NamedBy(change.stream, item.tag, item.revision, item.created, item.reason)
-                )
+                self.pruned[item.image].append(NamedBy(stream, item.tag, item.revision, item.created, item.reason))
+        self.kept: defaultdict[str, list[KeptRevision]] = defaultdict(list)
         for kept in decisions.revisions:
-            self.named[kept.image].append(NamedBy(kept.stream, kept.tag, kept.revision, kept.created, kept.reason))
+            self.kept[kept.image].append(kept)
 
     def rows(self) -> list[ReportedImage]:
         found = [*self._going(), *self._retired(), *self._absent(), *self._staying()]
@@ -337,13 +287,10 @@ class _Rows:
         """What revisions that go name without there being an Image that goes or is known to stay."""
         known = {image.name for image in self.plan.images} | {image.name for image in self.decisions.images}
         known |= {image.name for image in self.plan.retired}
-        for digest in sorted(self.named.keys() - known):
+        for digest in sorted(self.pruned.keys() - known):
             named = self._named_by(digest)
-            gone = next((each for each in named if not each.reason.kept), None)
-            if gone is not None:
-                yield ReportedImage(
-                    digest, gone.reason, gone.stream, named_by=named, used_by=self.users.get(digest, ())
-                )
+            gone, users = named[0], self.users.get(digest, ())
+            yield ReportedImage(digest, gone.reason, gone.stream, named_by=named, used_by=users)
 
     def _staying(self) -> Iterable[ReportedImage]:
         retired = {image.name for image in self.plan.retired}
@@ -362,14 +309,20 @@ class _Rows:
                 used_by=self.users.get(image.name, ()),
             )
 
-    def _named_by(self, digest: str) -> tuple[NamedBy, ...]:
-        named = self.named.get(digest, ())
-        if len(named) < 2:
-            return tuple(named)
-        return tuple(sorted(named, key=lambda each: (each.reason.kept, each.stream, each.tag, each.revision)))
+    def _named_by(self, digest: str) -> tuple[NamedBy | KeptRevision, ...]:
+        """Revisions that go come first."""
+        pruned, kept = self.pruned.get(digest, ()), self.kept.get(digest, ())
+        return (*_sorted(pruned), *_sorted(kept))
 
 
-def _home(named: tuple[NamedBy, ...], reference: str) -> str:
+_PLACE: Final = attrgetter("stream", "tag", "revision")
+
+
+def _sorted(revisions: Sequence[T]) -> Sequence[T]:
+    return revisions if len(revisions) < 2 else sorted(revisions, key=_PLACE)
+
+
+def _home(named: tuple[NamedBy | KeptRevision, ...], reference: str) -> str:
     if named:
         return named[0].stream
     path = reference.partition("@")[0].partition("/")[2]

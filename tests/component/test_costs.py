@@ -11,6 +11,7 @@ import io
 import sys
 import tracemalloc
 from collections.abc import Callable, Iterator, Mapping
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -20,18 +21,27 @@ import msgspec
 import pytest
 
 from bench.clusters import NOW, Cluster, encoded
-from pruner.analysis import analyse
+from pruner.analysis import analyse, find_usage
+from pruner.analysis.prune import decide
+from pruner.analysis.storage import idle_workloads, storage
+from pruner.analysis.storage_steps import steps as storage_steps
+from pruner.analysis.storage_steps import usage_for
 from pruner.cluster.api import Api
 from pruner.cluster.connection import connect
 from pruner.cluster.images import compact, with_shared
 from pruner.cluster.objects import ApiImage, ImageStream, Snapshot, TagEvent
 from pruner.cluster.resources import WORKLOADS
+from pruner.cluster.retirement import Retirement
 from pruner.cluster.sizes import SizeClaims
 from pruner.cluster.snapshot import take_snapshot
 from pruner.cluster.workloads import Referrer, Workload
 from pruner.console import plain_console
+from pruner.explain import UnknownNameError
+from pruner.explain_plan import explain_plan
+from pruner.files import read_lines
+from pruner.plan import decode
 from pruner.report.html import page
-from pruner.report.jsonl import encode_report, read_report
+from pruner.report.jsonl import encode_report, read_report, read_touched
 from pruner.report.markdown import markdown
 from pruner.report.text import print_report
 from pruner.settings import AnalysisSettings
@@ -183,15 +193,62 @@ def test_an_analysis_makes_few_steps_for_an_image_with_its_revisions_and_users()
     assert steps(400) / 400 < 95
 
 
+def measured(found: Snapshot, rules: AnalysisSettings) -> object:
+    """What `pruner storage` decides."""
+    idle = idle_workloads(found.referrers)
+    apart = find_usage(found, rules, sources_apart=True)
+    decided = decide(found, rules, usage=usage_for(rules, apart))
+    return storage_steps(found, rules, apart, decided, idle, storage(decided, found.blob_sizes, idle))
+
+
+def test_what_keeps_the_registry_large_takes_five_times_the_steps_of_an_analysis() -> None:
+    """It tries what each step would free. Of a whole plan, which reads its cluster first, that is as much again."""
+    found, rules = cluster(400), AnalysisSettings(prune_registry=False)
+    assert measured(found, rules)
+    assert calls_of(lambda: measured(found, rules)) < 5.2 * calls_of(lambda: analyse(found, rules))
+
+
+def test_retired_images_add_few_steps_to_an_analysis() -> None:
+    found, rules, grace = cluster(400), AnalysisSettings(), AnalysisSettings(grace=timedelta(days=7))
+    retired = {image.name: Retirement(NOW - timedelta(days=1)) for image in found.images}
+    marked = msgspec.structs.replace(found, retired=retired)
+    plan = analyse(marked, grace).plan
+    assert len(plan.retired) > 100
+    assert len(plan.needed_again) > 100
+    without = calls_of(lambda: analyse(found, rules))
+    assert calls_of(lambda: analyse(marked, grace)) - without < 16 * 400
+
+
+def explained(path: Path) -> None:
+    with pytest.raises(UnknownNameError):
+        explain_plan(path, f"sha256:{'0' * 64}")
+
+
 REPORTS: Mapping[str, Callable[[Path], object]] = {
+    "plan": lambda path: decode(read_lines(path), "plan"),
     "read": read_report,
-    "text": lambda path: print_report(read_report(path), plain_console(file=io.StringIO(), width=160)),
+    "touched": read_touched,
+    "text": lambda path: print_report(read_touched(path), plain_console(file=io.StringIO(), width=160)),
     "html": lambda path: page(read_report(path)),
-    "markdown": lambda path: markdown(read_report(path)),
+    "markdown": lambda path: markdown(read_touched(path)),
+    "explained stream": lambda path: explain_plan(path, "team-0000/app-00000"),
+    "explained digest": explained,
 }
 
 
-@pytest.mark.parametrize(("form", "most"), [("read", 150), ("text", 440), ("html", 420), ("markdown", 200)])
+@pytest.mark.parametrize(
+    ("form", "most"),
+    [
+        ("plan", 35),
+        ("read", 75),
+        ("touched", 65),
+        ("text", 340),
+        ("html", 310),
+        ("markdown", 105),
+        ("explained stream", 50),
+        ("explained digest", 22),
+    ],
+)
 def test_a_report_of_a_file_makes_few_steps_for_an_image_and_no_more_in_a_larger_one(
     form: str, most: int, tmp_path: Path
 ) -> None:

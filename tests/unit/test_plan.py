@@ -346,6 +346,62 @@ def test_a_file_that_is_not_written_as_preview_writes_it_is_refused_whatever_its
     assert "is not written as preview writes it" in refused(sealed(after))
 
 
+def _other_order(given: list[bytes]) -> list[bytes]:
+    return [given[0], given[2], given[1], *given[3:]]
+
+
+def _header_again(given: list[bytes]) -> list[bytes]:
+    return [*given, given[0]]
+
+
+def _escaped_end(given: list[bytes]) -> list[bytes]:
+    end = lines()[-1].replace(b'"end"', b'"\\u0065nd"')
+    return [*given[:3], end, *given[3:]]
+
+
+@pytest.mark.parametrize("edit", [_other_order, _header_again, _escaped_end])
+def test_lines_that_preview_would_not_write_there_are_refused_whatever_their_checksum(
+    edit: Callable[[list[bytes]], list[bytes]],
+) -> None:
+    assert "is not written as preview writes it" in refused(sealed(edit(lines()[:-1])))
+
+
+def test_two_values_in_a_line_are_refused_also_where_another_line_is_empty() -> None:
+    """Each of them is a value of its own to whoever reads the file as a stream of JSON."""
+    first, second, third, *rest = lines()[:-1]
+    together = [first, second.rstrip(b"\n") + third, b"\n", *rest]
+    assert b"".join(together).replace(b"\n", b"") == b"".join(lines()[:-1]).replace(b"\n", b"")
+    assert "line 2: is not a line of a plan" in refused(sealed(together))
+
+
+def test_a_value_over_two_lines_is_refused() -> None:
+    first, second, *rest = lines()[:-1]
+    before, comma, after = second.partition(b",")
+    assert "line 2: is not a line of a plan" in refused(sealed([first, before + comma + b"\n", after, *rest]))
+
+
+def test_names_that_are_words_of_the_format_come_back() -> None:
+    """The end of a plan is looked for by its text."""
+    names = ("end", '"end"', '{"line":"end"', "plan", "\n")
+    images = tuple(PrunedImage(name, name, "1", NOW, "", Unreferenced()) for name in sorted(names))
+    whole = PrunePlan(cluster="end", as_of=NOW, rules={"end": "end"}, images=images, notes=("end",))
+    assert decode([*lines(whole), b"more"], "the.plan") == whole
+
+
+@pytest.mark.parametrize("size", [0, 300, 10**6])
+def test_a_plan_is_read_in_batches_of_any_size(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    monkeypatch.setattr("pruner.plan.file._BATCH", size)
+    rest = iter([*lines(), b"more"])
+    assert decode(rest, "the.plan") == plan()
+    assert list(rest) == [b"more"]
+
+
+@pytest.mark.parametrize("place", [0, 2])
+def test_an_end_that_is_first_or_alone_is_refused(place: int) -> None:
+    end = b'{"line":"end","format":"pruner plan","version":4,"lines":0,"checksum":""}\n'
+    assert "is" in refused([end, *lines()[1:]][: place or 1])
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [

@@ -14,8 +14,10 @@ from pruner.cluster.objects import Registry
 from pruner.errors import UnsafePlanError
 from pruner.plan import decode, encode
 from pruner.report import Report
-from pruner.report.jsonl import decode_report, encode_again, encode_report, encode_result, read_report
-from pruner.report.model import NO_STREAM, InUse
+from pruner.report.decisions import InUse
+from pruner.report.expired import retention_sums
+from pruner.report.jsonl import decode_report, encode_again, encode_report, encode_result, read_report, read_touched
+from pruner.report.model import NO_STREAM
 from tests.builders.objects import (
     L1,
     L2,
@@ -229,6 +231,22 @@ def test_the_results_line_has_whole_objects() -> None:
 def test_an_outcome_that_was_read_is_written_with_its_names() -> None:
     report = decode_report(encode_result(analysis().plan, result()), "file")
     assert decode_report(encode_again(report), "file") == report
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_what_the_plan_touches_is_shown_as_of_the_whole_report(tmp_path: Path, kept: bool) -> None:
+    found, path = analysis(), tmp_path / "report.jsonl"
+    path.write_bytes(b"".join(encode_report(found) if kept else encode(found.plan)))
+    whole, touched = read_report(path), read_touched(path)
+    assert len(touched.images) == len(touched.touched) > 3
+    assert touched.touched == whole.touched
+    assert touched.streams == whole.streams
+    assert touched.kept_by == whole.kept_by
+    assert bool(touched.kept_by) is kept
+    assert retention_sums(touched, []) == retention_sums(whole, [])
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1]))
+    with pytest.raises(UnsafePlanError, match="is truncated"):
+        read_touched(path)
 
 
 def test_lines_that_were_cut_off_are_missed() -> None:
