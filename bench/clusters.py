@@ -15,10 +15,16 @@ from typing import Any, Final
 
 import msgspec
 
+from pruner.cluster.retirement import RETIRED, VERSION, Record, RemovedRevision, written
+
 NOW: Final = datetime(2026, 1, 1, 12, tzinfo=UTC)
 HOST: Final = "image-registry.openshift-image-registry.svc:5000"
 IMAGES_IN_STREAM: Final = 10
 REVISIONS: Final = 5
+KEPT: Final = 3
+"""Revisions of a tag that a run keeps, where one has been at work."""
+GRACE: Final = 3650 * 24 * 60
+"""Minutes that images stay retired: the cluster stands still, and the server's clock goes on."""
 LAYERS: Final = 8
 BASES: Final = 40
 """Sets of shared layers."""
@@ -29,9 +35,14 @@ Json = dict[str, Any]
 class Cluster:
     """`lists` gives every kind, by the path of its list, and
     the objects of it as JSON, in the order of an API server.
+
+    With `removed`, a run has removed the older revisions of each tag; with `recorded`, their images have a record of it
+    (R36), and without they are images that nothing names.
     """
 
-    def __init__(self, images: int) -> None:
+    def __init__(self, images: int, *, removed: bool = False, recorded: bool = False) -> None:
+        self.kept = KEPT if removed else REVISIONS
+        self.recorded = recorded
         self.random = random.Random(images)  # noqa: S311 - contents of a benchmark
         self.streams = max(images // IMAGES_IN_STREAM, 1)
         self.images = self.streams * IMAGES_IN_STREAM
@@ -114,6 +125,7 @@ class Cluster:
                     "image.openshift.io/dockerLayersOrder": "ascending",
                     "image.openshift.io/manifestBlobStored": "true",
                     "openshift.io/image.managed": "true",
+                    **({RETIRED: self._record(number)} if self.retired(number) else {}),
                 },
             ),
             "dockerImageReference": f"{HOST}/{namespace}/{name}@{self.digests[number]}",
@@ -135,6 +147,41 @@ class Cluster:
             "dockerImageManifestMediaType": "application/vnd.docker.distribution.manifest.v2+json",
         }  # fmt: skip
 
+    def retired(self, number: int) -> bool:
+        """Whether an image has a record of its retirement."""
+        return self.recorded and number % REVISIONS >= self.kept
+
+    def _record(self, number: int) -> str:
+        """What a run writes: every revision that named the image, as it was."""
+        stream, position = number // IMAGES_IN_STREAM, number % REVISIONS
+        namespace, name = self.stream_name(stream)
+        return written(
+            Record(
+                version=VERSION,
+                at=NOW,
+                grace=GRACE,
+                revisions=tuple(
+                    RemovedRevision(
+                        stream=f"{namespace}/{name}",
+                        tag=f"v{tag}",
+                        position=position,
+                        item=self._item(f"{HOST}/{namespace}/{name}", self.digests[number], position),
+                        at=NOW,
+                        run=f"sha256:{0:064x}",
+                    )
+                    for tag in range(number % IMAGES_IN_STREAM // REVISIONS, IMAGES_IN_STREAM, 2)
+                ),
+            )
+        )
+
+    def _item(self, repository: str, digest: str, revision: int) -> Json:
+        return {
+            "created": self._time(30 + revision),
+            "dockerImageReference": f"{repository}@{digest}",
+            "image": digest,
+            "generation": REVISIONS - revision,
+        }
+
     def images_of(self, stream: int, tag: int) -> list[str]:
         """The history of a tag, newest first."""
         first = stream * IMAGES_IN_STREAM + tag % 2 * REVISIONS
@@ -147,13 +194,8 @@ class Cluster:
             {
                 "tag": f"v{tag}",
                 "items": [
-                    {
-                        "created": self._time(30 + revision),
-                        "dockerImageReference": f"{repository}@{digest}",
-                        "image": digest,
-                        "generation": REVISIONS - revision,
-                    }
-                    for revision, digest in enumerate(self.images_of(number, tag))
+                    self._item(repository, digest, revision)
+                    for revision, digest in enumerate(self.images_of(number, tag)[: self.kept])
                 ],
             }
             for tag in range(IMAGES_IN_STREAM)

@@ -1,7 +1,7 @@
 """What is measured, each run in a process of its own: it does one thing against a server and prints the figures.
 
     python -m bench.measured floor URL [decode]
-    python -m bench.measured plan URL [registry|rules]
+    python -m bench.measured plan URL [registry|rules|grace]
     python -m bench.measured elsewhere URL [OTHER_URL ...]
     python -m bench.measured reading OTHER_URL ...
     python -m bench.measured apply|bare URL TOKEN [WORKERS]
@@ -94,7 +94,10 @@ def floor(url: str, decode: str = "") -> None:
 
 
 def plan(url: str, more: str = "") -> None:
-    """A plan; `registry`: one of its blobs and links as well; `rules`: with retention rules by which no tag expires."""
+    """A plan; `registry`: one of its blobs and links as well; `rules`: with retention rules by which no tag expires;
+    `grace`: one that keeps retired images.
+    """
+    from bench.clusters import GRACE
     from pruner.cluster.api import Api
     from pruner.cluster.connection import connect
     from pruner.planning import make_plan
@@ -102,15 +105,18 @@ def plan(url: str, more: str = "") -> None:
 
     async def make() -> dict[str, Any]:
         to_registry = {"registry_url": url} if more == "registry" else {"prune_registry": False}
-        retention = {}
+        other: dict[str, Any] = {}
         if more == "rules":
             from bench.groups.retention import that_keep
 
-            retention = {"retention": that_keep()}
-        settings = read({"host": url, "api_key": "bench", **to_registry, **retention}, environ={})
+            other = {"retention": that_keep()}
+        if more == "grace":
+            other = {"grace": f"{GRACE}m"}
+        settings = read({"host": url, "api_key": "bench", **to_registry, **other}, environ={})
         async with Api(connect(settings), workers=settings.workers) as api:
             made = (await make_plan(api, settings)).plan
-        return {"images": len(made.images), "revisions": made.summary.revisions, "blobs": len(made.blobs)}
+        counts = {"images": len(made.images), "revisions": made.summary.revisions, "blobs": len(made.blobs)}
+        return {**counts, "retirements": len(made.retired) + len(made.needed_again)}
 
     measured(lambda: asyncio.run(make()))
 

@@ -26,10 +26,10 @@ def say(text: str) -> None:
 
 
 @contextmanager
-def served(images: int) -> Iterator[Json]:
+def served(images: int, *options: str) -> Iterator[Json]:
     """A server of a generated cluster (bench.server): its `url` and the sizes of its `lists`."""
     with subprocess.Popen(
-        [PYTHON, "-m", "bench.server", str(images)], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [PYTHON, "-m", "bench.server", str(images), *options], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as server:
         assert server.stdout
         yield json.loads(server.stdout.readline())

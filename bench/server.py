@@ -1,6 +1,6 @@
 """An API server of rendered bytes: it holds a generated cluster as pages and does nothing but send them, and count.
 
-    python -m bench.server IMAGES
+    python -m bench.server IMAGES [--removed] [--recorded]
 
 It says on one line of JSON when it is ready and how large the cluster is. `/bench/counts` gives requests and bytes
 since it was asked last. Lists take `limit` in multiples of 500 and without one are sent whole; single objects,
@@ -380,7 +380,10 @@ async def serve(world: World) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("images", type=int)
-    asyncio.run(serve(World(Cluster(parser.parse_args().images))))
+    parser.add_argument("--removed", action="store_true", help="a run has removed the older revisions of each tag")
+    parser.add_argument("--recorded", action="store_true", help="their images are retired")
+    given = parser.parse_args()
+    asyncio.run(serve(World(Cluster(given.images, removed=given.removed, recorded=given.recorded))))
 
 
 if __name__ == "__main__":
