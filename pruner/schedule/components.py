@@ -181,7 +181,8 @@ def _suspend(
 ) -> None:
     """Suspend the ImagePruner once the CronJob exists.
 
-    Destroying the patch restores the field, and the ImagePruner resumes.
+    Destroying the patch gives up the field. Unless somebody else has set it too, the API server removes it, and the
+    ImagePruner resumes.
     """
     version, kind, called = IMAGE_PRUNER
     before = takeover.apply(lambda it: str(bool(it.options.get("suspend"))).lower())

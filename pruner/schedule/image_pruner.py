@@ -111,4 +111,6 @@ def takeover_message(takeover: TakenOver, schedule: Schedule) -> str:
     if schedule.suspend:
         parts.append("it was already suspended, and so is the CronJob; set suspend=False to prune")
     parts.extend(takeover.notes)
-    return "; ".join(parts) + "; destroying this component resumes the ImagePruner"
+    # Whoever had suspended it keeps it suspended.
+    afterwards = "leaves the ImagePruner suspended" if takeover.options.get("suspend") else "resumes the ImagePruner"
+    return f"{'; '.join(parts)}; destroying this component {afterwards}"

@@ -14,7 +14,7 @@ from pruner.errors import SettingsError
 from pruner.fleet import command as commands
 from pruner.fleet import stack
 from pruner.schedule.components import IndexedFleetJob, PruneSchedule
-from pruner.schedule.image_pruner import SUSPENDED_BEFORE, taken_over
+from pruner.schedule.image_pruner import SUSPENDED_BEFORE, taken_over, takeover_message
 from pruner.schedule.manifests import GRACE, PACK, Schedule, fleet_job_objects, schedule_objects
 from pruner.schedule.permissions import cluster_rules
 from pruner.settings import NODE_IMAGES
@@ -293,6 +293,16 @@ def test_a_suspension_is_taken_over_unless_it_is_our_own(
     assert recording.made["CronJob"]["spec"]["suspend"] is suspended
     before = "false" if annotations == {SUSPENDED_BEFORE: "false"} else "true"
     assert recording.made["ImagePrunerPatch"]["metadata"]["annotations"][SUSPENDED_BEFORE] == before
+
+
+@pytest.mark.parametrize(
+    ("suspended", "said"),
+    [(True, "leaves the ImagePruner suspended"), (False, "resumes the ImagePruner")],
+)
+def test_message_says_what_a_destroy_does_to_the_image_pruner(suspended: bool, said: str) -> None:
+    takeover = taken_over({"suspend": suspended})
+    message = takeover_message(takeover, takeover.applied_to(Schedule(image=IMAGE)))
+    assert message.endswith(f"; destroying this component {said}")
 
 
 def test_component_says_what_it_has_taken_over(recording: Recording) -> None:
