@@ -183,8 +183,8 @@ def read_touched(path: str | Path) -> Report:
     def add(kind: type, values: list[Any]) -> None:
         if kind in reasons:
             reasons[kind].update(map(_REASON, values))
-        named = _NAMED[kind]
-        parts[kind].extend(value for value in values if named(value) in names)
+        named = map(names.__contains__, map(_NAMED[kind], values))
+        parts[kind].extend(itertools.compress(values, named))
 
     counts, outcome = _decisions(rest, where, add)
     if counts is None:
