@@ -16,6 +16,7 @@ from rich.table import Table
 from pruner.analysis.blobs import pushed_to
 from pruner.console import Margin, data
 from pruner.plan import PrunePlan
+from pruner.reasons import time_said
 from pruner.report import wording
 from pruner.report.markdown_table import code, heading, row
 
@@ -104,9 +105,9 @@ def compare(first: PrunePlan, second: PrunePlan) -> Comparison:
     if first.cluster != second.cluster:
         notes.append(f"the plans are of different clusters: {first.cluster} and {second.cluster}")
     if first.as_of != second.as_of:
-        notes.append(
-            f"the plans measure ages at different times: {wording.time(first.as_of)} and {wording.time(second.as_of)}"
-        )
+        # To the second: plans that are compared are often made one after the other.
+        times = f"{time_said(first.as_of)} and {time_said(second.as_of)}"
+        notes.append(f"the plans measure ages at different times: {times}")
     return Comparison(first.cluster, first.fingerprint, second.fingerprint, tuple(rows), tuple(notes))
 
 

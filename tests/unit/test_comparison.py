@@ -7,6 +7,7 @@ import json
 from datetime import timedelta
 from pathlib import Path
 
+import msgspec
 from click.testing import CliRunner
 
 from pruner.cli import main
@@ -72,6 +73,15 @@ def test_a_blob_of_several_images_counts_once_so_that_rows_add_up_to_the_differe
 def test_plans_of_different_clusters_are_noted() -> None:
     found = compare(PrunePlan(cluster="kiel", as_of=plan_with(0).as_of, rules={}), plan_with(0))
     assert found.notes == ("the plans are of different clusters: kiel and test",)
+
+
+def test_plans_that_were_made_in_the_same_minute_are_told_apart() -> None:
+    first = plan_with(0)
+    later = msgspec.structs.replace(first, as_of=first.as_of + timedelta(seconds=7))
+    assert compare(first, first).notes == ()
+    assert compare(first, later).notes == (
+        "the plans measure ages at different times: 2026-01-01 12:00:00 UTC and 2026-01-01 12:00:07 UTC",
+    )
 
 
 def test_every_form_shows_the_same_counts() -> None:
