@@ -2,6 +2,8 @@
 
     python tools/mutants.py [FOLDER]          FOLDER keeps the virtual environment and the results; .tools/mutants
     python tools/mutants.py --only MODULE     only mutants of this module, such as analysis.blobs; more than once
+    python tools/mutants.py --fast            without the properties over generated clusters: what is killed then is
+                                              the least that is killed with them, in a fraction of the time
     python tools/mutants.py --survivors       run those again that survived the last run, with the tests of now
     python tools/mutants.py --show NAME       what a mutant that survived changes
 
@@ -50,7 +52,7 @@ CONFIGURATION = f"""
 source_paths = ["pruner"]
 only_mutate = ["pruner/analysis/*", "pruner/reasons/*", "pruner/settings/retention.py"]
 also_copy = ["tests", "pyproject.toml"]
-pytest_add_cli_args = ["-x", "-q", "-p", "no:cacheprovider"]
+pytest_add_cli_args = ["-x", "-q", "-p", "no:cacheprovider"FAST]
 pytest_add_cli_args_test_selection = {json.dumps([f"tests/unit/test_{name}.py" for name in TESTS])}
 """
 CONFTEST = """
@@ -90,7 +92,7 @@ def environment(folder: Path) -> Path:
     return home / "bin" / "mutmut"
 
 
-def copy_project(work: Path) -> None:
+def copy_project(work: Path, *, fast: bool) -> None:
     """What the run needs of the project; results of an earlier run stay."""
     without_caches = shutil.ignore_patterns("__pycache__")
     for name in ("pruner", "tests/builders", "tests/unit"):
@@ -100,7 +102,8 @@ def copy_project(work: Path) -> None:
         shutil.copy(ROOT / "tests" / name, work / "tests")
     (work / "tests" / "conftest.py").write_text(CONFTEST, encoding="utf-8")
     settings = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    (work / "pyproject.toml").write_text(settings + CONFIGURATION, encoding="utf-8")
+    configuration = CONFIGURATION.replace("FAST", ', "-m", "not properties"' if fast else "")
+    (work / "pyproject.toml").write_text(settings + configuration, encoding="utf-8")
 
 
 def results(work: Path) -> dict[str, int | None]:
@@ -157,6 +160,7 @@ def main() -> int:
     options.add_argument(
         "--only", metavar="MODULE", action="append", default=[], help="run only mutants of this module"
     )
+    options.add_argument("--fast", action="store_true", help="without the properties over generated clusters")
     options.add_argument("--survivors", action="store_true", help="run only those again that survived the last run")
     asked = options.parse_args()
     folder: Path = asked.folder.resolve()
@@ -169,7 +173,7 @@ def main() -> int:
     else:
         shutil.rmtree(work, ignore_errors=True)
     (work / "tests").mkdir(parents=True, exist_ok=True)
-    copy_project(work)
+    copy_project(work, fast=asked.fast)
     began = time.monotonic()
     with (folder / "log").open("w", encoding="utf-8") as log:
         try:

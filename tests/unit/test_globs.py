@@ -60,6 +60,46 @@ def test_patterns_of_one_setting_match_in_the_same_way_R34(patterns: list[str], 
     assert bool(matches(text)) is matched(patterns, text)
 
 
+@pytest.mark.parametrize(
+    ("patterns", "matching", "others"),
+    [
+        (["v1"], ["v1"], ["v", "v10", "xv1"]),
+        (["a*", "*b"], ["a", "ab", "b", "cb", "aXc"], ["c", "ca", "bc"]),
+        (["a?", "!a1"], ["a2", "ab"], ["a1", "a", "a12"]),
+        (["x*y"], ["xy", "xay", "xyxy"], ["x", "y", "xa", "ay"]),
+        (["aba*aba"], ["abaaba", "aba-aba"], ["aba", "ababa"]),
+        (["*m*"], ["m", "am", "ma", "ama"], ["a", "aa"]),
+        (["?", "??x"], ["a", "abx"], ["ab", "abxx"]),
+        (["a*", "!ab*", "!*c"], ["a", "aa"], ["ab", "abb", "ac", "c"]),
+        (["a.c", "a+"], ["a.c", "a+"], ["abc", "aa"]),
+    ],
+)
+def test_globs_match_whole_texts_R29(patterns: list[str], matching: list[str], others: list[str]) -> None:
+    matches, globs = matcher(patterns), Globs([(1, patterns), (2, ["nothing else"])])
+    assert matches is not None
+    for text in matching:
+        assert (bool(matches(text)), globs.first(text), globs.all(text)) == (True, 1, (1,)), text
+    for text in others:
+        assert (bool(matches(text)), globs.first(text), globs.all(text)) == (False, None, ()), text
+
+
+def test_without_patterns_everything_matches_R29() -> None:
+    assert matcher([]) is None
+    assert Globs([(1, []), (2, ["!a"]), (3, ["*"])]).all("a") == (1, 3)
+    assert Globs([(1, ["!a"]), (2, ["a"])]).first("a") == 2
+
+
+def test_the_first_of_many_rules_counts_however_each_is_found_R29() -> None:
+    rules = [["b?d"], ["*d"], ["b*"], ["bcd"], ["*"], ["b*d"], ["*c*"], ["bc*"]]
+    for order in range(len(rules)):
+        turned = rules[order:] + rules[:order]
+        globs = Globs(enumerate(turned))
+        assert globs.all("bcd") == tuple(range(len(rules)))
+        assert globs.first("bcd") == 0
+        fitting = [place for place, (pattern,) in enumerate(turned) if pattern in ("*d", "*")]
+        assert (globs.all("xd"), globs.first("xd")) == (tuple(fitting), fitting[0])
+
+
 @pytest.mark.parametrize("text", ["a/b", "a:b", "a/b/c", "a/b:c", ""])
 def test_wildcards_cross_neither_slash_nor_colon_R29(text: str) -> None:
     assert Globs([(0, ["*"]), (1, ["a*", "*b", "a*b"]), (2, [])]).all(text) == ((0, 2) if text == "" else ())

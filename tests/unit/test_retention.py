@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from pruner.analysis.attached import subject_of
+from pruner.analysis.promotion import Sources
 from pruner.analysis.retention import TagRetention, version_of
-from pruner.analysis.usage import Usage
-from pruner.cluster.objects import TagReference
+from pruner.analysis.usage import TagSource, Usage
+from pruner.cluster.objects import TagEvent, TagReference
 from pruner.errors import SettingsError, UnsafePlanError
 from pruner.plan import Approval
 from pruner.planning import check_size
@@ -51,6 +52,7 @@ from tests.builders.objects import (
     B,
     C,
     D,
+    E,
     analysed,
     at,
     build,
@@ -172,6 +174,56 @@ def test_the_newest_tags_are_counted_by_image_stream_and_rule_and_ties_broken_by
     assert revision(found, "shop/web:a") == Expired("rest")
 
 
+def test_a_tag_without_a_time_or_without_its_zone_has_an_order_R30() -> None:
+    """A time without a zone is in UTC, as the API server's are; without a time the tag is older than all others."""
+    without_zone = TagEvent(A, at(10).replace(tzinfo=None))
+    tags = {"untimed": [item(A, None)], "zoned": [item(A, 20)], "naive": [without_zone], "later": [item(A, 5)]}
+    stream = image_stream("shop/web", tags)
+    found = TagRetention([rule(keep_newest=2, keep_younger_than=15)], NOW).decide(stream)
+    assert {tag: type(decision.reason) for tag, decision in found.items()} == {
+        "later": MovedRecently,
+        "naive": MovedRecently,
+        "zoned": Expired,
+        "untimed": Expired,
+    }
+    by_number = TagRetention([rule(keep_newest=3)], NOW).decide(stream)
+    assert [tag for tag, decision in by_number.items() if decision.expired] == ["untimed"]
+
+
+def test_equal_decisions_in_several_image_streams_are_one_object_R30() -> None:
+    retention = TagRetention([rule(keep_newest=2)], NOW)
+    first = retention.decide(image_stream("shop/web", {"a": [A]}))
+    second = retention.decide(image_stream("shop/db", {"b": [A], "c": [item(A, OLD + 1)], "d": [item(A, OLD + 2)]}))
+    third = retention.decide(image_stream("shop/api", {"e": [A], "f": [item(A, OLD + 1)]}))
+    assert second["b"] is first["a"]
+    assert (third["e"], third["f"]) == (second["b"], second["c"])
+    assert third["f"] is second["c"]
+
+
+def test_of_equal_versions_the_first_name_counts_R30() -> None:
+    rules = [rule(order="semver", keep_newest=1)]
+    for tags in (["1.0.0", "v1.0.0"], ["v1.0.0", "1.0.0"]):
+        found = TagRetention(rules, NOW).decide(image_stream("shop/web", {tag: [A] for tag in tags}))
+        assert {tag for tag, decision in found.items() if not decision.expired} == {"1.0.0"}
+
+
+@pytest.mark.parametrize(
+    "lowest_first",
+    [
+        ["1.1.5", "1.2.0", "1.10.0", "2.0.0"],
+        ["1.1.1", "1.1.2", "1.1.10"],
+        ["1.0.0-rc.2", "1.0.0-rc.10", "1.0.0"],
+        ["1.0.0-9", "1.0.0-alpha", "1.0.0-alpha.1", "1.0.0-beta"],
+    ],
+)
+def test_every_part_of_a_version_counts_R30(lowest_first: list[str]) -> None:
+    rules = [rule(order="semver", keep_newest=1, prereleases=True)]
+    for count in range(1, len(lowest_first) + 1):
+        tags = {tag: [A] for tag in sorted(lowest_first[:count])}
+        found = TagRetention(rules, NOW).decide(image_stream("shop/web", tags))
+        assert [tag for tag, decision in found.items() if not decision.expired] == [lowest_first[count - 1]]
+
+
 TAGS = ["v1.9.0", "1.10.0", "v1.10.1-rc.1", "1.10.0-alpine", "1.9.0-alpine", "2", "v1", "latest", "1.2.3.4", "01.2.3"]
 
 
@@ -204,7 +256,8 @@ def test_versions_are_ordered_by_precedence_R30(more: dict[str, object], kept: s
         ("1.2", (), (None, "")),
         ("1.2.3-01", (), (None, "")),
         ("v-alpine", ("alpine",), (None, "")),
-        (f"1.2.{'3' * 130}", (), (None, "")),
+        (f"1.2.{'3' * 124}", (), (f"1.2.{'3' * 124}", "")),
+        (f"1.2.{'3' * 125}", (), (None, "")),
         ("\u0661.2.3", (), (None, "")),
     ],
 )
@@ -340,6 +393,44 @@ def test_a_kept_tag_keeps_the_expired_tag_that_it_comes_from_R31() -> None:
         image(A), image_stream("shop/web", {"pr-1": [A], "prod": [A]}, sources={"prod": source}), retention=rules
     )
     assert revision(found, "shop/web:pr-1") == CurrentOfReferencedTag(("ImageStream shop/web",))
+
+
+@pytest.mark.parametrize("named", [B, E], ids=["directly", "in an index"])
+def test_an_expired_tag_that_stays_keeps_the_digest_that_it_comes_from_in_other_image_streams_R31(named: str) -> None:
+    """So that a tag there stays, and with it the expired tag that this one comes from."""
+    streams = [
+        image_stream("shop/dev", {"pr-9": [B]}),
+        image_stream("shop/prod", {"pr-1": [A]}, sources={"pr-1": from_("ImageStreamImage", f"dev@{B}")}),
+        image_stream("shop/stage", {"pr-2": [C, named]}, sources={"pr-2": from_("ImageStreamTag", "base:pr-3")}),
+        image_stream("shop/base", {"pr-3": [D]}),
+    ]
+    images = [*IMAGES, index(E, [B])]
+    unused = analysed(*images, *streams, retention=PREVIEWS)
+    assert {change.stream for change in unused.plan.streams} == {stream.name for stream in streams}
+    used = analysed(*images, *streams, deployment("apps/x", f"{HOST}/shop/prod:pr-1"), retention=PREVIEWS)
+    assert revision(used, "shop/dev:pr-9").kept
+    assert revision(used, "shop/stage:pr-2") == OlderRevisionKept(1)
+    assert revision(used, "shop/base:pr-3") == CurrentOfReferencedTag(("ImageStream shop/stage",))
+
+
+def test_several_expired_tags_that_stay_keep_what_each_comes_from_R31() -> None:
+    names = ("a", "b", "c")
+    streams = [image_stream(f"from/{name}", {"pr-1": [A]}) for name in names]
+    sources = {name: {"pr-1": from_("ImageStreamTag", f"{name}:pr-1", "from")} for name in names}
+    streams += [image_stream(f"to/{name}", {"pr-1": [A]}, sources=sources[name]) for name in names]
+    users = [deployment(f"apps/{name}", f"{HOST}/to/{name}:pr-1") for name in names]
+    found = analysed(image(A), *streams, *users, retention=PREVIEWS)
+    assert found.plan.empty
+    for name in names:
+        assert revision(found, f"from/{name}:pr-1") == CurrentOfReferencedTag((f"ImageStream to/{name}",))
+
+
+def test_sources_of_tags_that_a_rule_keeps_or_that_none_matches_count_in_any_case_R31() -> None:
+    tags = {"pr-1": [A], "kept": [A], "other": [A]}
+    found = [TagSource("shop/web", tag) for tag in tags] + [TagSource("shop/gone", "pr-1")]
+    retention = TagRetention([rule("kept", tags=["kept"], keep="all"), rule(tags=["pr-*"], keep_newest=0)], NOW)
+    sources = Sources.of(Usage(sources=tuple(found)), [image_stream("shop/web", tags)], retention)
+    assert sources == Sources(settled=(found[1], found[2]), of_expired=(found[0],))
 
 
 # --- R32 --------------------------------------------------------------------------------------------------------------
@@ -572,6 +663,17 @@ def test_only_patterns_that_begin_with_sha256_match_attached_tags_R35() -> None:
     assert decided([rule("s", tags=["s*"], keep_newest=0)], *tags) == {"sha256-short": "s"}
     both = [rule("any", tags=["*"], keep_newest=0), rule("sigs", tags=["sha256-*.sig"], keep="all")]
     assert decided(both, *tags) == {"latest": "any", "sha256-short": "any", tag_of(A): "sigs"}
+
+
+def test_exclusions_narrow_what_matches_attached_tags_and_match_none_by_themselves_R35() -> None:
+    signature, attestation = tag_of(SIG), tag_of(SIG, ".att")
+    asked = rule("signatures", tags=["sha256-*", "!sha256-*.att"], keep="all")
+    assert decided([asked, rule("rest", keep_newest=0)], signature, attestation) == {signature: "signatures"}
+    assert decided([rule("rest", tags=["*", "!sha256-*.att"], keep_newest=0)], signature, attestation, "v1") == {
+        "v1": "rest"
+    }
+    declared = image_stream("shop/web", {signature: [A], attestation: [A]}, sources={signature: None})
+    assert set(TagRetention([rule("all", tags=["sha256-*"], keep="all")], NOW).decide(declared)) == {attestation}
 
 
 def test_a_rule_can_keep_an_attached_tag_and_cannot_remove_one_of_a_kept_subject_R35() -> None:
