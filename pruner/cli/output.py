@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from pruner.report import Report
+    from pruner.report.storage import ShownStorage
 
 FORMATS: Final = ("text", "markdown", "jsonl", "html", "openmetrics")
 WIDTH: Final = 160
@@ -31,6 +32,8 @@ def form_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--output", type=FILE, help="Write to this file instead of standard output."),
         click.option("--limit", type=click.IntRange(1000), show_default="60000",
             help="Characters that Markdown may have; what does not fit is counted."),
+        click.option("--storage", type=FILE,
+            help="Add what pruner storage --json has written to this file; with --format html."),
         click.option("--all", "whole", is_flag=True, help="List every row of the tables of the text."),
     )  # fmt: skip
     for option in reversed(options):
@@ -72,13 +75,24 @@ def echo_json(value: Any) -> None:
     click.echo(json_text(value))
 
 
-def show(report: Report, *, form: str, as_json: bool, output: Path | None, limit: int | None, whole: bool) -> None:
+def show(
+    report: Report,
+    *,
+    form: str,
+    as_json: bool,
+    output: Path | None,
+    limit: int | None,
+    storage: Path | None,
+    whole: bool,
+) -> None:
     """Write the report in a form to a file or standard output."""
     form = "jsonl" if as_json else form
+    if storage is not None and form != "html":
+        raise click.UsageError("--storage is for --format html")
     if form == "text" and output is None:
         _print_text(report, console(), whole=whole)
         return
-    write(_parts(report, form, limit, whole=whole), output)
+    write(_parts(report, form, limit, storage, whole=whole), output)
 
 
 def _print_text(report: Report, where: Console, *, whole: bool) -> None:
@@ -87,7 +101,18 @@ def _print_text(report: Report, where: Console, *, whole: bool) -> None:
     print_report(report, where, listed=0 if whole else LISTED)
 
 
-def _parts(report: Report, form: str, limit: int | None, *, whole: bool) -> Iterator[str | bytes]:
+def _storage_of(report: Report, file: Path) -> ShownStorage:
+    """What the file says of storage, which must be that of the report's cluster."""
+    from pruner.errors import PrunerError
+    from pruner.report.storage import read_storage
+
+    found = read_storage(file)
+    if found.cluster != report.plan.cluster:
+        raise PrunerError(f"{file}: is of cluster {found.cluster}, and the plan is of {report.plan.cluster}")
+    return found
+
+
+def _parts(report: Report, form: str, limit: int | None, storage: Path | None, *, whole: bool) -> Iterator[str | bytes]:
     match form:
         case "markdown":
             from pruner.report.markdown import LIMIT, markdown
@@ -100,7 +125,7 @@ def _parts(report: Report, form: str, limit: int | None, *, whole: bool) -> Iter
         case "html":
             from pruner.report.html import page
 
-            yield page(report)
+            yield page(report, None if storage is None else _storage_of(report, storage))
         case "openmetrics":
             from pruner.report.openmetrics import openmetrics
 

@@ -10,15 +10,12 @@ from __future__ import annotations
 
 import base64
 import gzip
-import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
-from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from pruner.printable import printable
@@ -26,8 +23,9 @@ from pruner.reasons import Reason, sentence
 from pruner.report import wording
 from pruner.report.expired import expired_tags, retention_sums
 from pruner.report.model import NO_STREAM, Report, ReportedImage, StreamSum
+from pruner.report.storage import ShownStorage, headline, sections
+from pruner.report.templates import environment, part, source
 
-_FOLDER: Final = Path(__file__).parent / "page"
 _TILES: Final = 400
 """Image streams that the treemap has tiles for; the rest of a namespace is one tile."""
 _SUMS: Final = 200
@@ -43,8 +41,8 @@ _ABSENT: Final = 2
 """Of a row: a revision is pruned, and there is no Image object. 0 is an image that is pruned, 1 one that is kept."""
 
 
-def page(report: Report) -> str:
-    """The page."""
+def page(report: Report, storage: ShownStorage | None = None) -> str:
+    """The page, with a section of what keeps the registry large where that is known."""
     script, style = part("page.js"), part("page.css")
     ages, kept_by, expired = report.ages, report.kept_by, expired_tags(report.plan)
     return (
@@ -68,6 +66,9 @@ def page(report: Report) -> str:
             retention=retention_sums(report, expired),
             deleted_streams=report.plan.empty_streams[:_EXPIRED],
             more_deleted_streams=len(report.plan.empty_streams) - _EXPIRED,
+            storage=storage,
+            storage_headline=headline(storage) if storage else "",
+            storage_sections=sections(storage, heading="h3") if storage else "",
             script=Markup(script),  # noqa: S704 - a file of this package
             style=Markup(style),  # noqa: S704 - a file of this package
             script_digest=source(script),
@@ -77,38 +78,9 @@ def page(report: Report) -> str:
     )
 
 
-def environment() -> Environment:
-    """The templates, which escape whatever is put into them."""
-    found = Environment(
-        loader=FileSystemLoader(_FOLDER),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    found.filters.update(
-        size=wording.size, clean=printable, time=wording.time, number=_number, removed_from=wording.removed_from
-    )
-    return found
-
-
-def part(name: str) -> str:
-    """A file of the pages."""
-    return (_FOLDER / name).read_text(encoding="utf-8")
-
-
-def source(content: str) -> str:
-    """What a Content-Security-Policy calls this content."""
-    return f"'sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}'"
-
-
 def packed(json: bytes) -> str:
     """JSON compressed as gzip, in base64. The same JSON has the same text: no time is written into it."""
     return base64.b64encode(gzip.compress(json, _LEVEL, mtime=0)).decode()
-
-
-def _number(number: int) -> str:
-    return f"{number:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
 
 
 class _Texts:

@@ -1,10 +1,15 @@
-"""What keeps the registry large, for people and machines: tables of text, a page of HTML, JSON."""
+"""What keeps the registry large, for people and machines: tables of text, a page of HTML, JSON.
+
+The JSON is the whole of it: tables of text and of HTML are made of what it says, so that a report's page can show what
+an earlier `pruner storage --json` has written.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any, Final, assert_never
+from pathlib import Path
+from typing import Annotated, Any, Final, assert_never
 
 import msgspec
 from markupsafe import Markup
@@ -23,10 +28,11 @@ from pruner.analysis.storage import (
 )
 from pruner.analysis.storage_steps import DeleteIdle, SetTo, Step
 from pruner.console import Margin, data
+from pruner.errors import PrunerError
 from pruner.reasons import in_general
 from pruner.report import wording
-from pruner.report.html import environment, part, source
 from pruner.report.model import NO_STREAM
+from pruner.report.templates import environment, part, source
 
 LISTED: Final = 40
 """Rows of a table; how many more there are is said."""
@@ -41,6 +47,67 @@ class StorageReport(msgspec.Struct, frozen=True):
     as_of: datetime
     storage: Storage
     steps: tuple[Step, ...]
+
+
+Count = Annotated[int, msgspec.Meta(ge=0)]
+
+
+class _Amounts(msgspec.Struct, frozen=True, kw_only=True):
+    """Images, and bytes: their share, and what nothing else needs."""
+
+    images: Count
+    bytes: Count
+    alone: Count
+
+
+class _ByCause(_Amounts, frozen=True, kw_only=True):
+    why: str
+    rule: str
+
+
+class _ByNamespace(_Amounts, frozen=True, kw_only=True):
+    namespace: str
+
+
+class _ByStream(_Amounts, frozen=True, kw_only=True):
+    image_stream: str
+    why: str
+
+
+class _ShownStep(msgspec.Struct, frozen=True, kw_only=True):
+    step: str
+    images: Count
+    bytes: Count
+    retired: bool
+
+
+class ShownStorage(msgspec.Struct, frozen=True, kw_only=True):
+    """What tables show, of what `as_json` gives."""
+
+    cluster: str
+    as_of: Annotated[datetime, msgspec.Meta(tz=True)]
+    bytes: Count
+    blobs: Count
+    unmeasured: Count
+    images: Count
+    kept_by: tuple[_ByCause, ...]
+    namespaces: tuple[_ByNamespace, ...]
+    rows: tuple[_ByStream, ...]
+    steps: tuple[_ShownStep, ...]
+
+    @classmethod
+    def of(cls, report: StorageReport) -> ShownStorage:
+        return msgspec.convert(as_json(report), type=cls)
+
+
+def read_storage(path: Path) -> ShownStorage:
+    """What `pruner storage --json` has written to a file. Raises PrunerError where it holds something else."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=ShownStorage)
+    except OSError as error:
+        raise PrunerError(f"{path}: cannot be read: {error.strerror}") from None
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise PrunerError(f"{path}: is not what pruner storage --json writes: {error}") from None
 
 
 # --- words -----------------------------------------------------------------------------------------------------------
@@ -87,17 +154,17 @@ def step_said(step: Step) -> str:
             return f"set {setting}{f' of retention rule {rule}' if rule else ''} to {then} (now {now})"
 
 
-def retires(steps: Sequence[Step]) -> bool:
+def retires(steps: Sequence[_ShownStep]) -> bool:
     """Whether images of any step are retired first, so that it matters when their bytes are freed."""
     return any(step.retired for step in steps)
 
 
-def when_freed(step: Step) -> str:
+def when_freed(step: _ShownStep) -> str:
     """When the bytes are freed: images that the next run retires stay until their grace is over (R36)."""
     return "after the grace period" if step.retired else "next run"
 
 
-def headline(storage: Storage) -> str:
+def headline(storage: ShownStorage) -> str:
     """One line: how much there is of what."""
     unknown = f", and {wording.count(storage.unmeasured, 'blob')} of unknown size" if storage.unmeasured else ""
     return (
@@ -115,38 +182,39 @@ def _share(part_of: int, whole: int) -> str:
 
 def print_storage(report: StorageReport, console: Console, *, listed: int = LISTED) -> None:
     """Print the tables; `listed` rows of each, 0 for all."""
-    found = report.storage
+    found = ShownStorage.of(report)
     console.print(Margin(data(headline(found))))
-    console.print(Margin(data(f"cluster {report.cluster}, as of {wording.time(report.as_of)}")))
+    console.print(Margin(data(f"cluster {found.cluster}, as of {wording.time(found.as_of)}")))
     for title, first, rows in _tables(found):
         console.print(Margin(_table(title, first, rows, found.bytes, listed)))
-    if report.steps:
+    if found.steps:
         steps = Table(
             title="What one step would free", title_justify="left", title_style="bold", box=None, pad_edge=False
         )
         steps.add_column("Step", overflow="fold")
         steps.add_column("Images", justify="right")
         steps.add_column("Frees", justify="right")
-        if retires(report.steps):
+        if retires(found.steps):
             steps.add_column("When")
-        for step in report.steps:
-            when = [when_freed(step)] if retires(report.steps) else []
-            steps.add_row(data(step_said(step)), str(step.images), wording.size(step.bytes), *when)
+        for step in found.steps:
+            when = [when_freed(step)] if retires(found.steps) else []
+            steps.add_row(data(step.step), str(step.images), wording.size(step.bytes), *when)
         console.print(Margin(steps))
 
 
-def _tables(found: Storage) -> Iterable[tuple[str, tuple[str, ...], Sequence[tuple[tuple[str, ...], Sum]]]]:
+Rows = Sequence[tuple[tuple[str, ...], _Amounts]]
+"""What the first columns of each row say, and its amounts."""
+
+
+def _tables(found: ShownStorage) -> Iterable[tuple[str, tuple[str, ...], Rows]]:
     """Title, names of the first columns, and rows."""
-    causes = [((said(cause, each.objects), rule_of(cause)), each) for cause, each in found.causes]
-    yield "What keeps it", ("Kept by", "Rule"), causes
-    yield "By namespace", ("Namespace",), [((name or NO_STREAM,), each) for name, each in found.namespaces]
-    rows = [((stream or NO_STREAM, said(cause, each.objects)), each) for (stream, cause), each in found.rows]
+    yield "What keeps it", ("Kept by", "Rule"), [((each.why, each.rule), each) for each in found.kept_by]
+    yield "By namespace", ("Namespace",), [((each.namespace or NO_STREAM,), each) for each in found.namespaces]
+    rows = [((each.image_stream or NO_STREAM, each.why), each) for each in found.rows]
     yield "By image stream", ("Image stream", "Kept by"), rows
 
 
-def _table(
-    title: str, first: tuple[str, ...], rows: Sequence[tuple[tuple[str, ...], Sum]], whole: int, listed: int
-) -> Table:
+def _table(title: str, first: tuple[str, ...], rows: Rows, whole: int, listed: int) -> Table:
     table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
     for column in first:
         table.add_column(column, overflow="fold")
@@ -166,29 +234,37 @@ def _table(
 
 def page(report: StorageReport) -> str:
     """A page of HTML that needs nothing else, with a section for each table."""
-    style = part("page.css")
-    tables = [
-        (
-            title,
-            first,
-            [(names, each, _share(each.bytes, report.storage.bytes)) for names, each in rows[:_PAGE]],
-            max(len(rows) - _PAGE, 0),
-        )
-        for title, first, rows in _tables(report.storage)
-    ]
+    found, style = ShownStorage.of(report), part("page.css")
     return (
         environment()
         .get_template("storage.html.j2")
         .render(
             report=report,
-            headline=headline(report.storage),
-            tables=tables,
-            steps=[(step_said(step), step, when_freed(step)) for step in report.steps],
-            retires=retires(report.steps),
+            headline=headline(found),
+            sections=sections(found, heading="h2"),
             style=Markup(style),  # noqa: S704 - a file of this package
             style_digest=source(style),
         )
     )
+
+
+def sections(found: ShownStorage, *, heading: str) -> Markup:
+    """The tables as HTML, each under a heading of this element."""
+    tables = [
+        (title, first, [(names, each, _share(each.bytes, found.bytes)) for names, each in rows[:_PAGE]], len(rows))
+        for title, first, rows in _tables(found)
+    ]
+    shown = (
+        environment()
+        .get_template("storage_sections.html.j2")
+        .render(
+            heading=heading,
+            tables=tables,
+            steps=[(step, when_freed(step)) for step in found.steps],
+            retires=retires(found.steps),
+        )
+    )
+    return Markup(shown)  # noqa: S704 - made by a template that escapes everything
 
 
 def as_json(report: StorageReport) -> dict[str, Any]:

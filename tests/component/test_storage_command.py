@@ -63,3 +63,25 @@ def test_a_cluster_that_cannot_be_read_is_one_line(sandbox: RunningSandbox) -> N
     assert done.returncode == 1
     assert "no permission to list images.image.openshift.io" in done.stderr
     assert done.stdout == ""
+
+
+def test_the_page_of_a_report_holds_what_storage_says_of_the_same_cluster(
+    sandbox: RunningSandbox, tmp_path: Path
+) -> None:
+    stored, planned, html = tmp_path / "storage.json", tmp_path / "plan.jsonl", tmp_path / "report.html"
+    kept_by = json.loads(answered(sandbox, "--json"))["kept_by"]
+    answered(sandbox, "--json", "--output", stored)
+    arguments = ("plan", "--host", sandbox.api_url, "--out", planned, "--format", "html", "--storage", stored)
+    done = pruner(*arguments, "--output", html, token=sandbox.tokens["admin"])
+    assert done.returncode == 0, done.stderr
+    assert len(kept_by) > 3
+    shown = html.read_text(encoding="utf-8")
+    assert [each["why"] for each in kept_by if each["why"] not in shown] == []
+
+    refused = pruner("report", planned, "--storage", stored)
+    assert (refused.returncode, refused.stderr.splitlines()[-1]) == (2, "Error: --storage is for --format html")
+    other = json.loads(stored.read_text(encoding="utf-8")) | {"cluster": "another"}
+    stored.write_text(json.dumps(other), encoding="utf-8")
+    refused = pruner("report", planned, "--format", "html", "--storage", stored)
+    assert refused.returncode == 1
+    assert refused.stderr.startswith(f"error: {stored}: is of cluster another, and the plan is of ")

@@ -5,8 +5,10 @@ what keeps it, and steps say what a plan with them would free.
 from __future__ import annotations
 
 import dataclasses
+import re
 from datetime import UTC, datetime, timedelta
 from io import StringIO
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -27,12 +29,16 @@ from pruner.analysis.storage import (
     storage,
 )
 from pruner.analysis.storage_steps import DeleteIdle, SetTo, Step, steps, usage_for
+from pruner.cli.output import json_text
 from pruner.cluster.objects import Snapshot
 from pruner.cluster.retirement import Retirement
 from pruner.cluster.workloads import Referrer
 from pruner.console import plain_console
+from pruner.errors import PrunerError
 from pruner.reasons import AmongNewest, Protected
-from pruner.report.storage import StorageReport, as_json, page, print_storage, said
+from pruner.report import Report
+from pruner.report.html import page as page_of_report
+from pruner.report.storage import ShownStorage, StorageReport, as_json, page, print_storage, read_storage, said
 from pruner.settings import AnalysisSettings
 from tests.builders.clusters import Cluster, clusters, retention_settings, tagged_clusters
 from tests.builders.objects import (
@@ -377,3 +383,39 @@ def test_the_page_loads_nothing_and_shows_texts_as_texts() -> None:
     assert marked
     for text in marked:
         assert text not in page(msgspec.structs.replace(report(), cluster=text))
+
+
+def written(of: StorageReport, file: Path) -> Path:
+    file.write_text(json_text(as_json(of)), encoding="utf-8")
+    return file
+
+
+def test_what_json_says_is_a_section_of_a_reports_page(tmp_path: Path) -> None:
+    plan = Report.of(analyse(snapshot(image(A), image_stream("shop/web", latest=[A])), rules()))
+    found = read_storage(written(report(), tmp_path / "storage.json"))
+    assert found == ShownStorage.of(report())
+    with_it, without = page_of_report(plan, found), page_of_report(plan)
+    for text in ("What keeps the registry large", "kept by 1 ReplicaSet scaled to zero", "What one step would free"):
+        assert text in with_it
+        assert text not in without
+    for text in (each for each in MARKUP if "<" in each):
+        other = msgspec.structs.replace(found, kept_by=(msgspec.structs.replace(found.kept_by[0], why=text),))
+        assert text not in page_of_report(plan, other)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "is not what pruner storage --json writes: Input data was truncated"),
+        (b"{}", "is not what pruner storage --json writes: Object missing required field `cluster`"),
+        (b"[" * 100_000, "is not what pruner storage --json writes"),
+        (b"\xff", "is not what pruner storage --json writes"),
+        (None, "cannot be read: No such file or directory"),
+    ],
+)
+def test_a_file_with_something_else_is_refused(content: bytes | None, said: str, tmp_path: Path) -> None:
+    file = tmp_path / "storage.json"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(PrunerError, match=re.escape(f"{file}: {said}")):
+        read_storage(file)
