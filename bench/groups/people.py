@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 from collections.abc import Iterator
@@ -94,14 +95,13 @@ def _fleet(folder: Path, demo: Path) -> Json:
     """A preview of a fleet, whose clusters are one sandbox; beside as many empty programs, one after the other."""
     folder.mkdir()
     with running_sandbox(copied(demo, folder / "sandbox")) as sandbox:
-        lines = [
-            "defaults:",
-            "  settings:",
-            f"    kubeconfig: {sandbox.kubeconfig}",
-            "clusters:",
-            *(f"  - name: cluster-{number}" for number in range(FLEET)),
-        ]
-        (folder / "fleet.yaml").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        clusters = []
+        for number in range(FLEET):
+            # Clusters with one kubeconfig would be refused as being the same one.
+            kubeconfig = folder / f"kubeconfig-{number}"
+            shutil.copy(sandbox.kubeconfig, kubeconfig)
+            clusters.append({"name": f"cluster-{number}", "settings": {"kubeconfig": str(kubeconfig)}})
+        (folder / "fleet.yaml").write_text(json.dumps({"clusters": clusters}), encoding="utf-8")
         empty = Project.make(folder / "empty", EMPTY)
         command = [*PRUNER, "fleet", "preview", "--file", str(folder / "fleet.yaml")]
         environment = {**empty.environment, "PULUMI_CONFIG_PASSPHRASE": "bench"}
