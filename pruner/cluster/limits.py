@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from decimal import ROUND_UP, Decimal
 from typing import Any, Final
@@ -16,6 +17,9 @@ _LARGEST: Final = Decimal(2**63 - 1)
 
 _SMALLEST: Final = Decimal("1e-9")
 """The smallest step of a quantity: the API server rounds up to it."""
+
+_PLAIN: Final = re.compile(r"([0-9]{1,18})(?:([KMGT])i)?")
+"""The form of nearly all quantities of storage."""
 
 
 def image_limits(limit_range: LimitRange, server: str) -> Iterable[ImageLimit]:
@@ -37,7 +41,10 @@ def _quantity(value: Any) -> Decimal | None:
     """A Kubernetes quantity; None for what is not one. Python's Decimal also takes NaN, infinities and booleans."""
     if not isinstance(value, str | int | float) or isinstance(value, bool):
         return None
-    # Most clusters have no such limits, and the package takes longer to import than a small cluster to read.
+    if isinstance(value, str) and (plain := _PLAIN.fullmatch(value)) is not None:
+        unit = plain[2]
+        return _bounded(Decimal(int(plain[1]) << 10 * ("KMGT".index(unit) + 1 if unit else 0)))
+    # The package takes longer to import than a small cluster to read.
     from kubernetes.utils.quantity import parse_quantity  # noqa: PLC0415
 
     try:
