@@ -67,7 +67,7 @@ def _unknown_sizes(facts: Facts, options: Options) -> tuple[int, list[ReportedIm
         return None
     digests = {blob.digest for blob in unknown}
     blobs_of = {image.name: image.blobs for image in facts.plan.images}
-    images = [image for image in facts.report.going if not digests.isdisjoint(blobs_of.get(image.digest, ()))]
+    images = [image for image in facts.report.pruned if not digests.isdisjoint(blobs_of.get(image.digest, ()))]
     return len(unknown), images
 
 
@@ -77,12 +77,12 @@ def max_percent(facts: Facts, options: Options) -> Iterator[str]:
         return
     shares = _of_cluster(facts)
     if any(share.staying is None for share in shares):
-        yield "how many images the cluster has is not known, since the plan was kept without what stays"
+        yield "how many images the cluster has is not known, since the plan was kept without what is kept"
         return
     images = _deleted(shares)
-    going = {image.digest for image in images}
+    pruned = {image.digest for image in images}
     staying = {digest: of_it for share in shares for digest, of_it in (share.staying or {}).items()}
-    kept = [of_it for digest, of_it in staying.items() if digest not in going]
+    kept = [of_it for digest, of_it in staying.items() if digest not in pruned]
     yield from _over_share(shares, images, len(kept), limit, "images")
     left = Counter(itertools.chain.from_iterable(kept))
     for namespace, of_it in _by_namespace(images).items():

@@ -120,7 +120,7 @@ class Share(msgspec.Struct, frozen=True):
         blobs = {blob.digest: blob.size or 0 for blob in report.plan.blobs}
         blobs_of = {image.name: image.blobs for image in report.plan.images}
         freed: dict[str, dict[str, int]] = {}
-        for image in report.going:
+        for image in report.pruned:
             for namespace in namespaces(image):
                 # Only blobs that go are listed with an image.
                 of_it = {digest: blobs.get(digest, 0) for digest in blobs_of.get(image.digest, ())}
@@ -129,7 +129,7 @@ class Share(msgspec.Struct, frozen=True):
         return cls(
             cluster=report.plan.cluster,
             # Revisions whose Image object is absent anyway are no images.
-            deleted={image.digest: image for image in report.going if image.created is not None},
+            deleted={image.digest: image for image in report.pruned if image.created is not None},
             staying=staying if report.decisions is not None else None,
             blobs=blobs,
             retired={image.digest: image for image in report.retiring},

@@ -237,7 +237,7 @@ def ignored_references(facts: Facts, _options: Options) -> Iterator[str]:
         more = f" and {len(ignored) - NAMED} more" if len(ignored) > NAMED else ""
         yield (
             "ignore_invalid_refs is set: what these references use is not known, "
-            f"and may be among what goes{which}{more}"
+            f"and may be among what is pruned{which}{more}"
         )
 
 
@@ -319,17 +319,17 @@ RULES: Final[tuple[Rule, ...]] = (
         {"limit": Option(_SHARE, "percent of all images"),
          "per_namespace": Option(_SHARE, "percent of the images of one namespace")},
         max_percent),
-    Rule("protected-namespaces", "mandatory", "Nothing of these namespaces goes.",
+    Rule("protected-namespaces", "mandatory", "Nothing in these namespaces is pruned.",
         {"patterns": Option(_PATTERNS, "names of namespaces, with * and ?")}, protected_namespaces),
-    Rule("protected-streams", "mandatory", "Nothing of these image streams goes.",
+    Rule("protected-streams", "mandatory", "Nothing of these image streams is pruned.",
         {"patterns": Option(_PATTERNS, "namespace/stream, with * and ?")}, protected_streams),
-    Rule("protected-tags", "mandatory", "No revision of these tags goes.",
+    Rule("protected-tags", "mandatory", "No revision of these tags is pruned.",
         {"patterns": Option(_PATTERNS, "tags like v*, or namespace/stream:tag, with * and ?")}, protected_tags),
-    Rule("least-age", "mandatory", "Nothing younger than this goes.",
+    Rule("least-age", "mandatory", "Nothing younger than this is pruned.",
         {"days": Option({"type": "number", "minimum": 0}, "least age in days")}, least_age),
     Rule("only-copies", "advisory", "No tag loses its last image.",
         {"allow": Option(_PATTERNS, "namespace/stream:tag that may, with * and ?")}, only_copies),
-    Rule("recently-running", "mandatory", "Nothing goes that a pod ran lately, as earlier reports have seen it.",
+    Rule("recently-running", "mandatory", "No image is pruned that a pod ran lately, as earlier reports have seen it.",
         {"days": Option({"type": "number", "minimum": 0}, "how many days back"),
          "reports": Option(_PATTERNS, "files that earlier previews have written (parameter report), with * and **")},
         recently_running),

@@ -211,7 +211,9 @@ def _of_tag(analysis: Analysis, text: str, history: StreamHistory, tag: str) -> 
     revisions = tuple(each for each in _revisions(analysis, [history]) if each.tag == name)
     return Explanation(
         reference=text,
-        what=f"a tag with {count(len(revisions), 'revision')}" if revisions else "a tag without revisions, which stays",
+        what=f"a tag with {count(len(revisions), 'revision')}"
+        if revisions
+        else "a tag without revisions, which is kept",
         revisions=revisions,
         retention=_matched(analysis, history, tag),
         used_by=analysis.usage.tags.get((history.stream.name, tag), ()),

@@ -296,8 +296,8 @@ def _about(registry: Registry, plan: PrunePlan) -> list[str]:
     if registry.deletes_blobs or plan.empty:
         return []
     return [
-        f"registry {registry.url} has no endpoint that deletes blobs: manifests and links go, and the space is freed "
-        "by the registry's own garbage collector"
+        f"registry {registry.url} has no endpoint that deletes blobs: manifests and links are deleted, and the space "
+        "is freed by the registry's own garbage collector"
     ]
 
 

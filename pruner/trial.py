@@ -228,7 +228,7 @@ def _tried(stream: ImageStream, decisions: Mapping[str, TagDecision], listed: Li
         rule, expired = (decision.rule.name, decision.expired) if decision is not None else (None, False)
         if subject is not None and (decision is None or expired):
             rule, expired = None, subject in gone
-            why = f"attached to {subject}, and {'goes' if expired else 'kept and pruned'} with it (R35)"
+            why = f"attached to {subject}, and {'pruned' if expired else 'kept and pruned'} with it (R35)"
         elif decision is None:
             why = "no retention rule matches it (R29)" if items else "it has no revisions (R29)"
         elif expired:
@@ -300,4 +300,4 @@ def print_trial(trial: Trial, console: Console) -> None:
         more = [data(", ".join(tag.used_by))] if used else []
         table.add_row(data(name), time(tag.moved), tag.decision, data(tag.rule or ""), data(tag.why), *more)
     console.print(Margin(table))
-    console.print(Margin(data("An expired tag stays for as long as something refers to it or protects it (R31).")))
+    console.print(Margin(data("An expired tag is kept for as long as something refers to it or protects it (R31).")))

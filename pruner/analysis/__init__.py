@@ -1,4 +1,4 @@
-"""Deciding, from a snapshot and the rules, what goes and why: values in, values out, no I/O, no clock.
+"""Deciding, from a snapshot and the rules, what is pruned and why: values in, values out, no I/O, no clock.
 
 `usage` finds what uses what, `history` decides revisions of tags, `images` decides images, `blobs` what of the registry
 goes with them, and `analyse` puts the four together into an `Analysis`, whose `plan` is handed on.

@@ -1,7 +1,7 @@
 """A run: from an approved plan to a result, against a cluster that lives on.
 
 Nothing is deleted on the word of the plan alone. The cluster is read again, and what the plan names and what may be
-pruned now is what goes: first revisions and links, stream by stream; then, after another look at everything that could
+pruned now is deleted: first revisions and links, stream by stream; then, after another look at everything that could
 need a blob, the images (R28). Each look is a whole analysis, with the plan as its limit, so that one set of rules
 decides everywhere.
 """

@@ -45,7 +45,7 @@ class PrunedRevision(msgspec.Struct, frozen=True, gc=False):
 
 
 class StreamChange(msgspec.Struct, frozen=True, gc=False, tag="image stream", tag_field="line"):
-    """What goes of one image stream: items of its history, and links in its repository.
+    """What is pruned of one image stream: items of its history, and links in its repository.
 
     `removed_tags` lose their last item and go with it (R20). `removed_spec_tags` are those of them whose entries in
     `spec.tags` go too, since these would bring the tags back (R32). A change without revisions has only links left to

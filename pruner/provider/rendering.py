@@ -114,7 +114,7 @@ def _image(image: PrunedImage, blobs: dict[str, PrunedBlob]) -> str:
         parts.append(f"a list of {count(image.members, 'manifest')}")
     parts += [count(len(image.blobs), "blob"), _size(size)]
     if image.shared:
-        parts.append(f"shares {count(image.shared, 'blob')} that {'stays' if image.shared == 1 else 'stay'}")
+        parts.append(f"shares {count(image.shared, 'blob')} that {'is' if image.shared == 1 else 'are'} kept")
     return f"{', '.join(parts)}: {image.reason}"
 
 

@@ -152,7 +152,7 @@ def sentence(reason: Reason | StreamReason, most: int = NAMED) -> str:  # noqa: 
         case BlobNotApproved():
             return "one of its blobs is not in the approved plan"
         case EmptyStreamsOff():
-            return "empty_streams is not set, so that empty image streams stay"
+            return "empty_streams is not set, so that empty image streams are kept"
         case TagsWithoutImages(tags=tags):
             return f"it has tags, though without images: {_listed(tags, most)}"
         case EmptyStreamTooYoung(minutes=minutes):

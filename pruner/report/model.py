@@ -107,7 +107,7 @@ class ReportedImage(msgspec.Struct, frozen=True, gc=False):
 
 
 class StreamSum(msgspec.Struct, frozen=True):
-    """What goes of an image stream. Each blob counts once, in the first stream that it goes from."""
+    """What is pruned of an image stream. Each blob counts once, in the first stream that loses it."""
 
     stream: str
     images: int = 0
@@ -120,11 +120,11 @@ class StreamSum(msgspec.Struct, frozen=True):
 
 
 class AgeCount(msgspec.Struct, frozen=True):
-    """Images of an age, going and staying."""
+    """Images of an age."""
 
     label: str
-    going: int = 0
-    staying: int = 0
+    pruned: int = 0
+    kept: int = 0
 
 
 class RuleCount(msgspec.Struct, frozen=True):
@@ -184,13 +184,13 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return msgspec.structs.replace(cls.made_of(plan, touched, outcome), decisions=None, counted=kept)
 
     @property
-    def going(self) -> list[ReportedImage]:
+    def pruned(self) -> list[ReportedImage]:
         """Largest first."""
         return [image for image in self.images if not image.reason.kept]
 
     @cached_property
     def touched(self) -> list[ReportedImage]:
-        """What goes, and then what is retired or loses a revision."""
+        """What is pruned, and then what is retired or loses a revision."""
         return [image for image in self.images if not image.reason.kept or image.losing or image.retiring]
 
     @property
@@ -207,7 +207,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, dict=True):
                 age = self.plan.as_of - image.created
                 label = next(label for label, end in AGES if age < end)
                 counts[label][image.reason.kept] += 1
-        return tuple(AgeCount(label, going, staying) for label, (going, staying) in counts.items())
+        return tuple(AgeCount(label, *numbers) for label, numbers in counts.items())
 
     @cached_property
     def kept(self) -> Kept | None:
@@ -248,10 +248,10 @@ class _Rows:
             self.kept[kept.image].append(kept)
 
     def rows(self) -> list[ReportedImage]:
-        found = [*self._going(), *self._retired(), *self._absent(), *self._staying()]
+        found = [*self._pruned(), *self._retired(), *self._absent(), *self._kept()]
         return sorted(found, key=lambda image: (image.reason.kept, -image.freed, -(image.size or 0), image.digest))
 
-    def _going(self) -> Iterable[ReportedImage]:
+    def _pruned(self) -> Iterable[ReportedImage]:
         for image in self.plan.images:
             blobs = [self.blobs[digest] for digest in image.blobs if digest in self.blobs]
             named = self._named_by(image.name)
@@ -292,7 +292,7 @@ class _Rows:
             gone, users = named[0], self.users.get(digest, ())
             yield ReportedImage(digest, gone.reason, gone.stream, named_by=named, used_by=users)
 
-    def _staying(self) -> Iterable[ReportedImage]:
+    def _kept(self) -> Iterable[ReportedImage]:
         retired = {image.name for image in self.plan.retired}
         for image in self.decisions.images:
             if image.name in retired:
@@ -333,16 +333,16 @@ def _stream_sums(plan: PrunePlan, images: Iterable[ReportedImage]) -> tuple[Stre
     """Largest first. The sum of all is what the plan frees."""
     counts: defaultdict[str, dict[str, Any]] = defaultdict(lambda: {"images": 0, "revisions": 0, "bytes": 0})
     homes = {image.digest: image.home or NO_STREAM for image in images if not image.reason.kept}
-    going = {image.name: image for image in plan.images}
+    images = {image.name: image for image in plan.images}
     for change in plan.streams:
         counts[change.stream]["revisions"] += len(change.revisions)
     counted: set[str] = set()
     sizes = {blob.digest: blob.size or 0 for blob in plan.blobs}
-    for name in sorted(going, key=lambda name: (homes[name], name)):
+    for name in sorted(images, key=lambda name: (homes[name], name)):
         home = counts[homes[name]]
         home["images"] += 1
-        home["bytes"] += sum(sizes.get(digest, 0) for digest in going[name].blobs if digest not in counted)
-        counted.update(going[name].blobs)
+        home["bytes"] += sum(sizes.get(digest, 0) for digest in images[name].blobs if digest not in counted)
+        counted.update(images[name].blobs)
     if left := sum(size for digest, size in sizes.items() if digest not in counted):
         counts[NO_STREAM]["bytes"] += left
     sums = (StreamSum(stream, **numbers) for stream, numbers in counts.items())

@@ -1,4 +1,4 @@
-"""The report on a terminal: tables of what goes, why, and what keeps the rest."""
+"""The report on a terminal: tables of what is pruned, why, and what keeps the rest."""
 
 from __future__ import annotations
 
@@ -112,9 +112,9 @@ def _deleted_streams(report: Report, listed: int) -> Table:
 
 
 def _images(report: Report, listed: int) -> Table:
-    table = _table("What goes, and why", "Image", "Named by", "Age", "Frees", "Why", numbers=("Age", "Frees"))
-    going = report.touched
-    for image in going[: listed or None]:
+    table = _table("What is pruned, and why", "Image", "Named by", "Age", "Frees", "Why", numbers=("Age", "Frees"))
+    images = report.touched
+    for image in images[: listed or None]:
         table.add_row(
             data(wording.short(image.digest)),
             data(image.name),
@@ -122,7 +122,7 @@ def _images(report: Report, listed: int) -> Table:
             wording.size(image.freed),
             data(why(image)),
         )
-    return _cut(table, len(going), listed)
+    return _cut(table, len(images), listed)
 
 
 def _kept(report: Report) -> Table:
@@ -137,4 +137,4 @@ def why(image: ReportedImage) -> str:
     reasons = [*dict.fromkeys(str(named.reason) for named in image.losing)] or [str(image.reason)]
     if image.retiring:
         return "; ".join(dict.fromkeys([*reasons, str(image.reason)]))
-    return "; ".join([*reasons, f"the image itself stays: {image.reason}"] if image.reason.kept else reasons)
+    return "; ".join([*reasons, f"the image itself is kept: {image.reason}"] if image.reason.kept else reasons)

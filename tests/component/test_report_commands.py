@@ -60,7 +60,7 @@ def test_plan_writes_a_file_to_approve(sandbox: RunningSandbox, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("form", "begins", "says"),
     [
-        ("text", "| 13 revisions", "What goes, and why"),
+        ("text", "| 13 revisions", "What is pruned, and why"),
         (
             "markdown",
             "### pruner: 13 revisions",

@@ -153,7 +153,7 @@ def many(number: int) -> Report:
 
 def test_the_list_begins_with_what_goes_largest_first(browser: Browser, tmp_path: Path) -> None:
     show(browser, Report.of(analysis()), tmp_path)
-    assert one(browser, "#count").text == "3 images of 5, 3 of them go, and revisions of 1 absent image"
+    assert one(browser, "#count").text == "3 images of 5, 3 of them pruned, and revisions of 1 absent image"
     assert names(browser)[0] == "shop/web:latest"
     assert one(browser, "#rows td.size").text == "100 bytes"
 
@@ -162,9 +162,9 @@ def test_search_finds_streams_digests_reasons_and_users(browser: Browser, tmp_pa
     show(browser, Report.of(analysis()), tmp_path)
     search(browser, "shop/api", "1 image of 5")
     assert names(browser) == ["shop/api"]
-    search(browser, "absent R19", "0 images of 5, 0 of them go, and revisions of 1 absent image")
+    search(browser, "absent R19", "0 images of 5, 0 of them pruned, and revisions of 1 absent image")
     one(browser, "#which option[value=all]").click()
-    search(browser, "deployment shop/web", "1 image of 5, 0 of them go")
+    search(browser, "deployment shop/web", "1 image of 5, 0 of them pruned")
     search(browser, "nothing like it", "0 images of 5")
     assert names(browser) == []
 
@@ -185,7 +185,7 @@ def test_a_row_opens_with_its_explanation_and_closes(browser: Browser, tmp_path:
     show(browser, Report.of(analysis()), tmp_path)
     one(browser, "#rows button").click()
     detail = one(browser, "#rows tr.detail").text
-    assert "Goes: no image stream names it, and nothing refers to it (R22)" in detail
+    assert "Pruned: no image stream names it, and nothing refers to it (R22)" in detail
     assert "shop/web:latest, revision 1 of" in detail
     assert "revision 1 is beyond the newest 0 of its tag, and nothing refers to it (R16)" in detail
     assert one(browser, "#rows button").get_attribute("aria-expanded") == "true"
@@ -195,18 +195,18 @@ def test_a_row_opens_with_its_explanation_and_closes(browser: Browser, tmp_path:
 
 def test_an_image_that_stays_and_loses_a_revision_is_listed_with_what_goes(browser: Browser, tmp_path: Path) -> None:
     show(browser, Report.of(untagged()), tmp_path)
-    assert one(browser, "#count").text == "1 image of 1, 0 of them go"
+    assert one(browser, "#count").text == "1 image of 1, 0 of them pruned"
     assert names(browser) == ["prod/web:v1"]
     assert one(browser, "#rows td.state").text == "untagged"
     assert "beyond the newest 0" in one(browser, "#rows td.why").text
     one(browser, "#rows button").click()
-    assert "Stays, and loses a revision: named by shop/web:latest (R22)" in one(browser, "#rows tr.detail").text
+    assert "Kept, and loses a revision: named by shop/web:latest (R22)" in one(browser, "#rows tr.detail").text
 
 
 def test_what_stays_says_who_uses_it(browser: Browser, tmp_path: Path) -> None:
     show(browser, Report.of(analysis()), tmp_path)
     one(browser, "#which option[value=stay]").click()
-    search(browser, "shop/web", "1 image of 5, 0 of them go")
+    search(browser, "shop/web", "1 image of 5, 0 of them pruned")
     one(browser, "#rows button").click()
     assert "In use by:\nDeployment shop/web" in one(browser, "#rows tr.detail").text
 
@@ -340,7 +340,7 @@ def test_a_hundred_thousand_images_can_be_looked_at(browser: Browser, tmp_path: 
     file = tmp_path / "page.html"
     file.write_text(text, encoding="utf-8")
     open_page(browser, file)
-    assert one(browser, "#count").text.replace("\u202f", "") == "97000 images of 100000, 97000 of them go"
+    assert one(browser, "#count").text.replace("\u202f", "") == "97000 images of 100000, 97000 of them pruned"
     took["loaded, s"] = (
         browser.execute_script("return performance.getEntriesByType('navigation')[0].loadEventEnd") / 1000
     )

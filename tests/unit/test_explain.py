@@ -151,7 +151,7 @@ def test_a_digest_without_an_image_is_said_to_be_absent_R19() -> None:
 
 
 def test_a_tag_that_failed_to_import_stays_R20() -> None:
-    assert explained("shop/web:failed").what == "a tag without revisions, which stays"
+    assert explained("shop/web:failed").what == "a tag without revisions, which is kept"
 
 
 @pytest.mark.parametrize(

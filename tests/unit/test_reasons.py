@@ -184,8 +184,8 @@ ROWS = [
 ]  # fmt: skip
 
 STREAM_ROWS = [
-    Row(EmptyStreamsOff(), "empty-streams-off", "R34", "empty_streams is not set, so that empty image streams stay", "",
-        "set empty_streams"),
+    Row(EmptyStreamsOff(), "empty-streams-off", "R34",
+        "empty_streams is not set, so that empty image streams are kept", "", "set empty_streams"),
     Row(TagsWithoutImages(("a", "b")), "tags-without-images", "R34", "it has tags, though without images: a, b", "",
         "delete these tags with `oc tag -d`"),
     Row(EmptyStreamTooYoung(43200), "empty-stream-too-young", "R34", "it is younger than 43200 minutes", "",

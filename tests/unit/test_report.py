@@ -113,7 +113,7 @@ def test_the_sums_are_what_the_plan_frees(*, whole: bool) -> None:
 
 
 def test_ages_count_what_goes_and_what_stays() -> None:
-    ages = {each.label: (each.going, each.staying) for each in Report.of(analysis()).ages if each.going or each.staying}
+    ages = {each.label: (each.pruned, each.kept) for each in Report.of(analysis()).ages if each.pruned or each.kept}
     assert ages == {"under a day": (0, 1), "1 to 7 days": (0, 1), "30 to 90 days": (1, 0), "1 to 2 years": (2, 0)}
 
 
@@ -163,7 +163,7 @@ def untagged() -> Analysis:
 
 def test_an_image_that_stays_and_loses_a_revision_is_among_what_is_touched() -> None:
     report = Report.of(untagged())
-    assert report.going == []
+    assert report.pruned == []
     (row,) = report.touched
     assert (row.name, row.reason.kept, [named.stream for named in row.losing]) == ("prod/web:v1", True, ["prod/web"])
 

@@ -131,7 +131,8 @@ def test_a_revision_that_goes_is_listed_although_its_image_stays(shown: Callable
     said = " ".join(shown(Report.of(untagged())).split())
     assert "prod/web:v1" in said
     assert (
-        "revision 0 is beyond the newest 0 of its tag, and nothing refers to it (R16); the image itself stays: " in said
+        "revision 0 is beyond the newest 0 of its tag, and nothing refers to it (R16); the image itself is kept: "
+        in said
     )
 
 
@@ -348,13 +349,13 @@ def test_the_page_of_a_result_names_what_failed() -> None:
 
 
 def test_the_page_of_a_plan_alone_says_that_the_rest_is_not_known() -> None:
-    assert "which does not say what stays" in page(Report.made_of(analysis().plan))
+    assert "which does not say what is kept" in page(Report.made_of(analysis().plan))
 
 
 def test_the_page_of_nothing_is_a_page() -> None:
     shown = page(empty())
-    assert "Nothing goes." in shown
-    assert "Nothing stays." in shown
+    assert "Nothing is pruned." in shown
+    assert "Nothing is kept." in shown
 
 
 def test_blobs_without_a_size_are_said_to_have_none() -> None:

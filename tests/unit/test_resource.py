@@ -49,7 +49,7 @@ def made(*, deletes_blobs: bool = True) -> Analysis:
 
 def test_an_image_is_shown_with_where_it_came_from_and_what_it_shares() -> None:
     shown = rendered(made().plan)["images"][A]
-    assert "from shop/web, 2 blobs, 1.5 kB, shares 1 blob that stays: " in shown
+    assert "from shop/web, 2 blobs, 1.5 kB, shares 1 blob that is kept: " in shown
 
 
 def test_a_manifest_list_is_shown_as_one() -> None:

@@ -161,7 +161,7 @@ def test_an_attached_tag_goes_with_its_subject_or_is_kept_with_it_R35() -> None:
     found = decided(trial)
     assert found["shop/web:sha-1"] == ("expired", "newest")
     assert [found[f"shop/web:{name}"] for name in signatures] == [("expired", None), ("kept", None)]
-    assert why(trial)[next(iter(signatures))] == f"attached to {gone}, and goes with it (R35)"
+    assert why(trial)[next(iter(signatures))] == f"attached to {gone}, and pruned with it (R35)"
 
 
 def test_a_plan_says_what_refers_to_the_image_of_an_expired_tag_R31() -> None:
@@ -220,7 +220,7 @@ def test_it_ends_with_0_whatever_expires(rules_file: Path) -> None:
     done = run("--file", rules_file, "--tags", "-", text="pr-1 20d\npr-2 2d\n")
     assert done.exit_code == 0, done.stderr
     assert "1 of 2 tags expire by 1 rule" in done.stdout
-    assert "An expired tag stays for as long as something refers to it" in done.stdout
+    assert "An expired tag is kept for as long as something refers to it" in done.stdout
 
 
 def test_it_writes_json(rules_file: Path) -> None:

@@ -96,7 +96,7 @@
     viewport.scrollTop = 0;
     const howMany = (state) => shown.reduce((sum, at) => sum + (content.images[at][KEPT] === state ? 1 : 0), 0);
     const absent = howMany(ABSENT);
-    count.textContent = counted(shown.length - absent, "image") + " of " + number(images) + ", " + number(howMany(GOES)) + " of them go"
+    count.textContent = counted(shown.length - absent, "image") + " of " + number(images) + ", " + number(howMany(GOES)) + " of them pruned"
       + (absent ? ", and revisions of " + counted(absent, "absent image") : "");
     byId("list").setAttribute("aria-rowcount", shown.length + 1);
     draw(true);
@@ -157,7 +157,7 @@
       if (entries.length) cell.append(element("p", {}, element("strong", {}, label + ":")), element("ul", {}, ...entries.map((entry) => element("li", {}, entry))));
     };
     cell.append(element("h3", {}, element("code", {}, image[DIGEST])));
-    says({ absent: "Its Image object is absent, and a revision goes", stays: "Stays", untagged: "Stays, and loses a revision", goes: "Goes", deleted: "Deleted", remains: "Remains, and should go" }[state(image)], texts[image[WHY]]);
+    says({ absent: "Its Image object is absent, and a revision is pruned", stays: "Kept", untagged: "Kept, and loses a revision", goes: "Pruned", deleted: "Deleted", remains: "Remains, and should have been pruned" }[state(image)], texts[image[WHY]]);
     says("Created", time(image[CREATED]) + " (" + age(image[CREATED]) + " old)");
     if (image[KEPT] === GOES) says("Frees", bytes(image[SIZE]) + (image[UNMEASURED] ? ", and " + counted(image[UNMEASURED], "blob") + " of unknown size" : ""));
     says("Takes", image[TAKES] < 0 ? "" : bytes(image[TAKES]) + ", shared layers included");
