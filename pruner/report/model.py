@@ -333,16 +333,16 @@ def _stream_sums(plan: PrunePlan, images: Iterable[ReportedImage]) -> tuple[Stre
     """Largest first. The sum of all is what the plan frees."""
     counts: defaultdict[str, dict[str, Any]] = defaultdict(lambda: {"images": 0, "revisions": 0, "bytes": 0})
     homes = {image.digest: image.home or NO_STREAM for image in images if not image.reason.kept}
-    images = {image.name: image for image in plan.images}
+    blobs_of = {image.name: image.blobs for image in plan.images}
     for change in plan.streams:
         counts[change.stream]["revisions"] += len(change.revisions)
     counted: set[str] = set()
     sizes = {blob.digest: blob.size or 0 for blob in plan.blobs}
-    for name in sorted(images, key=lambda name: (homes[name], name)):
+    for name in sorted(blobs_of, key=lambda name: (homes[name], name)):
         home = counts[homes[name]]
         home["images"] += 1
-        home["bytes"] += sum(sizes.get(digest, 0) for digest in images[name].blobs if digest not in counted)
-        counted.update(images[name].blobs)
+        home["bytes"] += sum(sizes.get(digest, 0) for digest in blobs_of[name] if digest not in counted)
+        counted.update(blobs_of[name])
     if left := sum(size for digest, size in sizes.items() if digest not in counted):
         counts[NO_STREAM]["bytes"] += left
     sums = (StreamSum(stream, **numbers) for stream, numbers in counts.items())
