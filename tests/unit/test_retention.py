@@ -200,6 +200,22 @@ def test_equal_decisions_in_several_image_streams_are_one_object_R30() -> None:
     assert third["f"] is second["c"]
 
 
+def test_the_longest_variant_that_a_version_ends_with_counts_R30() -> None:
+    for variants in (["alpine", "a-alpine"], ["a-alpine", "alpine"]):
+        rules = [rule(order="semver", keep_newest=1, variants=variants)]
+        tags = {tag: [A] for tag in ("2.0.0-alpine", "1.0.0-alpine", "1.0.0-a-alpine", "0.9.0-a-alpine")}
+        found = TagRetention(rules, NOW).decide(image_stream("shop/web", tags))
+        assert {tag for tag, decision in found.items() if not decision.expired} == {"2.0.0-alpine", "1.0.0-a-alpine"}
+
+
+def test_an_age_from_before_all_time_keeps_every_tag_that_has_a_time_R30() -> None:
+    tags = {"old": [item(A, OLD)], "untimed": [item(A, None)]}
+    retention = TagRetention([rule(keep_younger_than=1_000_000_000)], NOW.replace(year=1900))
+    found = retention.decide(image_stream("shop/web", tags))
+    assert found["old"].reason == MovedRecently("rule", 1_000_000_000)
+    assert found["untimed"].expired
+
+
 def test_of_equal_versions_the_first_name_counts_R30() -> None:
     rules = [rule(order="semver", keep_newest=1)]
     for tags in (["1.0.0", "v1.0.0"], ["v1.0.0", "1.0.0"]):
