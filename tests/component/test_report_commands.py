@@ -67,7 +67,7 @@ def test_plan_writes_a_file_to_approve(sandbox: RunningSandbox, tmp_path: Path) 
             "<details><summary>What is pruned, and why (17 images, 1 digest of which only revisions)</summary>",
         ),
         ("jsonl", '{"line":"plan"', '{"line":"kept revision"'),
-        ("html", "<!DOCTYPE html>", "<code>pruner storage --format html</code>"),
+        ("html", "<!DOCTYPE html>", "<code>pruner storage</code>"),
         ("openmetrics", "# TYPE pruner_plan_timestamp_seconds gauge", "# EOF"),
     ],
 )
