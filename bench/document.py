@@ -52,10 +52,16 @@ def text(measured: Json) -> str:
             continue
         parts += [_measured_with(name, measured[name]), *group.section(measured[name]["found"])]
         targets += [
-            (target.text, target.measured, "met" if target.met else "**not met**", f"`{name}`")
+            (
+                target.text,
+                target.measured,
+                "met" if target.met else "**not met**",
+                f"`{name}`",
+                "" if target.met else target.obstacle,
+            )
             for target in group.targets(measured[name]["found"])
         ]
-    parts += ["## Targets", table(("target", "measured", "", "group"), targets)]
+    parts += ["## Targets", table(("target", "measured", "", "group", "what is in the way"), targets)]
     return "\n\n".join(map(_lines, parts)) + "\n"
 
 

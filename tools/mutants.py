@@ -98,6 +98,10 @@ def copy_project(work: Path, *, fast: bool) -> None:
     for name in ("pruner", "tests/builders", "tests/unit"):
         shutil.rmtree(work / name, ignore_errors=True)
         shutil.copytree(ROOT / name, work / name, ignore=without_caches)
+    if (work / "mutants").exists():
+        # Of what is not Python, mutmut keeps the copy of its first run.
+        only_data = shutil.ignore_patterns("__pycache__", "*.py")
+        shutil.copytree(work / "pruner", work / "mutants" / "pruner", ignore=only_data, dirs_exist_ok=True)
     for name in ("__init__.py", "hostile.py"):
         shutil.copy(ROOT / "tests" / name, work / "tests")
     (work / "tests" / "conftest.py").write_text(CONFTEST, encoding="utf-8")

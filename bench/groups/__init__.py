@@ -29,11 +29,12 @@ class Run(msgspec.Struct, frozen=True):
 
 
 class Target(msgspec.Struct, frozen=True):
-    """What a figure should be; `measured` as it is shown."""
+    """What a figure should be: `measured` as it is shown, and `obstacle`, what is in the way where it is not met."""
 
     text: str
     measured: str
     met: bool
+    obstacle: str = ""
 
 
 class Group(Protocol):

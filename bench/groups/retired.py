@@ -70,9 +70,10 @@ def section(found: Json) -> list[str]:
 def targets(found: Json) -> Iterator[Target]:
     took, retired = found["took"], found["retired"]
     ratio = took["retired"]["wall"] / took["without"]["wall"]
-    yield Target(f"plan with {retired:,} retired images at most 1.1 times the plan", f"{ratio:.2f}", ratio <= 1.1)
+    why = "each record, which names the revisions that were removed, is decoded and kept with its image"
+    yield Target(f"plan with {retired:,} retired images at most 1.1 times the plan", f"{ratio:.2f}", ratio <= 1.1, why)
     more, allowed = took["retired"]["memory"] - took["without"]["memory"], ALLOWED * retired
     text = f"{retired:,} retired images take at most {allowed / 1e6:.0f} MB more"
-    yield Target(text, f"{more / 1e6:.0f} MB", more <= allowed)
+    yield Target(text, f"{more / 1e6:.0f} MB", more <= allowed, why)
     ratio = took["tag"]["wall"] / took["command"]["wall"]
     yield Target("restore of a tag takes no longer than the plan", f"{ratio:.2f}", ratio <= 1)
