@@ -33,6 +33,7 @@ TESTS = (
     "further_kinds",
     "globs",
     "history",
+    "ignored_references",
     "images",
     "plan",
     "properties",
@@ -42,10 +43,12 @@ TESTS = (
     "retention",
     "retention_properties",
     "retention_settings",
+    "retirement",
     "sizes",
     "storage",
     "tag_sources",
     "usage",
+    "uses_elsewhere",
 )
 CONFIGURATION = f"""
 [tool.mutmut]

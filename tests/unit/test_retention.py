@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
-from pruner.analysis.attached import subject_of
+from pruner.analysis.attached import kept_subjects, subject_of
+from pruner.analysis.index_graph import IndexGraph
 from pruner.analysis.promotion import Sources
 from pruner.analysis.retention import TagRetention, version_of
 from pruner.analysis.usage import TagSource, Usage
 from pruner.cluster.objects import TagEvent, TagReference
 from pruner.errors import SettingsError, UnsafePlanError
-from pruner.plan import Approval
+from pruner.plan import Approval, DeletedStream
 from pruner.planning import check_size
 from pruner.provider.rendering import rendered
 from pruner.reasons import (
@@ -53,6 +54,7 @@ from tests.builders.objects import (
     C,
     D,
     E,
+    F,
     analysed,
     at,
     build,
@@ -515,9 +517,7 @@ def deleted(*objects: Any, **asked: Any) -> list[str]:
 
 def test_an_empty_image_stream_that_nothing_refers_to_is_deleted_R34() -> None:
     found = analysed(image_stream("shop/old"), empty_streams=EMPTY).plan
-    (stream,) = found.empty_streams
-    assert (stream.stream, stream.uid, stream.resource_version) == ("shop/old", "uid of shop/old", "1")
-    assert stream.reason == EmptyStream(1440)
+    assert found.empty_streams == (DeletedStream("shop", "old", "uid of shop/old", "1", at(OLD), EmptyStream(1440)),)
     assert found.deletions == 1
     assert analysed(image_stream("shop/old")).plan.empty
 
@@ -642,6 +642,21 @@ def test_signatures_of_signatures_members_and_other_streams_follow_R35() -> None
     assert revision(found, f"shop/sigs:{tag_of(A)}") == AttachedToKept(A)
     assert revision(found, f"shop/sigs:{tag_of(SIG)}") == AttachedToKept(SIG)
     assert {each.name for each in found.plan.images} == {C, D}
+
+
+@pytest.mark.parametrize(
+    "waiting",
+    [
+        pytest.param({A: [B, A], B: []}, id="one that is reached is passed over"),
+        pytest.param({A: [B], B: [B]}, id="one that is attached to itself is looked at once"),
+        pytest.param({A: [E], B: []}, id="a member that is absent is passed over"),
+        pytest.param({A: [D, B], B: []}, id="one without an Image is passed over"),
+        pytest.param({A: [B], B: [A], C: [A, B]}, id="nothing of one that is not kept"),
+    ],
+)
+def test_subjects_are_kept_from_those_that_are_kept_without_any_tag_R35(waiting: dict[str, list[str]]) -> None:
+    graph = IndexGraph([image(A), image(B), image(C), index(E, [B, F, B])])
+    assert kept_subjects(waiting, {A}, graph) == {A, B}
 
 
 def test_a_long_chain_of_signatures_is_followed_to_its_end_R35() -> None:
