@@ -33,7 +33,6 @@ TESTS = (
     "further_kinds",
     "globs",
     "history",
-    "ignored_references",
     "images",
     "plan",
     "properties",
