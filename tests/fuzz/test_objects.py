@@ -161,7 +161,8 @@ def usual() -> dict[str, Any]:
                 "kind": f"{kind}List", "apiVersion": version, "metadata": {"resourceVersion": "9"},
                 "items": [{**copy.deepcopy(body), "metadata": meta}],
             }  # fmt: skip
-    return answers
+    # Of these objects a test changes some, and none of it is for the next test to see.
+    return copy.deepcopy(answers)
 
 
 @pytest.fixture(scope="module")
