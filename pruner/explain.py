@@ -94,14 +94,18 @@ def explain(analysis: Analysis, reference: str) -> Explanation:
     digest = _digest(analysis, text)
     if digest is not None:
         return _of_digest(analysis, text, digest)
+    return _of_pull_spec(analysis, text, pull_spec(reference, text))
+
+
+def pull_spec(reference: str, text: str) -> PullSpec:
+    """What a name that is no digest is read as. Raises UnknownNameError for a malformed one, as `reference`."""
     try:
-        spec = parse_pull_spec(text)
+        return parse_pull_spec(text)
     except InvalidPullSpecError as error:
         raise UnknownNameError(
             f"{reference!r} is none of a digest, namespace/stream, namespace/stream:tag, namespace/stream@digest and a "
             f"pull spec: {error}"
         ) from None
-    return _of_pull_spec(analysis, text, spec)
 
 
 # --- from a name to what it stands for -------------------------------------------------------------------------------

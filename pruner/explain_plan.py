@@ -15,7 +15,6 @@ from typing import Any, Final
 
 import msgspec
 
-from pruner.analysis import InvalidPullSpecError, parse_pull_spec
 from pruner.cluster.metadata import BEGINNING
 from pruner.explain import (
     NEAR,
@@ -24,6 +23,7 @@ from pruner.explain import (
     Explanation,
     UnknownNameError,
     decision_lines,
+    pull_spec,
     revision_lines,
 )
 from pruner.plan import DeletedStream, PlanHeader, PrunedBlob, PrunedImage, RetiredImage, RetirementEnd, StreamChange
@@ -154,13 +154,7 @@ def _inside(text: str) -> bytes:
 def _target(reference: str, text: str) -> _Target:
     if text and "/" not in text and "@" not in text:
         return _Target(digest=f"sha256:{text}" if re.fullmatch("[0-9a-f]{7,64}", text) else text)
-    try:
-        spec = parse_pull_spec(text)
-    except InvalidPullSpecError as error:
-        raise UnknownNameError(
-            f"{reference!r} is none of a digest, namespace/stream, namespace/stream:tag, namespace/stream@digest and a "
-            f"pull spec: {error}"
-        ) from None
+    spec = pull_spec(reference, text)
     stream = spec.path if spec.path.count("/") == 1 else ""
     if spec.digest:
         return _Target(digest=spec.digest, stream=stream)
