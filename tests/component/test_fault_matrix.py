@@ -16,10 +16,11 @@ import pytest
 
 from pruner.errors import PrunerError
 from pruner.http.client import Timeouts
-from tests.component.conftest import SavedCluster
+from pruner.plan.prune_plan import PrunePlan
+from tests.component.conftest import Saved, SavedCluster
 from tests.conftest import Tried
 from tests.pruning import applied, broken_images, end_state, plan, prune, settings_for
-from tests.servers import copied, running_sandbox
+from tests.servers import RunningSandbox, copied, running_sandbox
 from tests.small_clusters import SEEDS, settings_of
 
 REQUESTS = {
@@ -72,6 +73,26 @@ CASES = [
 GONE_ALREADY = {"layer link", "manifest link", "blob", "image stream", "spec update", "deletion of an image stream"}
 """Where a 404 says that there is nothing left to do (R26, R28), and is believed."""
 QUICK = Timeouts(connect=2, read=0.5)
+ATTEMPTS = 5
+"""On a machine that is busy for half a second a run can end before it comes to the request that is answered wrongly."""
+
+
+def met_with(
+    sandbox: RunningSandbox, saved: Saved, cluster: str, request_class: str, name: str
+) -> tuple[PrunePlan, set[str]]:
+    """A plan that was carried out under the fault, and the images that are not in it, which must never go."""
+    asked = settings_for(sandbox, **settings_of(cluster))
+    last = 2 if name == "busy for a moment" else None
+    for _ in range(ATTEMPTS):
+        sandbox.restore(saved.folder)
+        wanted = plan(asked)
+        kept = set(sandbox.images()) - {image.name for image in wanted.images}
+        rule = sandbox.add_fault(FAULTS[name], last=last, **REQUESTS[request_class])  # type: ignore[arg-type]
+        with suppress(PrunerError):
+            asyncio.run(applied(asked, wanted, timeouts=QUICK))
+        if sandbox.fired(rule):
+            return wanted, kept
+    pytest.fail(f"{request_class}: {name} was never met with in {ATTEMPTS} runs")
 
 
 @pytest.mark.parametrize(("cluster", "request_class"), CASES)
@@ -80,18 +101,9 @@ def test_no_fault_loses_anything_and_the_next_run_finishes(
 ) -> None:
     saved = saved_cluster(cluster)
     with running_sandbox(copied(saved.folder, tmp_path / "cluster")) as sandbox:
-        for name, fault in FAULTS.items():
-            sandbox.restore(saved.folder)
-            asked = settings_for(sandbox, **settings_of(cluster))
-            wanted = plan(asked)
-            # Beyond those that the plan takes: what must never go.
-            kept = set(sandbox.images()) - {image.name for image in wanted.images}
+        for name in FAULTS:
+            wanted, kept = met_with(sandbox, saved, cluster, request_class, name)
             settings = settings_for(sandbox, as_of=wanted.as_of.isoformat(), **settings_of(cluster))
-            last = 2 if name == "busy for a moment" else None
-            rule = sandbox.add_fault(fault, last=last, **REQUESTS[request_class])  # type: ignore[arg-type]
-            with suppress(PrunerError):
-                asyncio.run(applied(asked, wanted, timeouts=QUICK))
-            assert sandbox.fired(rule), f"{request_class}: {name}"
             assert saved.broken.issuperset(broken_images(sandbox)), f"{request_class}: {name}"
             assert kept <= set(sandbox.images()), f"{request_class}: {name}"
             sandbox.clear_faults()

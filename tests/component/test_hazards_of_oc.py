@@ -102,7 +102,7 @@ def test_an_item_newer_than_the_list_of_images_is_not_dropped(sandbox: RunningSa
 def test_registry_calls_have_a_timeout(sandbox: RunningSandbox) -> None:
     wanted = plan(settings_for(sandbox))
     sandbox.add_fault({"hang": True}, method="DELETE", server="registry")
-    result = asyncio.run(applied(settings_for(sandbox), wanted, timeouts=Timeouts(connect=2, read=0.3)))
+    result = asyncio.run(applied(settings_for(sandbox), wanted, timeouts=Timeouts(connect=2, read=2)))
     assert any("timed out waiting for a response" in failure.why for failure in result.failures)
     assert broken_images(sandbox) == []
 
