@@ -71,19 +71,54 @@ def replace_file(path: Path, chunks: Iterable[bytes]) -> None:
 
 def read_lines(path: str | Path) -> Iterator[bytes]:
     """The lines of a file. Raises OSError, and PrunerError for a line over `LINE_LIMIT`."""
+    for block in read_blocks(path):
+        yield from lines_of(block)
+
+
+def read_blocks(path: str | Path) -> Iterator[bytes]:
+    """The content of a file in blocks of whole lines. Raises OSError, and PrunerError for a line over `LINE_LIMIT`."""
     with Path(path).open("rb") as file:
-        yield from bounded_lines(file, str(path))
+        yield from _bounded_blocks(file, str(path))
 
 
 def bounded_lines(file: BinaryIO, where: str) -> Iterator[bytes]:
     """The lines of an open file. Raises PrunerError for a line over `LINE_LIMIT`."""
+    for block in _bounded_blocks(file, where):
+        yield from lines_of(block)
+
+
+def lines_of(block: bytes) -> list[bytes]:
+    """The lines of a block, each with its line break."""
+    return io.BytesIO(block).readlines()
+
+
+def number_of_lines(block: bytes) -> int:
+    """How many lines a block has; the last one may lack its line break."""
+    return block.count(b"\n") + (block != b"" and not block.endswith(b"\n"))
+
+
+def joined(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Lines, or blocks of them, as blocks of about the size in which a file is read."""
+    parts: list[bytes] = []
+    size = 0
+    for piece in pieces:
+        parts.append(piece)
+        size += len(piece)
+        if size >= _BLOCK:
+            yield b"".join(parts)
+            parts, size = [], 0
+    if parts:
+        yield b"".join(parts)
+
+
+def _bounded_blocks(file: BinaryIO, where: str) -> Iterator[bytes]:
     while block := file.read(_BLOCK):
         if not block.endswith(b"\n"):
             block += file.readline(LINE_LIMIT + 1)
-        lines = io.BytesIO(block).readlines()
-        if max(map(len, lines)) > LINE_LIMIT:
+        # Only the last line can be longer than what is read at once, which is less than the limit.
+        if len(block) - block.rfind(b"\n", 0, -1) - 1 > LINE_LIMIT:
             raise PrunerError(f"{where}: has a line of more than {LINE_LIMIT} bytes, so it is not a plan of pruner")
-        yield from lines
+        yield block
 
 
 def _replace(target: Path, chunks: Iterable[bytes], existing: os.stat_result | None, mode: int = 0o666) -> None:

@@ -33,7 +33,7 @@ from pruner.cluster.snapshot import Progress, silent, take_snapshot
 from pruner.cluster.usage_history import used_before
 from pruner.cluster.workloads import Referrer
 from pruner.errors import UnsafePlanError
-from pruner.files import read_lines
+from pruner.files import read_blocks
 from pruner.interpreter import no_search_for_cycles
 from pruner.plan import DELETED, UNVERIFIED, Approval, PrunedBlob, PrunePlan, decode
 from pruner.settings import AnalysisSettings, Percent, Settings
@@ -177,9 +177,9 @@ def read_plan(path: str, digest: str | None = None) -> PrunePlan:
     """
     found = hashlib.sha256()
     try:
-        lines = _hashed(read_lines(path), found)
-        plan = decode(lines, path)
-        for _ in lines:
+        blocks = _hashed(read_blocks(path), found)
+        plan = decode(blocks, path)
+        for _ in blocks:
             # What follows the plan in a report was reviewed with it.
             pass
     except OSError as error:
@@ -192,10 +192,10 @@ def read_plan(path: str, digest: str | None = None) -> PrunePlan:
     return plan
 
 
-def _hashed(lines: Iterable[bytes], digest: hashlib._Hash) -> Iterator[bytes]:
-    for line in lines:
-        digest.update(line)
-        yield line
+def _hashed(blocks: Iterable[bytes], digest: hashlib._Hash) -> Iterator[bytes]:
+    for block in blocks:
+        digest.update(block)
+        yield block
 
 
 def check_approved(approved: PrunePlan, snapshot: Snapshot) -> None:

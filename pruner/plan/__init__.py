@@ -4,7 +4,7 @@
 """
 
 from pruner.plan.approval import Approval
-from pruner.plan.file import UNREADABLE, VERSION, PlanHeader, decode, encode, find, reason
+from pruner.plan.file import UNREADABLE, VERSION, PlanHeader, decode, decode_beginning, encode, find, reason
 from pruner.plan.prune_plan import (
     DELETED,
     UNVERIFIED,
@@ -38,6 +38,7 @@ __all__ = [
     "StreamChange",
     "Summary",
     "decode",
+    "decode_beginning",
     "encode",
     "find",
     "reason",

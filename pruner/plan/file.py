@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from datetime import UTC
+from operator import attrgetter
 from typing import Any, Final
 
 import msgspec
 
 from pruner.cluster.objects import Registry
 from pruner.errors import UnsafePlanError
+from pruner.files import joined, lines_of, number_of_lines
 from pruner.plan.prune_plan import (
     DeletedStream,
     Moment,
@@ -95,36 +97,28 @@ def encode(plan: PrunePlan) -> Iterator[bytes]:
 
 _KINDS: Final = (StreamChange, PrunedImage, PrunedBlob, DeletedStream, RetiredImage, RetirementEnd)
 """The kinds of lines between header and end, in the order in which `encode` writes them."""
-_BATCH: Final = 1_000_000
-"""Bytes of lines that are decoded at once, which takes a third of the time of one by one."""
 
 
-def decode(lines: Iterable[bytes], where: str) -> PrunePlan:
-    """The plan of a file. Raises UnsafePlanError for what `encode` has not written: another version, cut or edited.
+def decode(pieces: Iterable[bytes], where: str) -> PrunePlan:
+    """The plan of a file, whose content comes in lines or in blocks of whole lines.
 
-    Lines of other kinds than the plan's, such as the result that a report appends, may follow its end and are not read.
-    Everything is checked for everybody, whether the plan is shown or carried out: with lines decoded and compared in
-    batches the checks take a fraction of the reading.
+    Raises UnsafePlanError for what `encode` has not written: another version, cut or edited. Lines of other kinds than
+    the plan's, such as the result that a report appends, may follow its end and are not read. Everything is checked for
+    everybody, whether the plan is shown or carried out: with lines decoded and compared in blocks the checks take a
+    fraction of the reading.
     """
+    return decode_beginning(pieces, where)[0]
+
+
+def decode_beginning(pieces: Iterable[bytes], where: str) -> tuple[PrunePlan, Iterator[bytes]]:
+    """The plan that a file begins with, as `decode` gives it, and the blocks of the lines that follow its end."""
     reader = _Reader(where)
-    rest = iter(lines)
-    while batch := _next_batch(rest):
-        reader.read(batch)
+    blocks = joined(pieces)
+    for block in blocks:
+        after = reader.read(block)
         if reader.end is not None:
-            break
-    return reader.plan()
-
-
-def _next_batch(lines: Iterator[bytes]) -> list[bytes]:
-    """The next lines. The plan's end is the last one of its batch, since what follows it belongs to the caller."""
-    batch: list[bytes] = []
-    size = 0
-    for line in lines:
-        batch.append(line)
-        size += len(line)
-        if size > _BATCH or b'"end"' in line:
-            break
-    return batch
+            return reader.plan(), itertools.chain((after,) if after else (), blocks)
+    return reader.plan(), blocks
 
 
 class _Reader:
@@ -141,56 +135,63 @@ class _Reader:
         self._parts: dict[type, list[Any]] = {kind: [] for kind in _KINDS}
         self._latest = 0
 
-    def read(self, batch: list[bytes]) -> None:
-        """Read lines of which the plan's end can only be the last one."""
+    def read(self, block: bytes) -> bytes:
+        """Read lines up to the plan's end; what follows it in the block is given back."""
         if not self._first:
-            self._first, *batch = batch
+            self._first, block = _first_line(block)
             _check_header(self._first, self.where)
-            self._read_lines([self._first])
-        if not batch:
-            return
-        *before, last = batch
-        self._read_lines(before)
-        value = self._decoded(last) if b'"end"' in last else None
-        if isinstance(value, _End):
-            self.end = value
-        else:
-            self._read_lines([last])
+            self._read_lines(self._first)
+        return self._up_to_end(block, self._read_lines)
 
-    def _read_lines(self, lines: list[bytes]) -> None:
-        content = b"".join(lines)
+    def _up_to_end(self, block: bytes, read: Callable[[bytes], None]) -> bytes:
+        """Have the lines before the plan's end read; what follows it in the block is given back."""
+        start = 0
+        while (found := block.find(b'"end"', start)) >= 0:
+            line, after = block.rfind(b"\n", start, found) + 1 or start, block.find(b"\n", found) + 1 or len(block)
+            read(block[start:line])
+            value = self._decoded(block[line:after])
+            if isinstance(value, _End):
+                self.end = value
+                return block[after:]
+            read(block[line:after])
+            start = after
+        read(block[start:])
+        return b""
+
+    def _read_lines(self, content: bytes) -> None:
         try:
             values = _decoder.decode_lines(content)
         except UNREADABLE:
             values = []
-        if len(values) != len(lines) or _encoder.encode_lines(values) != content:
+        if _encoder.encode_lines(values) != content:
             # One by one, the line that cannot be decoded is found, and whatever is not one value is refused.
             self.canonical = False
-            values = [self._decoded(line, number) for number, line in enumerate(lines)]
+            values = [self._decoded(line, at) for at, line in enumerate(lines_of(content))]
         for kind, found in itertools.groupby(values, type):
             self._keep(kind, found)
         self._checksum.update(content)
-        self._count += len(lines)
+        self._count += len(values)
 
-    def find(self, batch: list[bytes], needles: Sequence[bytes]) -> Iterator[Any]:
-        """Pass over lines; give the values of those that contain a needle, and the header."""
+    def find(self, block: bytes, needles: Sequence[bytes]) -> tuple[list[Any], bytes]:
+        """Pass over lines: the header, the values of those with a needle, and the bytes that follow the plan's end."""
+        found: list[Any] = []
         if not self._count:
-            _check_header(batch[0], self.where)
-            header = self._decoded(batch[0])
+            first, block = _first_line(block)
+            _check_header(first, self.where)
+            header = self._decoded(first)
             if isinstance(header, PlanHeader):
                 self.header = header
-                yield header
-        last = self._decoded(batch[-1]) if b'"end"' in batch[-1] else None
-        if isinstance(last, _End):
-            self.end = last
-            batch.pop()
-        content = b"".join(batch)
+                found.append(header)
+            self._pass(first, (), found)
+        return found, self._up_to_end(block, lambda content: self._pass(content, needles, found))
+
+    def _pass(self, content: bytes, needles: Sequence[bytes], found: list[Any]) -> None:
         if any(needle in content for needle in needles):
-            for number, line in enumerate(batch):
-                if (number or self._count) and any(needle in line for needle in needles):
-                    yield self._decoded(line, number)
+            for at, line in enumerate(lines_of(content)):
+                if any(needle in line for needle in needles):
+                    found.append(self._decoded(line, at))
         self._checksum.update(content)
-        self._count += len(batch)
+        self._count += number_of_lines(content)
 
     def whole_header(self) -> PlanHeader:
         """The header. Raises UnsafePlanError where there is none or no end, or the end does not fit the lines."""
@@ -253,6 +254,12 @@ class _Reader:
         return plan
 
 
+def _first_line(block: bytes) -> tuple[bytes, bytes]:
+    """The first line of a block, and the others."""
+    length = block.find(b"\n") + 1 or len(block)
+    return block[:length], block[length:]
+
+
 def _check_canonical(plan: PrunePlan, where: str, *, canonical: bool) -> None:
     """Raise UnsafePlanError for a plan that `encode` would write in other bytes, or that names something twice.
 
@@ -261,17 +268,10 @@ def _check_canonical(plan: PrunePlan, where: str, *, canonical: bool) -> None:
     """
     if not canonical:
         raise UnsafePlanError(f"{where}: is not written as preview writes it; have it planned and reviewed again")
-    times = (item.created for change in plan.streams for item in change.revisions)
-    if any(
-        time.tzinfo is not UTC
-        for time in itertools.chain(
-            (plan.as_of,),
-            times,
-            (image.created for image in plan.images),
-            (deleted.created for deleted in plan.empty_streams),
-            (retired.created for retired in plan.retired),
-        )
-    ):
+    revisions = itertools.chain.from_iterable(change.revisions for change in plan.streams)
+    dated = itertools.chain(revisions, plan.images, plan.empty_streams, plan.retired)
+    zones = {plan.as_of.tzinfo, *map(attrgetter("created.tzinfo"), dated)}
+    if any(zone is not UTC for zone in zones):
         raise UnsafePlanError(f"{where}: has a time that is not in UTC; have it planned and reviewed again")
     for what, names in (
         ("an image stream", [change.stream for change in plan.streams]),
@@ -284,20 +284,23 @@ def _check_canonical(plan: PrunePlan, where: str, *, canonical: bool) -> None:
             raise UnsafePlanError(f"{where}: names {what} twice; have it planned and reviewed again")
 
 
-def find(lines: Iterable[bytes], where: str, needles: Sequence[bytes]) -> Iterator[Any]:
+def find(pieces: Iterable[bytes], where: str, needles: Sequence[bytes]) -> Generator[Any, None, Iterator[bytes]]:
     """The header of a plan, and the values of all its lines that contain one of the needles.
 
-    Nothing else is decoded or kept. Raises UnsafePlanError, after the last value, where the count of lines or the
-    checksum shows that the file is cut or was edited. This is for showing a decision: `decode` also checks the
-    fingerprint, and that the file is written as preview writes it, before anything is deleted by a plan.
+    Nothing else is decoded or kept. Returns the blocks of the lines that follow the plan's end. Raises UnsafePlanError,
+    after the last value, where the count of lines or the checksum shows that the file is cut or was edited. This is for
+    showing a decision: `decode` also checks the fingerprint, and that the file is written as preview writes it, before
+    anything is deleted by a plan.
     """
     reader = _Reader(where)
-    rest = iter(lines)
-    while batch := _next_batch(rest):
-        yield from reader.find(batch, needles)
+    blocks, after = joined(pieces), b""
+    for block in blocks:
+        found, after = reader.find(block, needles)
+        yield from found
         if reader.end is not None:
             break
     reader.whole_header()
+    return itertools.chain((after,) if after else (), blocks)
 
 
 class _AnyHeader(msgspec.Struct):

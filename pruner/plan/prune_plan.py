@@ -196,6 +196,8 @@ class PrunePlan(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         """
         found = []
         for change in self.streams:
+            if not change.removed_tags:
+                continue
             expired = {item.tag for item in change.revisions if isinstance(item.reason, Expired)}
             found += [(change.stream, tag) for tag in change.removed_tags if tag in expired]
         return tuple(found)
@@ -235,8 +237,9 @@ def _essence(plan: PrunePlan) -> Iterator[str]:
         stream = _word(change.stream, _WITHOUT_COLON)
         tags = _words([item.tag for item in change.revisions], _WITHOUT_COLON)
         images = _words([item.image for item in change.revisions])
-        for item, tag, image in zip(change.revisions, tags, images, strict=True):
-            yield f"revision {stream}:{tag} {image} {item.created.isoformat()}"
+        times = _times([item.created for item in change.revisions])
+        for tag, image, time in zip(tags, images, times, strict=True):
+            yield f"revision {stream}:{tag} {image} {time}"
         yield from (f"spec tag {stream}:{tag}" for tag in _words(change.removed_spec_tags, _WITHOUT_COLON))
         for kind, digests in (("layer", change.layer_links), ("manifest", change.manifest_links)):
             yield from (f"{kind} link {stream} {digest}" for digest in _words(digests))
@@ -251,6 +254,12 @@ def _essence(plan: PrunePlan) -> Iterator[str]:
 def _named(kind: str, images: Sequence[PrunedImage | RetiredImage | RetirementEnd]) -> Iterator[str]:
     names, uids = _words([image.name for image in images]), _words([image.uid for image in images])
     yield from (f"{kind} {name} {uid}" for name, uid in zip(names, uids, strict=True))
+
+
+def _times(moments: Sequence[datetime]) -> Sequence[str]:
+    """The times as `isoformat` writes them, which msgspec does for many at once in a quarter of the time."""
+    written = msgspec.json.encode(moments).decode()[2:-2].replace("Z", "+00:00")
+    return written.split('","') if moments else []
 
 
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_./:@+-]*")

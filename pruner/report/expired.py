@@ -43,6 +43,8 @@ def expired_tags(plan: PrunePlan) -> list[ExpiredTag]:
     """The tags in the order of the plan."""
     found = []
     for change in plan.streams:
+        if not change.removed_tags:
+            continue
         removed, declared = set(change.removed_tags), set(change.removed_spec_tags)
         counts = Counter(item.tag for item in change.revisions)
         seen = set[str]()

@@ -20,8 +20,8 @@ from pruner import plan as plans
 from pruner.apply.result import Failure, RegistryRestart, Result, Skipped
 from pruner.apply.result import Summary as ResultSummary
 from pruner.errors import PrunerError, UnsafePlanError
-from pruner.files import read_lines
-from pruner.plan import UNREADABLE, PrunePlan, decode, encode, reason
+from pruner.files import lines_of, number_of_lines, read_blocks, read_lines
+from pruner.plan import UNREADABLE, PrunePlan, decode_beginning, encode, reason
 from pruner.reasons import Reason
 from pruner.report.decisions import Decisions, ImageSize, InUse, Kept, KeptImage, KeptRevision
 from pruner.report.model import Outcome, Report
@@ -60,8 +60,8 @@ class _Result(msgspec.Struct, frozen=True, tag="result", tag_field="line"):
 _encoder: Final = msgspec.json.Encoder()
 _decoder: Final = msgspec.json.Decoder(Counts | KeptImage | KeptRevision | InUse | ImageSize | _Result)
 
-_BATCH: Final = 1000
-"""Lines that are decoded at once."""
+_COUNTS: Final = b'{"line":"decisions"'
+"""What the line of `Counts` begins with."""
 
 _REASON: Final = attrgetter("reason")
 _NAMED: Final[Mapping[type, Callable[[Any], str]]] = {
@@ -132,7 +132,7 @@ def read_report(path: str | Path) -> Report:
 
     Raises OSError, and UnsafePlanError for a file that is not a plan, is truncated or was edited.
     """
-    return decode_report(read_lines(path), str(path))
+    return decode_report(read_blocks(path), str(path))
 
 
 def read_outcome(path: Path) -> Outcome | None:
@@ -154,13 +154,12 @@ def _outcome(result: _Result) -> Outcome:
     return Outcome(result.summary, deleted, result.skipped, result.failures, result.registry_restart)
 
 
-def decode_report(lines: Iterable[bytes], where: str) -> Report:
-    """The report in these lines.
+def decode_report(pieces: Iterable[bytes], where: str) -> Report:
+    """The report in these lines, or blocks of whole lines.
 
     Raises UnsafePlanError as `pruner.plan.decode` does, and for decisions that are truncated.
     """
-    rest = iter(lines)
-    plan = decode(rest, where)
+    plan, rest = decode_beginning(pieces, where)
     parts: dict[type, list[Any]] = {KeptImage: [], KeptRevision: [], InUse: [], ImageSize: []}
     counts, outcome = _decisions(rest, where, lambda kind, values: parts[kind].extend(values))
     return Report.made_of(plan, Decisions(*map(tuple, parts.values())) if counts is not None else None, outcome)
@@ -172,8 +171,7 @@ def read_touched(path: str | Path) -> Report:
     This is all that text, Markdown and metrics show. Raises what `read_report` does.
     """
     where = str(path)
-    rest = read_lines(path)
-    plan = decode(rest, where)
+    plan, rest = decode_beginning(read_blocks(path), where)
     names = {item.image for change in plan.streams for item in change.revisions}
     names.update(image.name for image in plan.images)
     names.update(image.name for image in plan.retired)
@@ -194,13 +192,13 @@ def read_touched(path: str | Path) -> Report:
 
 
 def _decisions(
-    lines: Iterator[bytes], where: str, add: Callable[[type, list[Any]], None]
+    blocks: Iterable[bytes], where: str, add: Callable[[type, list[Any]], None]
 ) -> tuple[Counts | None, Outcome | None]:
     """What follows a plan: decisions are given to `add`, as many of a kind at once as come together."""
     counts, outcome = None, None
     numbers = dict.fromkeys((KeptImage, KeptRevision, InUse, ImageSize), 0)
-    while batch := list(itertools.islice(lines, _BATCH)):
-        for kind, group in itertools.groupby(_decoded(batch, where), type):
+    for block in blocks:
+        for kind, group in itertools.groupby(_decoded(block, where), type):
             values = list(group)
             if kind in numbers:
                 numbers[kind] += len(values)
@@ -216,11 +214,11 @@ def _decisions(
     return counts, outcome
 
 
-def _decoded(lines: list[bytes], where: str) -> list[Any]:
+def _decoded(block: bytes, where: str) -> list[Any]:
     """The values of these lines, decoded at once, which takes half of the time of one by one."""
     try:
-        values = _decoder.decode_lines(b"".join(lines))
-        return values if len(values) == len(lines) else [_decoder.decode(line) for line in lines]
+        values = _decoder.decode_lines(block)
+        return values if len(values) == number_of_lines(block) else [_decoder.decode(line) for line in lines_of(block)]
     except UNREADABLE as error:
         raise UnsafePlanError(
             f"{where}: has a line after its plan that does not belong to a report: {reason(error)}"
@@ -234,17 +232,16 @@ def find(path: str | Path, needles: Sequence[bytes]) -> Iterator[Any]:
     is not whole: see `pruner.plan.find`, which also says what only `read_report` checks.
     """
     where = str(path)
-    rest = read_lines(path)
-    yield from plans.find(rest, where, needles)
+    rest = yield from plans.find(read_blocks(path), where, needles)
     missing = 0
-    while batch := list(itertools.islice(rest, _BATCH)):
-        content = b"".join(batch)
-        missing -= len(batch) - content.count(b'{"line":"result"')
-        if b'{"line":"decisions"' in content:
-            (counts,) = _decoded([line for line in batch if line.startswith(b'{"line":"decisions"')], where)
+    for block in rest:
+        missing -= number_of_lines(block) - block.count(b'{"line":"result"')
+        lines = lines_of(block) if any(needle in block for needle in (*needles, _COUNTS)) else []
+        if _COUNTS in block:
+            (counts,) = _decoded(b"".join(line for line in lines if line.startswith(_COUNTS)), where)
             missing += 1 + counts.images + counts.revisions + counts.uses + counts.sizes
             yield counts
-        if any(needle in content for needle in needles):
-            yield from _decoded([line for line in batch if any(needle in line for needle in needles)], where)
+        if found := b"".join(line for line in lines if any(needle in line for needle in needles)):
+            yield from _decoded(found, where)
     if missing:
         raise UnsafePlanError(f"{where}: is truncated after its plan; take the whole file, or preview again")

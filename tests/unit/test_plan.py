@@ -6,11 +6,13 @@ import hashlib
 import json
 import re
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pruner.cluster.objects import Registry
 from pruner.errors import UnsafePlanError
@@ -23,9 +25,10 @@ from pruner.plan import (
     PrunePlan,
     StreamChange,
     decode,
+    decode_beginning,
     encode,
 )
-from pruner.reasons import EmptyStream, Expired, ImageAbsent, Unreferenced
+from pruner.reasons import BeyondNewest, EmptyStream, Expired, ImageAbsent, Unreferenced
 from tests.builders.objects import (
     L1,
     L2,
@@ -278,7 +281,7 @@ def test_another_file_is_refused(other: bytes) -> None:
 @pytest.mark.parametrize("version", [0, 1, 2, 3, 99])
 def test_a_plan_of_another_version_is_refused(version: int) -> None:
     first, *rest = lines()
-    changed = json.dumps({**json.loads(first), "version": version, "new field": 1}).encode()
+    changed = json.dumps({**json.loads(first), "version": version, "new field": 1}).encode() + b"\n"
     assert f"version {version}, this pruner reads version {VERSION}" in refused([changed, *rest])
 
 
@@ -389,11 +392,21 @@ def test_names_that_are_words_of_the_format_come_back() -> None:
 
 
 @pytest.mark.parametrize("size", [0, 300, 10**6])
-def test_a_plan_is_read_in_batches_of_any_size(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
-    monkeypatch.setattr("pruner.plan.file._BATCH", size)
-    rest = iter([*lines(), b"more"])
-    assert decode(rest, "the.plan") == plan()
-    assert list(rest) == [b"more"]
+def test_a_plan_is_read_in_blocks_of_any_size(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    monkeypatch.setattr("pruner.files._BLOCK", size)
+    found, rest = decode_beginning([*lines(), b"more\n", b"and more"], "the.plan")
+    assert found == plan()
+    assert b"".join(rest) == b"more\nand more"
+
+
+@given(st.lists(st.datetimes(timezones=st.sampled_from([UTC, timezone(timedelta(hours=5, minutes=30))]))))
+def test_the_fingerprint_has_times_in_iso_format(times: list[datetime]) -> None:
+    """Fingerprints that were approved stay what they are."""
+    revisions = tuple(PrunedRevision("t", at, "i", time, BeyondNewest(at, 0)) for at, time in enumerate(times))
+    streams = (StreamChange("n", "s", "uid", "1", revisions),)
+    written = "".join(f"revision n/s:t i {time.isoformat()}\n" for time in times)
+    fingerprint = hashlib.sha256(f"cluster c\nregistry \n{written}".encode()).hexdigest()
+    assert PrunePlan(cluster="c", as_of=NOW, rules={}, streams=streams).fingerprint == f"sha256:{fingerprint}"
 
 
 @pytest.mark.parametrize("place", [0, 2])
