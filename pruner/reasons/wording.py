@@ -176,6 +176,9 @@ def in_general(reason: Reason) -> str:  # noqa: C901, PLR0911, PLR0912 - one cas
     special to one of them, so that they can be counted together.
     """
     match reason:
+        case NamedBy():
+            # First, since its tags make nearly every one of a plan's different: in a large cluster, tens of thousands.
+            return "named by an image stream"
         case CurrentOfReferencedTag():
             return "the current revision of a referenced tag"
         case AmongNewest(keep=keep):
@@ -210,8 +213,6 @@ def in_general(reason: Reason) -> str:  # noqa: C901, PLR0911, PLR0912 - one cas
             return f"protected by labels that match {selector}"
         case Referenced():
             return "referenced by digest"
-        case NamedBy():
-            return "named by an image stream"
         case MemberOf():
             return "a member of a kept index"
         case Retired():

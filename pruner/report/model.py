@@ -8,11 +8,11 @@ in bytes, every age in days.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from functools import cached_property
-from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from operator import attrgetter, itemgetter
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -24,8 +24,6 @@ from pruner.report.decisions import Decisions, Kept, KeptRevision
 
 if TYPE_CHECKING:
     from pruner.analysis import Analysis
-
-T = TypeVar("T")
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -239,9 +237,9 @@ class _Rows:
         self.sizes = {each.name: each.size for each in decisions.sizes}
         self.users = {each.image: each.by for each in decisions.uses}
         self.pruned: defaultdict[str, list[NamedBy]] = defaultdict(list)
-        for change in plan.streams:
-            stream = change.stream
-            for item in change.revisions:
+        # In order, so that the revisions of each image are, too.
+        for stream, change in sorted(((change.stream, change) for change in plan.streams), key=itemgetter(0)):
+            for item in sorted(change.revisions, key=_PLACE_IN_STREAM):
                 self.pruned[item.image].append(NamedBy(stream, item.tag, item.revision, item.created, item.reason))
         self.kept: defaultdict[str, list[KeptRevision]] = defaultdict(list)
         for kept in decisions.revisions:
@@ -253,7 +251,7 @@ class _Rows:
 
     def _pruned(self) -> Iterable[ReportedImage]:
         for image in self.plan.images:
-            blobs = [self.blobs[digest] for digest in image.blobs if digest in self.blobs]
+            freed, unmeasured = self._measured(image.blobs)
             named = self._named_by(image.name)
             yield ReportedImage(
                 digest=image.name,
@@ -261,12 +259,24 @@ class _Rows:
                 home=_home(named, image.reference),
                 created=image.created,
                 size=self.sizes.get(image.name),
-                freed=sum(blob.size or 0 for blob in blobs),
-                unmeasured=sum(blob.size is None for blob in blobs),
+                freed=freed,
+                unmeasured=unmeasured,
                 reference=image.reference,
                 named_by=named,
                 used_by=self.users.get(image.name, ()),
             )
+
+    def _measured(self, digests: Iterable[str]) -> tuple[int, int]:
+        """The bytes of those blobs that are pruned, and how many of them are of unknown size."""
+        freed = unmeasured = 0
+        for digest in digests:
+            if (blob := self.blobs.get(digest)) is None:
+                continue
+            if blob.size is None:
+                unmeasured += 1
+            else:
+                freed += blob.size
+        return freed, unmeasured
 
     def _retired(self) -> Iterable[ReportedImage]:
         sizes = {image.name: image.size for image in self.decisions.images} if self.plan.retired else {}
@@ -312,14 +322,11 @@ class _Rows:
     def _named_by(self, digest: str) -> tuple[NamedBy | KeptRevision, ...]:
         """Revisions that go come first."""
         pruned, kept = self.pruned.get(digest, ()), self.kept.get(digest, ())
-        return (*_sorted(pruned), *_sorted(kept))
+        return (*pruned, *(kept if len(kept) < 2 else sorted(kept, key=_PLACE)))
 
 
+_PLACE_IN_STREAM: Final = attrgetter("tag", "revision")
 _PLACE: Final = attrgetter("stream", "tag", "revision")
-
-
-def _sorted(revisions: Sequence[T]) -> Sequence[T]:
-    return revisions if len(revisions) < 2 else sorted(revisions, key=_PLACE)
 
 
 def _home(named: tuple[NamedBy | KeptRevision, ...], reference: str) -> str:
@@ -331,19 +338,23 @@ def _home(named: tuple[NamedBy | KeptRevision, ...], reference: str) -> str:
 
 def _stream_sums(plan: PrunePlan, images: Iterable[ReportedImage]) -> tuple[StreamSum, ...]:
     """Largest first. The sum of all is what the plan frees."""
-    counts: defaultdict[str, dict[str, Any]] = defaultdict(lambda: {"images": 0, "revisions": 0, "bytes": 0})
     homes = {image.digest: image.home or NO_STREAM for image in images if not image.reason.kept}
-    blobs_of = {image.name: image.blobs for image in plan.images}
+    numbers = Counter(homes[image.name] for image in plan.images)
+    revisions = Counter[str]()
     for change in plan.streams:
-        counts[change.stream]["revisions"] += len(change.revisions)
-    counted: set[str] = set()
-    sizes = {blob.digest: blob.size or 0 for blob in plan.blobs}
-    for name in sorted(blobs_of, key=lambda name: (homes[name], name)):
-        home = counts[homes[name]]
-        home["images"] += 1
-        home["bytes"] += sum(sizes.get(digest, 0) for digest in blobs_of[name] if digest not in counted)
-        counted.update(blobs_of[name])
-    if left := sum(size for digest, size in sizes.items() if digest not in counted):
-        counts[NO_STREAM]["bytes"] += left
-    sums = (StreamSum(stream, **numbers) for stream, numbers in counts.items())
+        revisions[change.stream] += len(change.revisions)
+    freed = Counter[str]()
+    # Each blob that is left counts in the first stream that loses it.
+    left = {blob.digest: blob.size or 0 for blob in plan.blobs}
+    if left:
+        for home, image in sorted(
+            ((homes[image.name], image) for image in plan.images), key=lambda each: (each[0], each[1].name)
+        ):
+            freed[home] += sum(left.pop(digest, 0) for digest in image.blobs)
+        if rest := sum(left.values()):
+            freed[NO_STREAM] += rest
+    sums = (
+        StreamSum(stream, numbers[stream], revisions[stream], freed[stream])
+        for stream in dict.fromkeys((*revisions, *numbers, *freed))
+    )
     return tuple(sorted(sums, key=lambda each: (-each.bytes, -each.images, each.stream)))
