@@ -64,7 +64,7 @@ class ImageRules:
         self._dropped_now = dropped
         before = approval.dropped if approval is not None else frozenset()
         # What a run has retired was named by revisions, as what this plan drops.
-        self.dropped = dropped | before | retirements.removed_before()
+        self.dropped = dropped | before | retirements.removed_before
         self.used = used
         age = rules.keep_younger_than
         self.young_after = None if age is None else age_limit(snapshot.as_of, age)
@@ -145,6 +145,8 @@ def names(histories: Iterable[StreamHistory]) -> tuple[dict[str, list[str]], set
 
 def _keep_members(decisions: dict[str, Reason], graph: IndexGraph) -> None:
     """Keep what is reached from a kept image through indexes, at any depth (R22)."""
+    if not graph.nested:
+        return
     kept = graph.with_members(name for name, decision in decisions.items() if decision.kept)
     for name in kept:
         if name in decisions and not decisions[name].kept:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Set
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from typing import Final
 
 from pruner.analysis.attached import subject_of
@@ -44,25 +45,28 @@ class Retirements:
         self.graph = graph
         self.approval = approval
         self.as_of = snapshot.as_of
-        self.records: Mapping[str, Retirement] = {
-            name: record for name, record in snapshot.retired.items() if name in graph.images
-        }
+        self.records: Mapping[str, Retirement] = snapshot.retired
+        if not self.records.keys() <= graph.images.keys():
+            self.records = {name: record for name, record in self.records.items() if name in graph.images}
         self.restored = {name: each.until for name, each in snapshot.restored.items() if each.until > snapshot.as_of}
 
     @property
     def applies(self) -> bool:
         return self.rules.grace > timedelta()
 
-    def removed_before(self) -> set[str]:
+    @cached_property
+    def removed_before(self) -> frozenset[str]:
         """Retired images that revisions named which runs removed:
         of the namespace, where the plan is limited to one (R23).
         """
         within = self.rules.namespace
-        return {
+        if within is None:
+            return frozenset([name for name, record in self.records.items() if record.tags])
+        return frozenset(
             name
             for name, record in self.records.items()
-            if any(within in (None, stream.partition("/")[0]) for stream in record.streams)
-        }
+            if any(stream.partition("/")[0] == within for stream, _ in record.tags)
+        )
 
     def by_stream(self, decisions: Mapping[str, Reason]) -> tuple[dict[str, set[str]], dict[str, set[str]]]:
         """Images by the streams that their records name: those that
@@ -74,7 +78,7 @@ class Retirements:
             decision = decisions[name]
             if is_retained(decision) or not decision.kept:
                 found = staying if decision.kept else deleted
-                for stream in record.streams:
+                for stream, _ in record.tags:
                     found.setdefault(stream, set()).add(name)
         return staying, deleted
 
@@ -89,6 +93,8 @@ class Retirements:
         minutes = int(self.rules.grace.total_seconds() // 60)
         retiring, over = Retiring(minutes), GraceOver(minutes)
         limit = age_limit(self.as_of, self.rules.grace)
+        # Images that one run has retired stay until the same time.
+        until: dict[datetime, Retired] = {}
         for name, decision in decisions.items():
             if decision.kept:
                 continue
@@ -97,7 +103,10 @@ class Retirements:
                 named = name in dropped or name in dropped_before
                 decisions[name] = retiring if named or self._may_be_retired(name) else _NOT_APPROVED
             elif record.at > limit:
-                decisions[name] = Retired(record.at, _later(record.at, self.rules.grace))
+                stays = until.get(record.at)
+                if stays is None:
+                    stays = until[record.at] = Retired(record.at, _later(record.at, self.rules.grace))
+                decisions[name] = stays
             else:
                 decisions[name] = over
         self._keep_together(decisions)
@@ -118,6 +127,8 @@ class Retirements:
     def _keep_together(self, decisions: dict[str, Reason]) -> None:
         """Keep members of retired indexes, and what is attached to retired images, as long as these."""
         over = {name for name, decision in decisions.items() if isinstance(decision, GraceOver)}
+        if not over:
+            return
         attached: dict[str, list[str]] = {}
         for name in over:
             for _, tag in self.records[name].tags:
@@ -152,7 +163,7 @@ class Retirements:
             if (
                 isinstance(decision, NamedBy | MemberOf | Referenced)
                 and (approved is None or (name, uid) in approved)
-                and (self.rules.namespace is None or name in self.removed_before())
+                and (self.rules.namespace is None or name in self.removed_before)
             ):
                 reason: KeepReason = decision
                 found.append(RetirementEnd(name, uid, reason))

@@ -8,6 +8,7 @@ it had none.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final
@@ -103,10 +104,6 @@ class Retirement(msgspec.Struct, frozen=True, gc=False):
     at: datetime
     tags: tuple[tuple[str, str], ...] = ()
 
-    @property
-    def streams(self) -> frozenset[str]:
-        return frozenset(stream for stream, _ in self.tags)
-
 
 class _Tag(msgspec.Struct, frozen=True, gc=False):
     stream: str
@@ -163,33 +160,44 @@ def _annotation(image: Mapping[str, Any], name: str) -> str | None:
 
 
 class Marks:
-    """Retirements and restorations of a list of Images, by name, gathered while it is read."""
+    """Retirements and restorations of a list of Images, by name, gathered while it is read.
+
+    The older images of a tag say the same, all of them: equal retirements are one value.
+    """
 
     def __init__(self) -> None:
         self.retired: dict[str, Retirement] = {}
         self.restored: dict[str, Restoration] = {}
+        self._same: dict[Retirement, Retirement] = {}
 
     def take(self, image: str, retired: str | None, restored: str | None) -> None:
         """Note what the two annotations of an Image say."""
         if retired is not None:
             try:
                 found = _short.decode(retired)
+                at = found.at.astimezone(UTC)
             except _UNREADABLE:
                 pass
             else:
                 if found.version == VERSION:
-                    tags = tuple((each.stream, each.tag) for each in found.revisions)
-                    self.retired[image] = Retirement(found.at, tags)
+                    tags = tuple([(each.stream, each.tag) for each in found.revisions])
+                    said = Retirement(at, tags)
+                    same = self._same.get(said)
+                    if same is None:
+                        shared = [(sys.intern(stream), sys.intern(tag)) for stream, tag in tags]
+                        same = Retirement(at, tuple(shared))
+                        self._same[same] = same
+                    self.retired[image] = same
         if restored is not None and (restoration := decoded_restoration(restored)) is not None:
             self.restored[image] = restoration
 
     def believable(self, now: datetime) -> tuple[dict[str, Retirement], dict[str, Restoration]]:
         """Those that a run can have written by `now`, the API server's time."""
         latest = now + AHEAD
-        return (
-            {name: each for name, each in self.retired.items() if each.at <= latest},
-            {name: each for name, each in self.restored.items() if each.at <= latest},
-        )
+        retired = self.retired
+        if any(each.at > latest for each in self._same):
+            retired = {name: each for name, each in retired.items() if each.at <= latest}
+        return retired, {name: each for name, each in self.restored.items() if each.at <= latest}
 
 
 def merged(

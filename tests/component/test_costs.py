@@ -31,7 +31,7 @@ from pruner.cluster.connection import connect
 from pruner.cluster.images import compact, with_shared
 from pruner.cluster.objects import ApiImage, ImageStream, Snapshot, TagEvent
 from pruner.cluster.resources import WORKLOADS
-from pruner.cluster.retirement import Retirement
+from pruner.cluster.retirement import Marks, Retirement
 from pruner.cluster.sizes import SizeClaims
 from pruner.cluster.snapshot import take_snapshot
 from pruner.cluster.workloads import Referrer, Workload
@@ -216,7 +216,26 @@ def test_retired_images_add_few_steps_to_an_analysis() -> None:
     assert len(plan.retired) > 100
     assert len(plan.needed_again) > 100
     without = calls_of(lambda: analyse(found, rules))
-    assert calls_of(lambda: analyse(marked, grace)) - without < 16 * 400
+    assert calls_of(lambda: analyse(marked, grace)) - without < 4 * 400
+
+
+@pytest.mark.usefixtures("still")
+def test_a_record_keeps_few_bytes_for_its_image() -> None:
+    """At 100,000 retired images 50 MB are allowed for all that they add to a plan."""
+    made = Cluster(1000, removed=True, recorded=True)
+    texts = {made.digests[number]: made._record(number) for number in range(1000) if made.retired(number)}
+    Marks().take("", next(iter(texts.values())), None)
+    tracemalloc.start()
+    try:
+        marks = Marks()
+        for name, text in texts.items():
+            marks.take(name, text, None)
+        retired, _ = marks.believable(NOW)
+        size, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(retired) == 400
+    assert size / 400 < 320
 
 
 def explained(path: Path) -> None:

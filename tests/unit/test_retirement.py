@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -336,6 +336,21 @@ def test_R36_a_record_of_the_future_is_ignored() -> None:
         marks.take(name, written(Record(version=VERSION, at=at, grace=1)), written(Restoration(VERSION, at, at)))
     retired, restored = marks.believable(NOW)
     assert (set(retired), set(restored)) == ({A}, {A})
+
+
+def test_R36_images_of_the_same_record_share_one_value_and_its_time_is_in_utc() -> None:
+    marks = Marks()
+    for name, at in (
+        (A, "2026-01-01T02:00:00+02:00"),
+        (B, "2026-01-01T00:00:00Z"),
+        (C, "0001-01-01T00:00:00+14:00"),
+    ):
+        revisions = '[{"stream":"shop/app","tag":"v1"},{"stream":"shop/app","tag":"v2"}]'
+        marks.take(name, f'{{"version":1,"at":"{at}","revisions":{revisions}}}', None)
+    retired, _ = marks.believable(datetime(2026, 1, 1, tzinfo=UTC))
+    assert set(retired) == {A, B}
+    assert retired[A] is retired[B]
+    assert (retired[A].at.isoformat(), len(retired[A].tags)) == ("2026-01-01T00:00:00+00:00", 2)
 
 
 # --- back into histories ----------------------------------------------------------------------------------------------
