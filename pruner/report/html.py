@@ -2,15 +2,17 @@
 
 Tables and sums are made here, by a template that escapes everything; the list of images, which may have 200,000 rows,
 is handed to the page's script as JSON, compact by numbering its texts, compressed, and in base64, in which nothing can
-be taken for markup. The page's Content-Security-Policy allows this one script and this one style sheet by their
-digests, and nothing from anywhere.
+be taken for markup. The rows that the list begins with come apart from all of them, so that they are shown at once. The
+page's Content-Security-Policy allows this one script and this one style sheet by their digests, and nothing from
+anywhere.
 """
 
 from __future__ import annotations
 
 import base64
 import gzip
-from collections import defaultdict
+import heapq
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
@@ -37,8 +39,11 @@ _NAMED: Final = 20
 """Objects that a reason names; the others are counted."""
 _LEVEL: Final = 4
 """Of compression: higher ones take twice the time for a few percent."""
+_FIRST: Final = 50
+"""Rows that the list begins with: more than fit into its part of the page, which is 720 pixels high at most."""
 _ABSENT: Final = 2
-"""Of a row: a revision is pruned, and there is no Image object. 0 is an image that is pruned, 1 one that is kept."""
+"""Of a row: a revision is pruned, and there is no Image object. 1 is an image that is kept."""
+_PRUNED: Final = 0
 
 
 def page(report: Report, storage: ShownStorage | None = None) -> str:
@@ -73,6 +78,7 @@ def page(report: Report, storage: ShownStorage | None = None) -> str:
             style=Markup(style),  # noqa: S704 - a file of this package
             script_digest=source(script),
             style_digest=source(style),
+            beginning=packed(msgspec.json.encode(_beginning(report))),
             content=packed(msgspec.json.encode(_content(report))),
         )
     )
@@ -107,23 +113,53 @@ class _Texts:
 
 
 def _content(report: Report) -> dict[str, Any]:
-    """What the script is given. Images are arrays: page.js names their places."""
+    """The list of images that the script is given. Images are arrays: page.js names their places."""
     texts = _Texts()
     return {
-        "asOf": _seconds(report.plan.as_of),
         "deleted": sorted(report.outcome.deleted) if report.outcome else None,
         "images": [_row(image, texts) for image in report.images],
+        "texts": texts.all,
+    }
+
+
+def _beginning(report: Report) -> dict[str, Any]:
+    """What the script shows before it has unpacked the list: the treemap, and the first rows of what is pruned.
+
+    `listed` counts all of those rows, and `all` says that nothing is pruned, so that they are those of all images.
+    """
+    pruned = [image for image in report.images if not image.reason.kept or image.losing]
+    listed = pruned or report.images
+    first, texts = heapq.nsmallest(_FIRST, listed, key=lambda image: -_size(image)), _Texts()
+    kinds = Counter(map(_kind, listed))
+    return {
+        "asOf": _seconds(report.plan.as_of),
+        "all": not pruned,
+        "listed": {"rows": len(listed), "pruned": kinds[_PRUNED], "absent": kinds[_ABSENT]},
+        "total": sum(not image.absent for image in report.images),
+        "deleted": [image.digest for image in first if image.digest in report.outcome.deleted]
+        if report.outcome
+        else None,
+        "images": [_row(image, texts) for image in first],
         "streams": _tiles(report),
         "texts": texts.all,
     }
 
 
+def _kind(image: ReportedImage) -> int:
+    return _ABSENT if image.absent else int(image.reason.kept)
+
+
+def _size(image: ReportedImage) -> int:
+    """What the column of sizes says: bytes that are freed, or taken by what is kept; -1 where unknown."""
+    return image.freed if not image.reason.kept or image.losing else -1 if image.size is None else image.size
+
+
 def _row(image: ReportedImage, texts: _Texts) -> list[Any]:
     return [
         printable(image.digest),
-        _ABSENT if image.absent else int(image.reason.kept),
+        _kind(image),
         _seconds(image.created),
-        image.freed if not image.reason.kept or image.losing else -1 if image.size is None else image.size,
+        _size(image),
         texts.number(image.name),
         texts.of(image.reason),
         texts.number(image.reference.removesuffix(image.digest)),

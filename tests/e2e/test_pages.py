@@ -5,10 +5,13 @@ Screenshots are kept in artefacts/.
 
 from __future__ import annotations
 
+import contextlib
+import http.server
 import json
 import os
 import re
 import shutil
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -52,6 +55,11 @@ Browser = webdriver.Chrome
 
 @pytest.fixture(scope="module")
 def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    yield from running(tmp_path_factory.mktemp("browser"))
+
+
+def running(folder: Path, page_load_strategy: str = "normal") -> Iterator[Browser]:
+    """A browser, ended afterwards."""
     programs = shutil.which("chromium"), shutil.which("chromedriver")
     if None in programs:
         if os.environ.get("CI"):
@@ -60,7 +68,8 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     options = Options()
     options.binary_location = str(programs[0])
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('browser')}"):
+    options.page_load_strategy = page_load_strategy
+    for flag in (*FLAGS, f"--user-data-dir={folder}"):
         options.add_argument(flag)
     browser = webdriver.Chrome(options=options, service=Service(str(programs[1])))
     yield browser
@@ -92,7 +101,11 @@ def show(browser: Browser, report: Report, folder: Path) -> None:
 def open_page(browser: Browser, file: Path) -> None:
     """Open the page and wait until its script has unpacked the list of images."""
     browser.get(file.as_uri())
-    WebDriverWait(browser, 30).until(lambda it: it.execute_script("return document.documentElement.dataset.ready"))
+    waits_until(browser, "document.documentElement.dataset.ready")
+
+
+def waits_until(browser: Browser, expression: str) -> None:
+    WebDriverWait(browser, 30).until(lambda it: it.execute_script(f"return {expression}"))
 
 
 def all_of(browser: Browser, selector: str) -> list[Any]:
@@ -368,12 +381,81 @@ def test_a_hundred_thousand_images_can_be_looked_at(browser: Browser, tmp_path: 
     assert sum(title.startswith("(15 more): ") for title in titles) == 40
     browser.execute_script("document.getElementById('viewport').scrollTop = 1e9")
     until = time.monotonic() + 5
-    while (
-        "97000" not in (indexes := [each.get_attribute("aria-rowindex") for each in all_of(browser, "#rows tr.row")])
-        and indexes[-1] != "97001"
-    ):
+    script = "return [...document.querySelectorAll('#rows tr.row')].map((row) => row.getAttribute('aria-rowindex'))"
+    while (indexes := browser.execute_script(script))[-1] != "97001":
         assert time.monotonic() < until, indexes
     assert len(all_of(browser, "#rows tr")) < 80
+
+
+@contextlib.contextmanager
+def served_in_two_parts(text: str) -> Iterator[tuple[str, threading.Event]]:
+    """The address of a page whose list of images is sent once the event is set; until then the browser has the rest."""
+    head, tag, tail = text.encode().partition(b'<script type="text/plain" id="content">')
+    assert tag
+    rest = threading.Event()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html; charset=utf-8")
+            self.end_headers()
+            self.wfile.write(head)
+            rest.wait(30)
+            self.wfile.write(tag + tail)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name that it overrides
+            """Nothing."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/", rest
+        finally:
+            rest.set()
+            server.shutdown()
+            thread.join()
+
+
+@pytest.fixture
+def impatient(tmp_path: Path) -> Iterator[Browser]:
+    """A browser that does not wait until a page has come."""
+    yield from running(tmp_path, "none")
+
+
+def test_the_list_is_shown_before_all_of_it_has_come_and_stays_in_place(impatient: Browser) -> None:
+    browser = impatient
+    with served_in_two_parts(page(many(5000))) as (address, rest):
+        browser.get(address)
+        waits_until(browser, "document.documentElement.dataset.shown")
+        count, first = one(browser, "#count").text, names(browser)
+        assert len(first) > 15
+        one(browser, "#rows button").click()
+        rest.set()
+        waits_until(browser, "document.documentElement.dataset.ready")
+        assert one(browser, "#count").text == count == "2\u202f000 images of 5\u202f000, 2\u202f000 of them pruned"
+        assert names(browser)[: len(first)] == first
+        assert one(browser, "#rows button").get_attribute("aria-expanded") == "true"
+        assert one(browser, "#list").get_attribute("aria-rowcount") == "2001"
+
+
+def test_a_search_before_all_has_come_is_answered_when_it_has(impatient: Browser) -> None:
+    browser = impatient
+    with served_in_two_parts(page(many(5000))) as (address, rest):
+        browser.get(address)
+        waits_until(browser, "document.documentElement.dataset.shown")
+        search(browser, "team7/app7:", "Unpacking the list of images")
+        rest.set()
+        wait_for(browser, "2 images of 5")
+
+
+def test_a_page_that_was_cut_off_shows_what_it_has_and_says_so(browser: Browser, tmp_path: Path) -> None:
+    text, file = page(Report.of(analysis())), tmp_path / "page.html"
+    file.write_text(text[: text.index('id="content">') + 30], encoding="utf-8")
+    browser.get(file.as_uri())
+    wait_for(browser, "cannot unpack the list of images")
+    assert names(browser)[0] == "shop/web:latest"
+    search(browser, "shop/api", "cannot unpack the list of images")
 
 
 def test_rows_stay_in_place_below_an_open_one(browser: Browser, tmp_path: Path) -> None:
@@ -399,7 +481,7 @@ def test_nothing_of_a_cluster_is_run_or_drawn_as_markup(browser: Browser, tmp_pa
     show(browser, hostile(), tmp_path)
     one(browser, "#which option[value=all]").click()
     one(browser, "#rows button").click()
-    assert len(all_of(browser, "script")) == 2
+    assert len(all_of(browser, "script")) == 3
     assert "alert(1)" in one(browser, "body").text
     assert HOSTILE[:34] in one(browser, ".notes").text
 

@@ -239,7 +239,7 @@ def test_no_line_on_a_terminal_begins_with_a_text_of_a_cluster(text: str, width:
 @given(hostile_texts())
 def test_no_text_of_a_cluster_ends_an_element_of_the_page(text: str) -> None:
     shown = page(hostile(text))
-    assert shown.count("</script>") == shown.count("<script") == 2
+    assert shown.count("</script>") == shown.count("<script") == 3
     assert "<img" not in shown
     assert not set(CHARACTERS) - {"\n"} & set(shown)
     assert not set(CHARACTERS) & set("".join(content_of(shown)["texts"]))
@@ -309,10 +309,34 @@ REFERENCE = 6
 """Where page.js finds the pull spec of an image."""
 
 
-def content_of(shown: str) -> dict[str, Any]:
-    """What the page's script is given."""
-    (packed,) = re.findall(r'<script type="text/plain" id="content">([\w+/=]+)</script>', shown)
+def content_of(shown: str, name: str = "content") -> dict[str, Any]:
+    """What the page's script is given: the list of images, or the `beginning` of it."""
+    (packed,) = re.findall(rf'<script type="text/plain" id="{name}">([\w+/=]+)</script>', shown)
     return msgspec.json.decode(gzip.decompress(base64.b64decode(packed)), type=dict[str, Any])
+
+
+def said_of(content: dict[str, Any], row: list[Any]) -> list[Any]:
+    """A row with texts instead of their numbers."""
+    texts, (digest, kind, created, size, name, why, reference, named, users, *rest) = content["texts"], row
+    revisions = [(texts[tag], number, time, kept, texts[reason]) for tag, number, time, kept, reason in named]
+    shown = [texts[name], texts[why], texts[reference], revisions, [texts[user] for user in users]]
+    return [digest, kind, created, size, *shown, *rest]
+
+
+@pytest.mark.parametrize("kept_only", [False, True])
+def test_the_page_begins_with_the_largest_rows_of_its_list(monkeypatch: pytest.MonkeyPatch, kept_only: bool) -> None:
+    monkeypatch.setattr("pruner.report.html._FIRST", 3)
+    report = Report.of(analysis())
+    if kept_only:
+        report = msgspec.structs.replace(report, images=tuple(each for each in report.images if each.reason.kept))
+    shown = page(report)
+    beginning, content = content_of(shown, "beginning"), content_of(shown)
+    listed = [row for row in content["images"] if kept_only or row[1] != 1 or not all(named[3] for named in row[7])]
+    listed.sort(key=lambda row: -row[3])
+    assert len(listed) > (0 if kept_only else 3)
+    assert [said_of(beginning, row) for row in beginning["images"]] == [said_of(content, row) for row in listed[:3]]
+    assert beginning["all"] is kept_only
+    assert beginning["listed"]["rows"] == len(listed)
 
 
 def test_the_page_loads_nothing() -> None:
@@ -325,7 +349,7 @@ def test_the_page_loads_nothing() -> None:
 
 def test_nothing_of_a_cluster_is_markup_in_the_page() -> None:
     shown = page(hostile())
-    assert shown.count("</script>") == 2
+    assert shown.count("</script>") == 3
     assert "<!--" not in shown
     assert str(escape("<script>alert(1)")) in shown
     assert any("<script>alert(1)" in each for each in content_of(shown)["texts"])

@@ -1,21 +1,31 @@
 "use strict";
 // The list of images and the treemap. All that comes from the cluster goes into the page as text, never as markup. Only the rows
-// in view exist, between two spacers, and one row at a time is open, so that 100,000 images are as quick as a hundred.
+// in view exist, between two spacers, and one row at a time is open, so that 100,000 images are as quick as a hundred. The first rows
+// come apart from the list, and are shown while the browser still reads and unpacks the rest.
 (async () => {
   const unpacked = (packed) => {
     const characters = atob(packed), packedBytes = new Uint8Array(characters.length);
     for (let at = 0; at < characters.length; at++) packedBytes[at] = characters.charCodeAt(at);
     return new Response(new Blob([packedBytes]).stream().pipeThrough(new DecompressionStream("gzip"))).json();
   };
-  let content;
+  let content, texts, deleted, whole = false, wanted = false, waitingFor = "Unpacking the list of images\u2026";
+  const cannot = (error) => {
+    waitingFor = "This browser cannot unpack the list of images (" + error + "). The report in text form has the same.";
+    document.getElementById("count").textContent = waitingFor;
+  };
+  const use = (unpackedContent) => {
+    content = unpackedContent;
+    texts = content.texts;
+    deleted = content.deleted && new Set(content.deleted);
+  };
+  let beginning;
   try {
-    content = await unpacked(document.getElementById("content").textContent);
+    beginning = await unpacked(document.getElementById("beginning").textContent);
   } catch (error) {
-    document.getElementById("count").textContent = "This browser cannot unpack the list of images (" + error + "). The report in text form has the same.";
+    cannot(error);
     return;
   }
-  const texts = content.texts;
-  const deleted = content.deleted && new Set(content.deleted);
+  use(beginning);
   const DIGEST = 0, KEPT = 1, CREATED = 2, SIZE = 3, NAME = 4, WHY = 5, REFERENCE = 6, NAMED = 7, USERS = 8, UNMEASURED = 9, TAKES = 10;
   const byId = (id) => document.getElementById(id);
   const viewport = byId("viewport"), rows = byId("rows"), search = byId("search"), which = byId("which"), count = byId("count");
@@ -44,7 +54,7 @@
   const time = (seconds) => seconds < 0 ? "unknown" : new Date(seconds * 1000).toISOString().slice(0, 16).replace("T", " ") + " UTC";
   const age = (seconds) => {
     if (seconds < 0) return "unknown";
-    const hours = Math.floor((content.asOf - seconds) / 3600);
+    const hours = Math.floor((beginning.asOf - seconds) / 3600);
     return hours < 48 ? hours + " h" : Math.floor(hours / 24) + " d";
   };
   // What lets an image go, or takes it out of a stream, is said by its revisions first.
@@ -79,27 +89,39 @@
     size: (a, b) => a[SIZE] - b[SIZE],
     why: (a, b) => compareTexts(why(a), why(b)),
   };
-  const images = content.images.reduce((sum, image) => sum + (image[KEPT] === ABSENT ? 0 : 1), 0);
   let sortBy = "size", descending = true, shown = [], open = -1, openHeight = 0;
 
+  // How many rows are listed, and how many of them are of images that are pruned, or absent.
+  const say = (listed, pruned, absent) => {
+    const text = counted(listed - absent, "image") + " of " + number(beginning.total) + ", " + number(pruned) + " of them pruned"
+      + (absent ? ", and revisions of " + counted(absent, "absent image") : "");
+    // What is said again although it has not changed would be read out again.
+    if (count.textContent !== text) count.textContent = text;
+    byId("list").setAttribute("aria-rowcount", listed + 1);
+  };
   const choose = () => {
+    if (!whole) {
+      wanted = true;
+      count.textContent = waitingFor;
+      return;
+    }
+    select();
+    open = -1;
+    viewport.scrollTop = 0;
+    draw(true);
+  };
+  const select = () => {
     const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
-    const wanted = { go: goes, stay: (image) => image[KEPT] === STAYS, all: () => true }[which.value];
+    const matches = { go: goes, stay: (image) => image[KEPT] === STAYS, all: () => true }[which.value];
     shown = [];
     for (let at = 0; at < content.images.length; at++) {
-      if (!wanted(content.images[at])) continue;
+      if (!matches(content.images[at])) continue;
       if (words.every((word) => haystack(at).includes(word))) shown.push(at);
     }
     const order = orders[sortBy], sign = descending ? -1 : 1;
     shown.sort((a, b) => sign * order(content.images[a], content.images[b]) || a - b);
-    open = -1;
-    viewport.scrollTop = 0;
     const howMany = (state) => shown.reduce((sum, at) => sum + (content.images[at][KEPT] === state ? 1 : 0), 0);
-    const absent = howMany(ABSENT);
-    count.textContent = counted(shown.length - absent, "image") + " of " + number(images) + ", " + number(howMany(GOES)) + " of them pruned"
-      + (absent ? ", and revisions of " + counted(absent, "absent image") : "");
-    byId("list").setAttribute("aria-rowcount", shown.length + 1);
-    draw(true);
+    say(shown.length, howMany(GOES), howMany(ABSENT));
   };
 
   // --- drawing
@@ -239,7 +261,7 @@
     if (!place) return;
     const width = Math.max(200, Math.floor(place.clientWidth)), height = width < 600 ? 320 : 380;
     const groups = new Map();
-    for (const [namespace, stream, size, images] of content.streams) {
+    for (const [namespace, stream, size, images] of beginning.streams) {
       if (size <= 0) continue;
       if (!groups.has(namespace)) groups.set(namespace, { value: 0, namespace, tiles: [] });
       const group = groups.get(namespace);
@@ -284,8 +306,29 @@
     svg.append(made);
   };
 
-  if (!content.images.some(goes)) which.value = "all";
-  choose();
+  if (beginning.all) which.value = "all";
+  shown = content.images.map((_, at) => at);
+  say(beginning.listed.rows, beginning.listed.pruned, beginning.listed.absent);
+  draw(true);
   drawTreemap();
+  document.documentElement.dataset.shown = "true";
+
+  if (document.readyState === "loading") await new Promise((parsed) => document.addEventListener("DOMContentLoaded", parsed, { once: true }));
+  // What was drawn is painted before the list takes the browser's time.
+  await new Promise((painted) => setTimeout(painted, 50));
+  try {
+    use(await unpacked(byId("content").textContent));
+  } catch (error) {
+    cannot(error);
+    return;
+  }
+  whole = true;
+  if (wanted) {
+    choose();
+  } else {
+    // The same rows come first, so that whoever reads them stays where they are.
+    select();
+    draw(true);
+  }
   document.documentElement.dataset.ready = "true";
 })();
