@@ -49,6 +49,7 @@ TESTS = (
     "retirement",
     "sizes",
     "storage",
+    "storage_steps",
     "tag_sources",
     "usage",
     "uses_elsewhere",
