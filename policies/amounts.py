@@ -77,7 +77,7 @@ def max_percent(facts: Facts, options: Options) -> Iterator[str]:
         return
     shares = _of_cluster(facts)
     if any(share.staying is None for share in shares):
-        yield "how many images the cluster has is not known, since the plan was kept without what is kept"
+        yield "how many images the cluster has is not known, since the plan's file does not say what is kept"
         return
     images = _deleted(shares)
     pruned = {image.digest for image in images}

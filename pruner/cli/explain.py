@@ -48,13 +48,9 @@ def _of_cluster(settings: Settings, reference: str) -> tuple[Explanation, Iterat
 
 
 def _of_plan(path: Path, reference: str) -> tuple[Explanation, Iterator[str]]:
-    from pruner.errors import PrunerError
+    from pruner.cli.reading import reading
     from pruner.explain_plan import explain_plan, lines
 
-    try:
+    with reading(path):
         explanation = explain_plan(path, reference)
-    except OSError as error:
-        raise PrunerError(f"{path}: cannot be read: {error.strerror}") from None
-    except ValueError as error:
-        raise PrunerError(f"{path}: cannot be read: {error}") from None
     return explanation, lines(explanation)

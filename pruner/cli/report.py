@@ -19,17 +19,13 @@ if TYPE_CHECKING:
 def report(file: Path, **form: Any) -> None:
     """Show a plan, or the report of preview or up, that FILE holds. No cluster is contacted."""
     from pruner.cli.output import show
-    from pruner.errors import PrunerError
+    from pruner.cli.reading import reading
     from pruner.interpreter import no_search_for_cycles
     from pruner.report.jsonl import read_report, read_touched
 
     # Only these two show what is kept; its half a million lines are counted for the others.
     whole = form["as_json"] or form["form"] in ("jsonl", "html")
     with no_search_for_cycles():
-        try:
+        with reading(file):
             found = read_report(file) if whole else read_touched(file)
-        except OSError as error:
-            raise PrunerError(f"{file}: cannot be read: {error.strerror}") from None
-        except ValueError as error:
-            raise PrunerError(f"{file}: cannot be read: {error}") from None
         show(found, **form)

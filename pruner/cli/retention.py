@@ -75,9 +75,11 @@ def _listed(settings: Settings, tags: Path | None, stream: str | None, plan: Pat
     if tags is not None:
         return from_list(_text(tags), as_of, "standard input" if str(tags) == "-" else str(tags))
     if plan is not None:
+        from pruner.cli.reading import reading
         from pruner.report.jsonl import read_report
 
-        return of_report(read_report(plan))
+        with reading(plan):
+            return of_report(read_report(plan))
     if stream is not None:
         namespace, _, name = stream.partition("/")
         if not (namespace and name) or "/" in name or ":" in name:

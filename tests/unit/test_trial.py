@@ -287,6 +287,12 @@ def test_a_file_that_is_not_text_is_refused(rules_file: Path, tmp_path: Path) ->
     assert "is not UTF-8" in done.stderr
 
 
+def test_a_plan_that_cannot_be_read_is_named(rules_file: Path, tmp_path: Path) -> None:
+    done = run("--file", rules_file, "--plan", tmp_path / "absent")
+    assert done.exit_code == 1
+    assert done.stderr == f"error: {tmp_path / 'absent'}: cannot be read: No such file or directory\n"
+
+
 def test_a_plan_is_tried_by_its_file(rules_file: Path, tmp_path: Path) -> None:
     plan = tmp_path / "plan.jsonl"
     analysis = analysed(
