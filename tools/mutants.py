@@ -31,6 +31,7 @@ ROOT = Path(__file__).resolve().parent.parent
 REQUIREMENTS = ROOT / "tools" / "mutants-requirements.txt"
 WANTED = 90.0
 TESTS = (
+    "all_reasons",
     "api_objects",
     "blobs",
     "explain",

@@ -288,6 +288,41 @@ def test_each_kind_of_wrong_name_says_what_is_right_R9() -> None:
     ]
 
 
+def test_a_name_with_a_slash_is_none_of_an_image_stream_and_is_a_warning_R9() -> None:
+    found = usage(
+        build("ci/a", from_("ImageStreamTag", "a/web:v1")), build("ci/b", from_("ImageStreamImage", f"a/b@{A}"))
+    )
+    assert [warning.rpartition(": ")[2] for warning in found.warnings] == [
+        "no image stream has such a name; an ImageStreamTag is written name:tag",
+        "no image stream has such a name; an ImageStreamImage is written name@digest",
+    ]
+    assert (found.tags, found.digests) == ({}, {})
+
+
+def test_warnings_are_counted_beyond_a_hundred_and_long_names_are_cut_R9() -> None:
+    long = "A" * 1000
+    builds = [build(f"ci/b{number:03}", from_("ImageStream", long)) for number in range(103)]
+    warnings = usage(*builds).warnings
+    assert len(warnings) == 101
+    assert f"{'A' * 200}... (800 more characters)'" in warnings[0]
+    assert warnings[-1] == "ignored: 3 more references that cannot be understood"
+    (short,) = usage(build("ci/a", from_("ImageStream", "A" * 200))).warnings
+    assert "more characters" not in short
+
+
+def test_what_follows_a_reference_that_does_not_parse_counts_R9() -> None:
+    found = usage(deployment("shop/web", "a b", f"{WEB}@{A}"), ignore_invalid_refs=True)
+    assert found.digests == {("shop/web", A): ("Deployment shop/web",)}
+    assert found.anywhere == {A: ("Deployment shop/web",)}
+
+
+def test_a_build_keeps_the_image_stream_that_its_namespace_resolves_the_name_in_R10() -> None:
+    pushes = build("ci/app", to=from_("DockerImage", "web:v1"))
+    local, other = image_stream("ci/web", local=True), image_stream("shop/web", local=True)
+    assert usage(pushes, local, other).outputs == {"ci/web": ("Build ci/app",)}
+    assert usage(pushes, image_stream("ci/web")).outputs == {}
+
+
 def test_pods_that_do_not_count_are_not_asked_for_their_pull_specs_R5_R9() -> None:
     assert usage(pod("shop/run", "a b", phase="Failed")) == Usage()
 

@@ -146,6 +146,26 @@ def test_R38_a_reference_that_does_not_parse_is_named_with_its_cluster() -> None
     assert "in cluster kiel" in warning
 
 
+def test_R38_what_follows_a_reference_that_does_not_parse_counts() -> None:
+    found = usage(kiel(deployment("a/b", f"{HUB}/a b", f"{HUB}/shop/web@{A}")), ignore_invalid_refs=True)
+    user = ("Deployment a/b in cluster kiel",)
+    assert (found.digests, found.anywhere) == ({("shop/web", A): user}, {A: user})
+    assert len(found.warnings) == 1
+
+
+def test_R38_names_that_stand_for_nothing_here_are_said_or_left_out() -> None:
+    found = usage(
+        kiel(
+            build("a/kind", ObjectReference("web", "ImageStream")),
+            build("a/twice", ObjectReference(f"web@x@{A}", "ImageStreamImage")),
+            deployment("a/bare", "web:v1"),
+        )
+    )
+    assert named(found) == set()
+    (warning,) = found.warnings
+    assert warning.endswith("'web': neither DockerImage nor ImageStreamTag nor ImageStreamImage")
+
+
 def both(*own: Referrer) -> Analysis:
     cluster = snapshot(image(A), image_stream("shop/web", v1=[A]), *own)
     other = kiel(deployment("shop/web", f"{HUB}/shop/web:v1"))
