@@ -249,6 +249,6 @@ def _approved(path: str, digest: str | None) -> PrunePlan:
 @functools.lru_cache(maxsize=1)
 def _read_once(path: str, digest: str | None, _changed: int, _size: int) -> PrunePlan:
     # Few stacks have one, and planning brings what it takes to reach a cluster.
-    from pruner.planning import read_plan  # noqa: PLC0415
+    from pruner.planning import approved_plan  # noqa: PLC0415
 
-    return read_plan(path, digest)
+    return approved_plan(path, digest)

@@ -53,7 +53,7 @@ async def make_plan(api: Api, settings: Settings, *, progress: Progress = silent
     Raises ClusterError, RegistryError, InvalidReferencesError, UnsafePlanError, SettingsError; nothing is changed in
     any case.
     """
-    approved = read_plan(settings.approved_plan, settings.approved_digest) if settings.approved_plan else None
+    approved = approved_plan(settings.approved_plan, settings.approved_digest) if settings.approved_plan else None
     snapshot = await take_snapshot(
         api,
         references=settings.references,
@@ -170,11 +170,16 @@ async def measure_storage(
     return snapshot.cluster, snapshot.as_of, found, tried
 
 
-def read_plan(path: str, digest: str | None = None) -> PrunePlan:
-    """The plan in a file whose bytes have this digest; None stands for any.
+def read_plan(path: str) -> PrunePlan:
+    """The plan in a file. Raises UnsafePlanError for what is not a whole, unedited plan of this version."""
+    try:
+        return decode(read_blocks(path), path)
+    except OSError as error:
+        raise UnsafePlanError(f"{path}: cannot be read: {error.strerror}") from None
 
-    Raises UnsafePlanError for another digest, and for what is not a whole, unedited plan of this version.
-    """
+
+def approved_plan(path: str, digest: str | None) -> PrunePlan:
+    """The plan in a file whose bytes have this digest; None stands for any. Raises UnsafePlanError, as `read_plan`."""
     found = hashlib.sha256()
     try:
         blocks = _hashed(read_blocks(path), found)

@@ -96,14 +96,15 @@ def test_markdown_keeps_to_its_limit(sandbox: RunningSandbox, tmp_path: Path) ->
     ("content", "message"),
     [(None, "cannot be read: No such file"), ("{}", "is not a plan of pruner"), ("", "is empty")],
 )
-def test_report_refuses_what_is_no_plan(tmp_path: Path, content: str | None, message: str) -> None:
+def test_what_is_no_plan_is_refused_in_one_line(tmp_path: Path, content: str | None, message: str) -> None:
     file = tmp_path / "file"
     if content is not None:
         file.write_text(content, encoding="utf-8")
-    done = pruner("report", file)
-    assert (done.returncode, done.stdout) == (1, "")
-    assert message in done.stderr
-    assert "Traceback" not in done.stderr
+    for verb in (("report", file), ("compare", file, file), ("explain", "shop/web", "--plan", file)):
+        done = pruner(*verb)
+        assert (done.returncode, done.stdout) == (1, ""), verb
+        assert done.stderr.startswith(f"error: {file}: {message}"), verb
+        assert done.stderr.count("\n") == 1, verb
 
 
 def test_a_file_that_cannot_be_written_is_named(sandbox: RunningSandbox, tmp_path: Path) -> None:
