@@ -71,6 +71,11 @@ def hostile_texts(*, min_size: int = 0) -> st.SearchStrategy[str]:
     return st.lists(piece, min_size=min_size, max_size=6).map("".join)
 
 
+def texts_of_a_cluster() -> st.SearchStrategy[str]:
+    """What does harm, without lone surrogates: an API server's answer that has one is none, as it does not decode."""
+    return hostile_texts().filter(lambda text: not any("\ud800" <= each <= "\udfff" for each in text))
+
+
 def assert_inert(output: str) -> None:
     """Nothing in this output moves a terminal, hides text, or commands a CI runner."""
     assert not set(HOSTILE) - {"\n"} & set(output)

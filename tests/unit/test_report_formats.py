@@ -39,7 +39,7 @@ from pruner.report.openmetrics import METRICS, openmetrics
 from pruner.report.text import print_report
 from tests.builders.objects import L1, NOW, A, B, C, analysed, digest, image, image_stream
 from tests.hostile import HOSTILE as CHARACTERS
-from tests.hostile import assert_inert, hostile_texts
+from tests.hostile import assert_inert, texts_of_a_cluster
 from tests.unit.test_report import analysis, result, untagged
 
 HOSTILE = "</script><script>alert(1)</script><!--\x1b[31m`|\n@everyone \u202e"
@@ -207,7 +207,7 @@ _PLAIN_TAGS = {
 }
 
 
-@given(hostile_texts())
+@given(texts_of_a_cluster())
 def test_in_markdown_texts_of_a_cluster_are_code_and_nothing_else(text: str) -> None:
     report = hostile(text)
     outcome = Outcome(cluster="kiel", wave="rest", verb="preview", state="done", plan=report.plan.fingerprint)
@@ -224,7 +224,7 @@ def test_in_markdown_texts_of_a_cluster_are_code_and_nothing_else(text: str) -> 
         assert "injected" not in re.sub(r"<code>.*?</code>", "", rendered, flags=re.DOTALL)
 
 
-@given(hostile_texts(), st.integers(20, 200))
+@given(texts_of_a_cluster(), st.integers(20, 200))
 def test_no_line_on_a_terminal_begins_with_a_text_of_a_cluster(text: str, width: int) -> None:
     into = io.StringIO()
     print_report(hostile(text), Console(file=into, width=width), listed=0)
@@ -236,7 +236,7 @@ def test_no_line_on_a_terminal_begins_with_a_text_of_a_cluster(text: str, width:
 
 
 @settings(max_examples=40)
-@given(hostile_texts())
+@given(texts_of_a_cluster())
 def test_no_text_of_a_cluster_ends_an_element_of_the_page(text: str) -> None:
     shown = page(hostile(text))
     assert shown.count("</script>") == shown.count("<script") == 3
@@ -295,7 +295,7 @@ def test_collectors_of_the_older_format_read_the_same() -> None:
     assert newer == {graph.name: len(graph.samples) for graph in older_text_to_metric_families(shown)}
 
 
-@given(hostile_texts())
+@given(texts_of_a_cluster())
 def test_labels_come_back_whatever_they_are(cluster: str) -> None:
     shown = openmetrics(Report.made_of(PrunePlan(cluster=cluster, as_of=NOW, rules={})))
     (graph, *_) = text_string_to_metric_families(shown)
