@@ -26,6 +26,7 @@ QUICK: Final = 1000
 TIMES: Final = 3
 HELP_TIMES: Final = 7
 EMPTY: Final = "import pulumi\n\npulumi.export('summary', 1)\n"
+"""A program with no resource: what Pulumi takes by itself."""
 NOTHING: Final = """
 from pulumi.dynamic import CreateResult, Resource, ResourceProvider
 
@@ -35,10 +36,13 @@ class Nothing(ResourceProvider):
         return CreateResult("1", {})
 
 
-Resource(Nothing(), "nothing", {})
+class DoesNothing(Resource):
+    pass
+
+
+DoesNothing(Nothing(), "nothing", {})
 """
 """A program with one dynamic resource that does nothing."""
-"""A program with no resource: what Pulumi takes by itself."""
 FLEET: Final = 10
 PULUMI: Final = ("pulumi", "--non-interactive")
 UP: Final = (*PULUMI, "up", "--yes", "--suppress-outputs")
