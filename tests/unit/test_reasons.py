@@ -9,6 +9,7 @@ from typing import NamedTuple, cast, get_args
 import msgspec
 import pytest
 
+from pruner.cluster.metadata import BEGINNING
 from pruner.reasons import (
     AmongNewest,
     AmongNewestTags,
@@ -62,6 +63,7 @@ from pruner.reasons import (
     WithinSizeLimit,
     in_general,
     sentence,
+    time_said,
     to_change,
 )
 
@@ -233,12 +235,19 @@ def test_a_reason_keeps_or_prunes() -> None:
     assert {type(row.reason) for row in ROWS if row.reason.kept} == {*get_args(KeepReason)}
 
 
-@pytest.mark.parametrize("make", [CurrentOfReferencedTag, ReferencedInStream, Referenced, NamedBy, MemberOf])
+@pytest.mark.parametrize(
+    "make", [CurrentOfReferencedTag, ReferencedInStream, Referenced, NamedBy, MemberOf, StreamReferenced]
+)
 def test_many_names_are_counted(make: type[Referenced]) -> None:
     reason = make(tuple("abcde"))
     assert sentence(reason).endswith(" a, b, c and 2 more")
     assert sentence(reason, most=5).endswith(" a, b, c, d, e")
     assert sentence(make(tuple("abc"))).endswith(" a, b, c")
+
+
+def test_a_time_is_said_in_utc_and_none_is_said_to_be_unknown() -> None:
+    assert time_said(datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)) == "2026-01-02 03:04:05 UTC"
+    assert time_said(BEGINNING) == "an unknown time"
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pruner.analysis import Analysis, analyse
+from pruner.cluster.objects import Registry
 from pruner.cluster.retirement import (
     RETIRED,
     VERSION,
@@ -41,7 +42,22 @@ from pruner.restore.selection import Choice, Chosen, Cluster, MarkedImage, NotRe
 from pruner.settings import AnalysisSettings, read
 from tests.builders.clusters import Cluster as Generated
 from tests.builders.clusters import any_settings, applied, clusters, deletions, retention_settings, tagged_clusters
-from tests.builders.objects import L1, L2, NOW, OLD, A, B, C, analysed, deployment, image, image_stream, index, snapshot
+from tests.builders.objects import (
+    L1,
+    L2,
+    NOW,
+    OLD,
+    A,
+    B,
+    C,
+    analysed,
+    deployment,
+    digest,
+    image,
+    image_stream,
+    index,
+    snapshot,
+)
 from tests.builders.objects import rules as rules_of
 
 WEEK = timedelta(days=7)
@@ -135,6 +151,19 @@ def test_R36_a_signature_is_retired_with_its_subject() -> None:
     stream = image_stream("shop/app", {tag: [B]}, latest=[C, A])
     found = decided(image(A), image(B), image(C), stream, revisions=1)
     assert [each.name for each in found.plan.retired] == sorted([A, B])
+
+
+def test_R36_a_retired_image_frees_no_blob_that_a_kept_one_needs_and_counts_its_members() -> None:
+    config = digest("config")
+    found = snapshot(
+        image(A, layers=[L1], config=config),
+        image(B, layers=[L2], config=config),
+        index(C, [A]),
+        image_stream("shop/app", latest=[B, C]),
+        blob_sizes={L1: 1, L2: 20, config: 300, A: 4000, B: 50_000, C: 600_000},
+    )
+    plan = analyse(found, rules_of(revisions=1, grace=WEEK), registry=Registry("https://registry")).plan
+    assert {each.name: (each.bytes, each.members) for each in plan.retired} == {A: (4001, 0), C: (600_000, 1)}
 
 
 def test_R36_links_stay_in_every_repository_that_named_a_retired_image() -> None:
