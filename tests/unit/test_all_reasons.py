@@ -15,7 +15,16 @@ import pytest
 from pruner.analysis import Analysis, analyse
 from pruner.cluster.retirement import VERSION, Restoration
 from pruner.plan import Approval
-from pruner.reasons import AmongNewest, Expired, ImageAppeared, NotApproved, OlderRevisionKept, Reason, Restored
+from pruner.reasons import (
+    AmongNewest,
+    Expired,
+    ImageAppeared,
+    KeptByRule,
+    NotApproved,
+    OlderRevisionKept,
+    Reason,
+    Restored,
+)
 from tests.builders.objects import (
     HOST,
     NOW,
@@ -58,6 +67,7 @@ STREAM = image_stream(
         "v2": [item(D, 90), B],
         "plain": [item("web:v1"), item(""), C],
         SIGNATURE: [D, C],
+        "sha256-of-nothing": [D, C],
     },
     sources={"pr-1": from_("DockerImage", "elsewhere.example.com/shop/web:1")},
 )
@@ -66,6 +76,7 @@ USERS = [
     deployment("x/tag", f"{WEB}:pr-1", f"{WEB}:v2"),
     deployment("x/digest", f"{WEB}@{B}"),
     pod("x/signature", f"{WEB}:{SIGNATURE}"),
+    pod("x/named", f"{WEB}:sha256-of-nothing"),
 ]
 ELSEWHERE = deployment("x/elsewhere", f"{HOST}/shop/another@{C}")
 
@@ -106,7 +117,7 @@ RULES = [(), (PREVIEWS,), (PREVIEWS, RELEASES)]
 def test_the_first_of_all_reasons_is_what_was_decided(users: list[Object], asked: dict[str, Any]) -> None:
     found = analysed(*IMAGES, STREAM, *users, *LIMITS, **asked)
     explained = all_reasons(found)
-    assert len(explained) == 21
+    assert len(explained) == 23
     for where, (decided, reasons) in explained.items():
         # What is written for the reader does not know of other revisions of the tag.
         if not isinstance(decided, OlderRevisionKept):
@@ -134,6 +145,34 @@ def test_an_expired_tag_that_is_declared_goes_when_its_entry_was_approved_R31() 
     without = msgspec.structs.replace(approved, spec_tags=frozenset())
     kept = analysed(image(A), image(B), stream, retention=(PREVIEWS,), approval=without)
     assert revision(kept, "shop/web:pr-1") == NotApproved()
+
+
+def test_the_entry_of_one_image_stream_is_none_of_another_R31() -> None:
+    names = ("shop/a", "shop/b", "shop/c")
+    declared = {name: {"pr-1": None} for name in names[1:]}
+    streams = [image_stream(name, {"pr-1": [A, B]}, sources=declared.get(name)) for name in names]
+    whole = Approval.of(analysed(image(A), image(B), *streams, retention=(PREVIEWS,)).plan)
+    approved = msgspec.structs.replace(whole, spec_tags=frozenset({("shop/b", "pr-1")}))
+    found = analysed(image(A), image(B), *streams, retention=(PREVIEWS,), approval=approved)
+    assert [revision(found, f"{name}:pr-1") for name in names] == [
+        Expired("previews"),
+        Expired("previews"),
+        NotApproved(),
+    ]
+
+
+def test_an_attached_tag_without_a_subject_is_kept_by_its_own_rule_R33_R35() -> None:
+    tag = f"sha256-{E.removeprefix('sha256:')}.sig"
+    stream = image_stream("shop/web", {tag: [A, B, C]})
+    images = [image(name) for name in (A, B, C)]
+    for of_rule, kept in ((None, 1), (2, 2)):
+        more = {} if of_rule is None else {"keep_tag_revisions": of_rule}
+        retention = (rule("all", tags=("sha256-*",), keep="all", **more),)
+        found = analysed(*images, stream, retention=retention, minutes=None, revisions=1)
+        assert [revision(found, f"shop/web:{tag}", number).kept for number in range(3)] == [
+            number < kept for number in range(3)
+        ]
+        assert revision(found, f"shop/web:{tag}") == KeptByRule("all")
 
 
 def test_an_expired_tag_never_goes_back_to_an_image_that_appears_R19_R31() -> None:

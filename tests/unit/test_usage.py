@@ -610,6 +610,15 @@ def test_a_kind_of_ones_own_is_given_by_its_paths_R13() -> None:
     assert tags(extra(source, found)) == ["shop/data:v1", "shop/init:v1", "shop/tool:v1", "shop/web:v1"]
 
 
+def test_a_value_that_may_be_anything_counts_where_it_names_an_image_R13() -> None:
+    source = PodSource("acme.io", "v1", "runs", values=("spec.params.*",))
+    values = {"a": f"{WEB}:v1", "b": f"x@{A}", "c": "web", "d": "no image at all", "e": "host.io/shop/side"}
+    found = extra(source, {"spec": {"params": values}})
+    assert tags(found) == ["shop/side:latest", "shop/web:v1"]
+    assert list(usage(found).anywhere) == [A]
+    assert usage(found).warnings == ()
+
+
 def test_a_kind_without_a_kind_is_named_by_its_resource_R13() -> None:
     source = PodSource("acme.io", "v1", "fleets", images=("spec.image",))
     found = usage(extra(source, {"spec": {"image": f"{WEB}:v1"}}))
