@@ -1,4 +1,4 @@
-"""Writes files: the one place that decides what is replaced, what is written through, and what a failure leaves.
+"""Files: the one place that decides what is replaced, what is written through, and what a failure leaves.
 
 A regular file is replaced in one step, so that whoever is interrupted or finds the disk full leaves what was there
 before. Anything else that a path may name (a device, a pipe, `/dev/stdout`, `/dev/fd/3`) is written to, and never
@@ -67,6 +67,15 @@ def replace_file(path: Path, chunks: Iterable[bytes]) -> None:
     """
     with _named(path):
         _replace(path, chunks, None, mode=0o600)
+
+
+@contextlib.contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """While this file is read. Raises PrunerError, which names the file, where it cannot be."""
+    try:
+        yield
+    except OSError as error:
+        raise PrunerError(f"{path}: cannot be read: {error.strerror}") from None
 
 
 def read_lines(path: str | Path) -> Iterator[bytes]:

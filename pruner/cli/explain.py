@@ -48,8 +48,8 @@ def _of_cluster(settings: Settings, reference: str) -> tuple[Explanation, Iterat
 
 
 def _of_plan(path: Path, reference: str) -> tuple[Explanation, Iterator[str]]:
-    from pruner.cli.reading import reading
     from pruner.explain_plan import explain_plan, lines
+    from pruner.files import reading
 
     with reading(path):
         explanation = explain_plan(path, reference)

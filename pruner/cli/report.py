@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def report(file: Path, **form: Any) -> None:
     """Show a plan, or the report of preview or up, that FILE holds. No cluster is contacted."""
     from pruner.cli.output import show
-    from pruner.cli.reading import reading
+    from pruner.files import reading
     from pruner.interpreter import no_search_for_cycles
     from pruner.report.jsonl import read_report, read_touched
 

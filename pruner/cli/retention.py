@@ -75,7 +75,7 @@ def _listed(settings: Settings, tags: Path | None, stream: str | None, plan: Pat
     if tags is not None:
         return from_list(_text(tags), as_of, "standard input" if str(tags) == "-" else str(tags))
     if plan is not None:
-        from pruner.cli.reading import reading
+        from pruner.files import reading
         from pruner.report.jsonl import read_report
 
         with reading(plan):

@@ -29,6 +29,7 @@ from pruner.analysis.storage import (
 from pruner.analysis.storage_steps import DeleteIdle, SetTo, Step
 from pruner.console import Margin, data
 from pruner.errors import PrunerError
+from pruner.files import reading
 from pruner.reasons import in_general
 from pruner.report import wording
 from pruner.report.model import NO_STREAM
@@ -102,10 +103,10 @@ class ShownStorage(msgspec.Struct, frozen=True, kw_only=True):
 
 def read_storage(path: Path) -> ShownStorage:
     """What `pruner storage --json` has written to a file. Raises PrunerError where it holds something else."""
+    with reading(path):
+        content = path.read_bytes()
     try:
-        return msgspec.json.decode(path.read_bytes(), type=ShownStorage)
-    except OSError as error:
-        raise PrunerError(f"{path}: cannot be read: {error.strerror}") from None
+        return msgspec.json.decode(content, type=ShownStorage)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise PrunerError(f"{path}: is not what pruner storage --json writes: {error}") from None
 
