@@ -4,12 +4,15 @@
     python tools/mutants.py --only MODULE     only mutants of this module, such as analysis.blobs; more than once
     python tools/mutants.py --fast            without the properties over generated clusters: what is killed then is
                                               the least that is killed with them, in a fraction of the time
-    python tools/mutants.py --sample N        only N of all, each drawn with the same chance, the same ones each time
+    python tools/mutants.py --sample N        only N of all, each drawn with the same chance, the same ones each time;
+                                              --seed N draws others
     python tools/mutants.py --survivors       run those again that survived the last run, with the tests of now
     python tools/mutants.py --show NAME       what a mutant that survived changes
 
 Mutants are planted by mutmut into a copy of the package; each is run against the unit tests that reach it, in a forked
-process. Printed are killed and surviving mutants, and their names; the exit code is 1 where less than 90 % were killed.
+process. The properties over generated clusters take most of the time, so that only mutants that survive all other tests
+are run against them. Printed are killed and surviving mutants, and their names; the exit code is 1 where less than 90 %
+were killed.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ import argparse
 import collections
 import json
 import math
+import os
 import random
 import shutil
 import subprocess
@@ -38,6 +42,7 @@ TESTS = (
     "further_kinds",
     "globs",
     "history",
+    "ignored_references",
     "images",
     "plan",
     "properties",
@@ -46,6 +51,7 @@ TESTS = (
     "reasons",
     "retention",
     "retention_properties",
+    "retention_recipes",
     "retention_settings",
     "retirement",
     "sizes",
@@ -59,8 +65,8 @@ CONFIGURATION = f"""
 [tool.mutmut]
 source_paths = ["pruner"]
 only_mutate = ["pruner/analysis/*", "pruner/reasons/*", "pruner/settings/retention.py"]
-also_copy = ["tests", "pyproject.toml"]
-pytest_add_cli_args = ["-x", "-q", "-p", "no:cacheprovider"FAST]
+also_copy = ["tests", "docs", "pyproject.toml"]
+pytest_add_cli_args = ["-x", "-q", "-p", "no:cacheprovider"]
 pytest_add_cli_args_test_selection = {json.dumps([f"tests/unit/test_{name}.py" for name in TESTS])}
 """
 CONFTEST = """
@@ -72,6 +78,8 @@ settings.register_profile(
 settings.load_profile("mutants")
 """
 """Few examples, and the same ones for each mutant."""
+EXAMPLES = {"PYTEST_ADDOPTS": '-m "not properties"'}
+"""In the environment, since mutmut forgets all results when its configuration changes."""
 KILLED = {1, 3, -24, 24, 36, 152, 255}
 """Exit codes of mutants that were found: by a failing or crashing test, or by never ending."""
 
@@ -104,10 +112,10 @@ def environment(folder: Path) -> Path:
     return home / "bin" / "mutmut"
 
 
-def copy_project(work: Path, *, fast: bool) -> None:
+def copy_project(work: Path) -> None:
     """What the run needs of the project; results of an earlier run stay."""
     without_caches = shutil.ignore_patterns("__pycache__")
-    for name in ("pruner", "tests/builders", "tests/unit"):
+    for name in ("pruner", "docs", "tests/builders", "tests/unit"):
         shutil.rmtree(work / name, ignore_errors=True)
         shutil.copytree(ROOT / name, work / name, ignore=without_caches)
     if (work / "mutants").exists():
@@ -118,8 +126,7 @@ def copy_project(work: Path, *, fast: bool) -> None:
         shutil.copy(ROOT / "tests" / name, work / "tests")
     (work / "tests" / "conftest.py").write_text(CONFTEST, encoding="utf-8")
     settings = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    configuration = CONFIGURATION.replace("FAST", ', "-m", "not properties"' if fast else "")
-    (work / "pyproject.toml").write_text(settings + configuration, encoding="utf-8")
+    (work / "pyproject.toml").write_text(settings + CONFIGURATION, encoding="utf-8")
 
 
 def results(work: Path) -> dict[str, int | None]:
@@ -140,10 +147,10 @@ def forget_survivors(work: Path) -> None:
         path.write_text(json.dumps(found), encoding="utf-8")
 
 
-def sample(names: Iterable[str], size: int) -> set[str]:
-    """So many of these names, the same ones for the same names."""
+def sample(names: Iterable[str], size: int, seed: int) -> set[str]:
+    """So many of these names, the same ones for the same names and seed."""
     ordered = sorted(names)
-    return set(random.Random(0).sample(ordered, min(size, len(ordered))))  # noqa: S311 - nothing secret
+    return set(random.Random(seed).sample(ordered, min(size, len(ordered))))  # noqa: S311 - nothing secret
 
 
 def plus_minus(share: float, size: int) -> float:
@@ -154,7 +161,8 @@ def plus_minus(share: float, size: int) -> float:
 def plant(mutmut: Path, folder: Path) -> None:
     """Plant all mutants and run none: mutmut says that no mutant has this name when all are planted."""
     with (folder / "log").open("w", encoding="utf-8") as log:
-        subprocess.run([mutmut, "run", "pruner.none"], cwd=folder / "work", stdout=log, stderr=log, check=False)
+        command = [mutmut, "run", "pruner.none"]
+        subprocess.run(command, cwd=folder / "work", env=os.environ | EXAMPLES, stdout=log, stderr=log, check=False)
 
 
 def skip_all_but(work: Path, chosen: set[str]) -> None:
@@ -193,19 +201,21 @@ def report(found: dict[str, int | None], seconds: float) -> int:
     return 0 if share >= WANTED else 1
 
 
-def run(mutmut: Path, folder: Path, names: Iterable[str], minutes: float) -> None:
+def run(mutmut: Path, folder: Path, seconds: float, *, fast: bool) -> None:
+    """Run the mutants without a result, for so many seconds at most."""
     with (folder / "log").open("w", encoding="utf-8") as log:
         try:
             ran = subprocess.run(
-                [mutmut, "run", *names],
+                [mutmut, "run"],
                 cwd=folder / "work",
+                env=os.environ | (EXAMPLES if fast else {}),
                 stdout=log,
                 stderr=log,
-                timeout=minutes * 60,
+                timeout=max(seconds, 0),
                 check=False,
             )
         except subprocess.TimeoutExpired:
-            print(f"not all mutants were run in {minutes:g} minutes")
+            print("not all mutants were run in the time of --minutes")
         else:
             if ran.returncode:
                 print(f"mutmut ended with {ran.returncode}; its output is in {folder / 'log'}")
@@ -221,6 +231,9 @@ def main() -> int:
     )
     options.add_argument("--fast", action="store_true", help="without the properties over generated clusters")
     options.add_argument("--sample", metavar="N", type=int, help="run only so many, drawn from all")
+    options.add_argument(
+        "--seed", metavar="N", type=int, default=0, help="draw another sample than with 0, the default"
+    )
     options.add_argument("--survivors", action="store_true", help="run only those again that survived the last run")
     asked = options.parse_args()
     folder: Path = asked.folder.resolve()
@@ -233,17 +246,22 @@ def main() -> int:
     else:
         shutil.rmtree(work, ignore_errors=True)
     (work / "tests").mkdir(parents=True, exist_ok=True)
-    copy_project(work, fast=asked.fast)
+    copy_project(work)
     began = time.monotonic()
-    if asked.sample and not asked.survivors:
-        plant(mutmut, folder)
-        skip_all_but(work, sample(results(work), asked.sample))
-    run(mutmut, folder, [f"pruner.{name}.*" for name in asked.only], asked.minutes)
-    planted = results(work)
     of_modules = tuple(f"pruner.{each}." for each in asked.only) or ("",)
-    found = {name: code for name, code in planted.items() if code != SKIPPED and name.startswith(of_modules)}
+    if (asked.only or asked.sample) and not asked.survivors:
+        plant(mutmut, folder)
+        names = {name for name in results(work) if name.startswith(of_modules)}
+        skip_all_but(work, sample(names, asked.sample, asked.seed) if asked.sample else names)
+    until = began + asked.minutes * 60
+    run(mutmut, folder, until - time.monotonic(), fast=True)
+    if not asked.fast:
+        forget_survivors(work)
+        run(mutmut, folder, until - time.monotonic(), fast=False)
+    planted = {name: code for name, code in results(work).items() if name.startswith(of_modules)}
+    found = {name: code for name, code in planted.items() if code != SKIPPED}
     exit_code = report(found, time.monotonic() - began)
-    if len(found) < len(planted) and not asked.only:
+    if len(found) < len(planted):
         survived = 100 * len(_survivors(found)) / len(found)
         print(f"of {len(planted)} mutants: {100 - survived:.1f} % ± {plus_minus(survived, len(found)):.1f}")
     return exit_code

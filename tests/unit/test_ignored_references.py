@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from hypothesis import example, given
@@ -28,8 +29,8 @@ from tests.builders.objects import (
     rules,
     snapshot,
 )
-from tests.servers import ROOT
 
+ROOT = Path(__file__).parents[2]
 WEB = "registry:5000/shop/web"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import yaml
@@ -11,8 +12,8 @@ import yaml
 from pruner.cluster.objects import TagReference
 from pruner.settings.retention import retention_rules
 from tests.builders.objects import analysed, digest, from_, image, image_stream, item
-from tests.servers import ROOT
 
+ROOT = Path(__file__).parents[2]
 DAY = 24 * 60
 
 
