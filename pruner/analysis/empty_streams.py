@@ -36,7 +36,7 @@ from pruner.reasons import (
     StreamReferenced,
     TagsWithoutImages,
 )
-from pruner.settings import AnalysisSettings
+from pruner.settings import AnalysisSettings, minutes_of
 
 
 class EmptyStreamRules(msgspec.Struct, frozen=True, kw_only=True, dict=True):
@@ -57,7 +57,7 @@ class EmptyStreamRules(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         setting = self.rules.empty_streams
         if setting is None:
             return ()
-        reason = EmptyStream(_minutes(setting.older_than))
+        reason = EmptyStream(minutes_of(setting.older_than))
         found = []
         for history in histories:
             meta = history.stream.metadata
@@ -111,7 +111,7 @@ class EmptyStreamRules(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             return
         age = max(setting.older_than, self.rules.keep_younger_than or timedelta())
         if moment(stream.metadata.creation_timestamp) > age_limit(self.as_of, age):
-            yield EmptyStreamTooYoung(_minutes(age))
+            yield EmptyStreamTooYoung(minutes_of(age))
         matches = self._matches
         if matches is not None and not matches(stream.name):
             yield NotMatchedByEmptyStreams()
@@ -165,7 +165,3 @@ def _tags_left(history: StreamHistory) -> tuple[str, ...]:
     """The tags of an empty image stream: without revisions, or with an entry in `spec.tags` that stays."""
     failed = {tag.tag for tag in history.tags if not tag.items}
     return tuple(sorted(failed | (history.stream.spec_tags - set(history.removed_spec_tags))))
-
-
-def _minutes(age: timedelta) -> int:
-    return int(age.total_seconds() // 60)

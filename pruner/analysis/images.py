@@ -31,7 +31,7 @@ from pruner.reasons import (
     Restored,
     Unreferenced,
 )
-from pruner.settings import AnalysisSettings
+from pruner.settings import AnalysisSettings, minutes_of
 
 _IMPORTED = Imported()
 _NO_REVISION_OVER_SIZE = NoRevisionOverSize()
@@ -68,7 +68,7 @@ class ImageRules:
         self.used = used
         age = rules.keep_younger_than
         self.young_after = None if age is None else age_limit(snapshot.as_of, age)
-        self._too_young = ImageTooYoung(0 if age is None else int(age.total_seconds() // 60))
+        self._too_young = ImageTooYoung(0 if age is None else minutes_of(age))
         # Without an age limit, prune_over_size_limit must not prune what is in no stream yet (R22).
         self._only_over_size = rules.prune_over_size_limit and age is None and rules.references == "extended"
 

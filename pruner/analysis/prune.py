@@ -32,7 +32,7 @@ from pruner.cluster.objects import Registry, Snapshot
 from pruner.errors import Problem, SettingsError
 from pruner.plan import Approval, PrunedBlob, PrunedImage, PrunedRevision, PrunePlan, StreamChange
 from pruner.reasons import BlobNotApproved, PruneReason, Reason
-from pruner.settings import AnalysisSettings
+from pruner.settings import AnalysisSettings, minutes_of
 from pruner.settings.retention import written
 
 
@@ -314,8 +314,8 @@ def _described(rules: AnalysisSettings) -> dict[str, object]:
     age = rules.keep_younger_than
     replaced = {
         "protect": list(rules.protect),
-        "keep_younger_than": None if age is None else int(age.total_seconds() // 60),
-        "grace": int(rules.grace.total_seconds() // 60),
+        "keep_younger_than": None if age is None else minutes_of(age),
+        "grace": minutes_of(rules.grace),
         "retention": [written(rule) for rule in rules.retention],
         "empty_streams": None if rules.empty_streams is None else written(rules.empty_streams),
     }

@@ -21,7 +21,7 @@ from pruner.analysis.globs import Globs, Matches, matcher
 from pruner.cluster.metadata import BEGINNING, moment
 from pruner.cluster.objects import ImageStream
 from pruner.reasons import AmongNewestTags, Expired, ImportedTag, KeptByRule, MovedRecently
-from pruner.settings.retention import RetentionRule
+from pruner.settings import RetentionRule, minutes_of
 
 TagReason = KeptByRule | MovedRecently | AmongNewestTags | ImportedTag | Expired
 Moved = tuple[str, datetime]
@@ -47,7 +47,6 @@ class TagRetention:
 
     def __init__(self, rules: Sequence[RetentionRule], as_of: datetime) -> None:
         self.rules = tuple(rules)
-        self.as_of = as_of
         self.matched: set[int] = set()
         self._streams = Globs(((place, rule.streams) for place, rule in enumerate(self.rules)), slashes=1)
         self._compiled = [_Compiled(rule, as_of) for rule in self.rules]
@@ -97,7 +96,7 @@ class _Compiled:
         self.newest: list[TagDecision] = []
         age = rule.keep_younger_than
         if age is not None:
-            self.young = TagDecision(rule, MovedRecently(rule.name, int(age.total_seconds() // 60)))
+            self.young = TagDecision(rule, MovedRecently(rule.name, minutes_of(age)))
             try:
                 self.limit = as_of - age
             except OverflowError:

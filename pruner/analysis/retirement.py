@@ -15,7 +15,6 @@ from pruner.analysis.attached import subject_of
 from pruner.analysis.index_graph import IndexGraph
 from pruner.analysis.usage import age_limit
 from pruner.cluster.objects import Snapshot
-from pruner.cluster.retirement import Retirement
 from pruner.plan import Approval, RetirementEnd
 from pruner.reasons import (
     GraceOver,
@@ -28,7 +27,7 @@ from pruner.reasons import (
     Retired,
     Retiring,
 )
-from pruner.settings import AnalysisSettings
+from pruner.settings import AnalysisSettings, minutes_of
 
 _NOT_APPROVED: Final = NotApproved()
 
@@ -45,9 +44,7 @@ class Retirements:
         self.graph = graph
         self.approval = approval
         self.as_of = snapshot.as_of
-        self.records: Mapping[str, Retirement] = snapshot.retired
-        if not self.records.keys() <= graph.images.keys():
-            self.records = {name: record for name, record in self.records.items() if name in graph.images}
+        self.records = {name: record for name, record in snapshot.retired.items() if name in graph.images}
         self.restored = {name: each.until for name, each in snapshot.restored.items() if each.until > snapshot.as_of}
 
     @property
@@ -90,7 +87,7 @@ class Retirements:
         """
         if not self.applies:
             return
-        minutes = int(self.rules.grace.total_seconds() // 60)
+        minutes = minutes_of(self.rules.grace)
         retiring, over = Retiring(minutes), GraceOver(minutes)
         limit = age_limit(self.as_of, self.rules.grace)
         # Images that one run has retired stay until the same time.
@@ -143,8 +140,9 @@ class Retirements:
         while over and ahead:
             name = ahead.pop()
             until = _until(decisions[name], self.as_of, self.rules.grace)
-            reached = self.graph.with_members([name]) if self.graph.images[name].members else {name}
-            found = {each for member in reached for each in (member, *attached.get(member, ()))} & over
+            found = {
+                each for member in self.graph.with_members([name]) for each in (member, *attached.get(member, ()))
+            } & over
             for each in sorted(found):
                 decisions[each] = Retired(self.records[each].at, until)
                 over.discard(each)

@@ -33,7 +33,7 @@ from pruner.reasons import (
     StreamTooYoung,
     WithinSizeLimit,
 )
-from pruner.settings import AnalysisSettings
+from pruner.settings import AnalysisSettings, minutes_of
 
 _ABSENT = ImageAbsent()
 _REFERENCE_ONLY = ReferenceOnly()
@@ -75,7 +75,7 @@ class RevisionRules:
         self.used_digests: defaultdict[str, dict[str, Users]] = defaultdict(dict)
         self._use(usage.digests)
         # Equal reasons are one object: half a million revisions share a few dozen.
-        minutes = 0 if age is None else int(age.total_seconds() // 60)
+        minutes = 0 if age is None else minutes_of(age)
         self._revision_too_young = RevisionTooYoung(minutes)
         self._stream_too_young = StreamTooYoung(minutes)
         self._among: dict[int, AmongNewest] = {}
@@ -234,8 +234,7 @@ class RevisionRules:
             elif (matched := pattern or protected(digest)) is not None:
                 reason = Protected(matched)
             else:
-                known = None if over_size_only else beyond.get(revision)
-                reason = known or self._over_size_or_beyond(item, revision, limits, count)
+                reason = beyond.get(revision) or self._over_size_or_beyond(item, revision, limits, count)
             reasons.append(reason)
         return self._with_restored(items, reasons) if self.restored else reasons
 

@@ -20,7 +20,7 @@ from pruner.analysis.storage import HeldByIdle, Storage
 from pruner.analysis.usage import Usage, Users, age_limit, find_usage
 from pruner.cluster.metadata import moment
 from pruner.cluster.objects import Snapshot
-from pruner.settings import AnalysisSettings, RetentionRule
+from pruner.settings import AnalysisSettings, RetentionRule, minutes_of
 
 K = TypeVar("K")
 
@@ -139,7 +139,6 @@ class _Trial:
             tags=_left(usage.tags, names),
             digests=_left(usage.digests, names),
             anywhere=_left(usage.anywhere, names),
-            outputs=_left(usage.outputs, names),
         )
         return self.step(change, rules, usage=usage_for(rules, left))
 
@@ -212,18 +211,19 @@ def _has_young(snapshot: Snapshot, age: timedelta) -> bool:
     created = (
         *(image.created for image in snapshot.images),
         *(moment(stream.metadata.creation_timestamp) for stream in snapshot.streams),
-        *(moment(each.workload.metadata.creation_timestamp) for each in snapshot.referrers if each.kind == "Pod"),
     )
-    if any(each > limit for each in created):
+    pods = (each.workload.metadata.creation_timestamp for each in snapshot.referrers if each.kind == "Pod")
+    # A pod that is exactly as old still counts (R5), where anything else is old.
+    if any(each > limit for each in created) or any(moment(each) >= limit for each in pods):
         return True
     histories = (history for stream in snapshot.streams for history in stream.histories)
     return any(moment(item.created) > limit for history in histories for item in history.items or ())
 
 
 def _half(age: timedelta) -> timedelta:
-    return timedelta(minutes=int(age.total_seconds() // 120))
+    return timedelta(minutes=minutes_of(age) // 2)
 
 
 def _age(age: timedelta) -> str:
     """As a configuration writes it, in minutes or in days."""
-    return f"{age.days}d" if age == timedelta(days=age.days) else f"{int(age.total_seconds() // 60)}"
+    return f"{age.days}d" if age == timedelta(days=age.days) else str(minutes_of(age))

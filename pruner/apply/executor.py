@@ -38,7 +38,7 @@ from pruner.errors import ClusterError, ForbiddenError, RegistryError, UnsafePla
 from pruner.interpreter import no_search_for_cycles
 from pruner.plan import Approval, DeletedStream, PrunedImage, PrunePlan, RetiredImage, RetirementEnd, StreamChange
 from pruner.planning import check_grace, check_view, history_of, missing_permissions, with_history, with_others
-from pruner.settings import Settings
+from pruner.settings import Settings, minutes_of
 
 GOOD_FOR: Final = 10.0
 """Seconds for which a look is good where the cluster cannot be watched; as many as it took, where that was longer."""
@@ -132,7 +132,7 @@ class _Run:
             self.api,
             self.result,
             at=self.api.clock.now_or_here().replace(microsecond=0),
-            minutes=int(self.settings.grace.total_seconds() // 60),
+            minutes=minutes_of(self.settings.grace),
             run=self.plan.fingerprint,
         )
         streams = StreamPruner(self.api, registry, self.approval, self.result, lease, retirer)

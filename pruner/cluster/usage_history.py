@@ -22,7 +22,7 @@ from pruner.http.client import HTTPClient, Timeouts, json_headers
 from pruner.http.failures import TransportError
 from pruner.http.response import UNDECODABLE, Response
 from pruner.http.urls import query
-from pruner.settings import UsageHistory
+from pruner.settings import UsageHistory, minutes_of
 from pruner.settings.files import named
 
 KIND: Final = "UsageHistory"
@@ -154,7 +154,7 @@ def _normal(text: str) -> str:
 
 def written(within: timedelta) -> str:
     """As a setting writes it."""
-    minutes = int(within.total_seconds() // 60)
+    minutes = minutes_of(within)
     for unit, size in (("d", 1440), ("h", 60)):
         if minutes % size == 0:
             return f"{minutes // size}{unit}"

@@ -16,7 +16,7 @@ from pruner.settings.shown import may_hold_credentials, shown
 from pruner.settings.sources import read, settled_by
 from pruner.settings.usage_history import UsageHistory
 from pruner.settings.uses_from import CONNECTION, UsingCluster
-from pruner.settings.values import PROXY_HEADERS, Percent, References, UnfitError
+from pruner.settings.values import PROXY_HEADERS, Percent, References, UnfitError, minutes_of
 
 __all__ = [
     "ALIASES",
@@ -48,6 +48,7 @@ __all__ = [
     "UsingCluster",
     "is_secret",
     "may_hold_credentials",
+    "minutes_of",
     "read",
     "settled_by",
     "shown",

@@ -15,6 +15,7 @@ from pruner.settings.connection import ConnectionSettings
 from pruner.settings.declaration import AnalysisSettings, RunSettings
 from pruner.settings.parameter import Kind, Parameter
 from pruner.settings.shown import may_hold_credentials
+from pruner.settings.values import minutes_of
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -82,7 +83,7 @@ def _kind(kinds: set[Any]) -> Kind:
 def _default(field: dataclasses.Field[Any]) -> str:
     value = field.default
     if isinstance(value, timedelta):
-        return str(value // timedelta(minutes=1))
+        return str(minutes_of(value))
     if value is None:
         return "none"
     if isinstance(value, bool):

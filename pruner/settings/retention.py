@@ -13,7 +13,7 @@ import msgspec
 from pruner.documents.values import DocumentError, check_bounds
 from pruner.settings.files import json_value, yaml_in_file
 from pruner.settings.shown import shown
-from pruner.settings.values import UnfitError, age, boolean, count, text_of
+from pruner.settings.values import UnfitError, age, boolean, count, minutes_of, text_of
 from pruner.suggestions import did_you_mean
 
 Order = Literal["time", "semver"]
@@ -211,7 +211,7 @@ def written(setting: RetentionRule | EmptyStreams) -> dict[str, Any]:
         if value is None or value is False or value == () or (field == "order" and value == "time"):
             continue
         if isinstance(value, timedelta):
-            value = int(value.total_seconds() // 60)
+            value = minutes_of(value)
         elif isinstance(value, tuple):
             value = list(value)
         values[keys[field]] = "all" if field == "keep_all" else value

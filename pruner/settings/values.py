@@ -102,6 +102,11 @@ def age(value: object) -> timedelta:
         raise UnfitError(f"{unfit}; it is an age in minutes, or such as 36h or 14d") from None
 
 
+def minutes_of(age: timedelta) -> int:
+    """An age in minutes, as settings and plans write it; what is more than a whole minute is left out."""
+    return age // timedelta(minutes=1)
+
+
 MOST_WORKERS: Final = 10_000
 """Concurrent requests. A process has file descriptors for some thousand connections."""
 
