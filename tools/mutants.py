@@ -161,8 +161,14 @@ def plus_minus(share: float, size: int) -> float:
 def plant(mutmut: Path, folder: Path) -> None:
     """Plant all mutants and run none: mutmut says that no mutant has this name when all are planted."""
     with (folder / "log").open("w", encoding="utf-8") as log:
-        command = [mutmut, "run", "pruner.none"]
-        subprocess.run(command, cwd=folder / "work", env=os.environ | EXAMPLES, stdout=log, stderr=log, check=False)
+        subprocess.run(
+            [mutmut, "run", "pruner.none"],
+            cwd=folder / "work",
+            env=os.environ | EXAMPLES,
+            stdout=log,
+            stderr=log,
+            check=False,
+        )
 
 
 def skip_all_but(work: Path, chosen: set[str]) -> None:

@@ -15,7 +15,9 @@ from pruner.reasons import (
     CurrentOfReferencedTag,
     ImageAbsent,
     ImageAppeared,
+    ImageTooYoung,
     NotApproved,
+    OlderRevisionKept,
     OutsideNamespace,
     OverSizeLimit,
     Protected,
@@ -24,6 +26,7 @@ from pruner.reasons import (
     RevisionTooYoung,
     StreamTooYoung,
 )
+from pruner.settings import RetentionRule
 from tests.builders.objects import (
     HOST,
     NOW,
@@ -46,6 +49,7 @@ from tests.builders.objects import (
     pod,
     pruned_by,
     revision,
+    rule,
 )
 
 WEB = f"{HOST}/shop/web"
@@ -84,6 +88,16 @@ def test_a_revision_younger_than_the_age_limit_is_kept_R14(age: float, rule: str
 def test_all_of_a_young_image_stream_is_kept_R14(age: float, rule: str | None) -> None:
     stream = image_stream("shop/web", latest=[A, B], age=age)
     assert outcome(stream, number=0) == outcome(stream, number=1) == rule
+
+
+@pytest.mark.parametrize("minutes", [1.5, 1])
+def test_an_age_is_said_in_whole_minutes_R14(minutes: float) -> None:
+    stream = image_stream("shop/web", latest=[item(A, 0.5)])
+    found = analysed(image(A), image(B, age=0.5), stream, image_stream("shop/db", latest=[A], age=1), minutes=minutes)
+    assert repr(revision(found, "shop/web:latest")) == repr(RevisionTooYoung(1))
+    assert repr(found.images[B]) == repr(ImageTooYoung(1))
+    if minutes > 1:
+        assert repr(revision(found, "shop/db:latest")) == repr(StreamTooYoung(1))
 
 
 def test_what_is_young_is_said_R14() -> None:
@@ -444,6 +458,15 @@ def test_a_revision_that_names_no_image_at_all_stays_R19(references: str) -> Non
     found = analysed(image_stream("shop/web", latest=[item("")], v1=[A, item("")]), references=references)
     assert revision(found, "shop/web:latest", 0) == revision(found, "shop/web:v1", 1) == ReferenceOnly()
     assert [each.image for each in found.plan.streams[0].revisions] == [A]
+
+
+@pytest.mark.parametrize("name", [".", "..", "a/b", "a%b"])
+@pytest.mark.parametrize("retention", [(), (rule(keep="all"),)], ids=["setting", "rule"])
+def test_a_revision_of_what_no_image_can_be_called_stays_R19(name: str, retention: tuple[RetentionRule, ...]) -> None:
+    found = analysed(image_stream("shop/web", latest=[A, name]), retention=retention)
+    reasons = [revision(found, "shop/web:latest", number) for number in (0, 1)]
+    # A tag must not move back, so that where a rule decides the current revision stays too.
+    assert reasons == [OlderRevisionKept(1) if retention else ImageAbsent(), ReferenceOnly()]
 
 
 def test_an_image_that_exists_after_all_keeps_its_revisions_R19() -> None:

@@ -6,9 +6,11 @@ from datetime import timedelta
 
 import pytest
 
+from pruner.analysis import Usage, analyse
 from pruner.errors import SettingsError
 from pruner.plan import Approval
 from pruner.reasons import (
+    CurrentOfReferencedTag,
     ImageTooYoung,
     Imported,
     MemberOf,
@@ -20,6 +22,7 @@ from pruner.reasons import (
     Referenced,
     Unreferenced,
 )
+from pruner.settings import EmptyStreams
 from tests.builders.objects import (
     HOST,
     OCI_INDEX,
@@ -40,6 +43,10 @@ from tests.builders.objects import (
     limit,
     pod,
     pruned_by,
+    revision,
+    rule,
+    rules,
+    snapshot,
 )
 
 WEB = f"{HOST}/shop/web"
@@ -419,6 +426,29 @@ def test_rules_are_recorded_in_the_plan() -> None:
     }
     assert analysed(minutes=None).plan.rules["keep_younger_than"] is None
     assert analysed(minutes=timedelta(days=3) / timedelta(minutes=1)).plan.rules["keep_younger_than"] == 4320
+
+
+def test_ages_are_recorded_in_whole_minutes() -> None:
+    asked = {"minutes": 90.5, "grace": timedelta(days=7, seconds=59)}
+    retention = (rule(keep_younger_than="2d"),)
+    recorded = analysed(
+        **asked, retention=retention, empty_streams=EmptyStreams(older_than=timedelta(hours=3))
+    ).plan.rules
+    assert {name: repr(recorded[name]) for name in ("keep_younger_than", "grace")} == {
+        "keep_younger_than": "90",
+        "grace": "10080",
+    }
+    assert recorded["retention"] == [{"name": "rule", "keep_younger_than": 2880}]
+    assert recorded["empty_streams"] == {"older_than": 180}
+
+
+def test_the_usage_that_is_given_counts_and_workloads_are_not_looked_at() -> None:
+    found = snapshot(image(A), image_stream("shop/web", latest=[A]), deployment("shop/bad", "no pull spec"))
+    users = ("Deployment shop/web",)
+    usage = Usage(tags={("shop/web", "latest"): users})
+    analysis = analyse(found, rules(), usage=usage)
+    assert revision(analysis, "shop/web:latest") == CurrentOfReferencedTag(users)
+    assert analysis.usage is usage
 
 
 def test_warnings_are_notes_of_the_plan_R9() -> None:

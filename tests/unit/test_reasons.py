@@ -255,3 +255,19 @@ def test_a_time_is_said_in_utc_and_none_is_said_to_be_unknown() -> None:
 )
 def test_a_limit_of_any_size_is_put_into_few_words(limit: str) -> None:
     assert len(sentence(OverSizeLimit(1, Decimal(limit), "shop/limits"))) < 200
+
+
+@pytest.mark.parametrize(
+    ("limit", "said"),
+    [
+        (f"{10**29}", f"{10**29:,}"),
+        (f"{10**30}", "1.00e+30"),
+        ("1E+30", f"{10**30:,}"),
+        ("1E+31", "1e+31"),
+        ("1E-30", f"0.{'0' * 29}1"),
+        ("1E-31", "1e-31"),
+        ("1.5", "1.5"),
+    ],
+)
+def test_a_limit_is_said_in_full_up_to_30_digits(limit: str, said: str) -> None:
+    assert f" exceed the {said} bytes that " in sentence(OverSizeLimit(5, Decimal(limit), "a/b"))

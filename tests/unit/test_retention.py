@@ -8,9 +8,12 @@ from typing import Any
 
 import pytest
 
+from pruner.analysis import find_usage
 from pruner.analysis.attached import kept_subjects, subject_of
+from pruner.analysis.history_rules import HistoryRules
 from pruner.analysis.index_graph import IndexGraph
-from pruner.analysis.promotion import Sources
+from pruner.analysis.promotion import Sources, settle
+from pruner.analysis.protection import Protection
 from pruner.analysis.retention import TagRetention, version_of
 from pruner.analysis.usage import TagSource, Usage
 from pruner.cluster.objects import TagEvent, TagReference
@@ -70,6 +73,7 @@ from tests.builders.objects import (
     rule,
     snapshot,
 )
+from tests.builders.objects import rules as settings_of
 
 IMAGES = [image(name) for name in (A, B, C, D)]
 SIG = digest("signature")
@@ -200,6 +204,17 @@ def test_equal_decisions_in_several_image_streams_are_one_object_R30() -> None:
     assert second["b"] is first["a"]
     assert (third["e"], third["f"]) == (second["b"], second["c"])
     assert third["f"] is second["c"]
+    again = retention.decide(image_stream("shop/other", {"g": [A]}))
+    assert again["g"] is first["a"]
+
+
+def test_the_decisions_on_tags_with_one_revision_are_one_object_for_each_decision_of_a_rule_R30() -> None:
+    streams = [image_stream(f"shop/{name}", {"pr-1": [A], "v1": [B]}) for name in ("web", "db")]
+    retention = (rule("previews", tags=["pr-*"], keep_newest=0), rule("releases", tags=["v*"], keep="all"))
+    found = analysed(*IMAGES, *streams, retention=retention)
+    db, web = [[tag.decisions for tag in history.tags] for history in found.histories]
+    assert [decisions.reasons for decisions in web] == [(Expired("previews"),), (KeptByRule("releases"),)]
+    assert (db[0] is web[0], db[1] is web[1]) == (True, True)
 
 
 def test_the_longest_variant_that_a_version_ends_with_counts_R30() -> None:
@@ -449,6 +464,24 @@ def test_sources_of_tags_that_a_rule_keeps_or_that_none_matches_count_in_any_cas
     retention = TagRetention([rule("kept", tags=["kept"], keep="all"), rule(tags=["pr-*"], keep_newest=0)], NOW)
     sources = Sources.of(Usage(sources=tuple(found)), [image_stream("shop/web", tags)], retention)
     assert sources == Sources(settled=(found[1], found[2]), of_expired=(found[0],))
+
+
+def test_only_image_streams_in_which_something_was_added_are_decided_again_R31() -> None:
+    streams = [
+        image_stream("shop/dev", {"pr-1": [A]}),
+        image_stream("shop/prod", {"pr-1": [A]}, sources={"pr-1": from_("ImageStreamTag", "dev:pr-1")}),
+        image_stream("shop/other", {"pr-1": [B]}),
+    ]
+    user = deployment("apps/x", f"{HOST}/shop/prod:pr-1")
+    cluster = snapshot(*IMAGES, *streams, user)
+    asked = settings_of(retention=PREVIEWS)
+    usage, graph = find_usage(cluster, asked, sources_apart=True), IndexGraph(cluster.images)
+    decisions = HistoryRules(cluster, asked, usage, graph, Protection(()), None)
+    before = {stream.name: decisions.decide(stream) for stream in streams}
+    after = dict(before)
+    assert settle(after, usage.sources, decisions) == [*usage.sources]
+    assert [name for name in after if after[name] is not before[name]] == ["shop/dev"]
+    assert [tag.reasons[0] for tag in after["shop/dev"].tags] == [CurrentOfReferencedTag(("ImageStream shop/prod",))]
 
 
 # --- R32 --------------------------------------------------------------------------------------------------------------
@@ -743,6 +776,25 @@ def test_uses_that_come_up_in_a_run_keep_the_subject_and_what_is_attached_R35() 
     found.history_rules.also_used(Usage(tags={("shop/web", "latest"): ("Pod a/b",)}))
     again = found.history_rules.decide(stream)
     assert [tag.reasons[0] for tag in again.tags] == [AttachedToKept(A), CurrentOfReferencedTag(("Pod a/b",))]
+
+
+def test_an_attached_tag_that_comes_back_in_a_run_is_decided_by_its_rule_too_R35() -> None:
+    """Its revision without an Image goes by the rule, as it does in a plan."""
+    stream = image_stream("shop/web", {tag_of(A): [SIG, digest("absent")], "latest": [A]})
+    retention = (rule("sigs", tags=["sha256-*"], keep_newest=0),)
+    found = analysed(image(A), image(SIG), stream, retention=retention)
+    assert revision(found, f"shop/web:{tag_of(A)}") == AttachedToPruned(A)
+    found.history_rules.also_used(Usage(tags={("shop/web", "latest"): ("Pod a/b",)}))
+    attached, _ = found.history_rules.decide(stream).tags
+    planned = analysed(image(A), image(SIG), stream, deployment("a/b", f"{HOST}/shop/web:latest"), retention=retention)
+    assert attached.reasons == planned.histories[0].tags[0].reasons
+    assert attached.reasons[0] == AttachedToKept(A)
+
+
+def test_an_attached_tag_that_loses_nothing_keeps_its_own_reason_R35() -> None:
+    stream = image_stream("shop/web", {tag_of(A): [SIG], "latest": [A, B]}, sources={tag_of(A): None})
+    found = analysed(image(A), image(B), image(SIG), stream, revisions=1)
+    assert revision(found, f"shop/web:{tag_of(A)}") == AmongNewest(0, 1)
 
 
 # --- the plan ---------------------------------------------------------------------------------------------------------

@@ -138,6 +138,31 @@ def test_R36_members_stay_as_long_as_their_retired_index() -> None:
     assert found.plan.empty
 
 
+def test_R36_members_stay_as_long_as_the_index_that_is_retired_now() -> None:
+    found = decided(image(A), index(B, [A]), retired={A: Retirement(LONG_AGO)})
+    assert found.images[B] == Retiring(7 * 24 * 60)
+    assert found.images[A] == Retired(LONG_AGO, NOW + WEEK)
+
+
+def test_R36_what_one_run_has_retired_shares_its_reason() -> None:
+    found = decided(image(A), image(B), image(C), retired={A: Retirement(RECENTLY), B: Retirement(RECENTLY)})
+    assert found.images[A] == Retired(RECENTLY, RECENTLY + WEEK)
+    assert found.images[A] is found.images[B]
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_R36_an_image_whose_revision_was_approved_may_be_retired(before: bool) -> None:
+    """Also where the approval does not name the image itself, and where the same run has removed the revision."""
+    stream = image_stream("shop/app", latest=[B] if before else [B, A])
+    approval = Approval(
+        revisions=frozenset({("shop/app", "latest", A, NOW - timedelta(minutes=OLD))}),
+        dropped=frozenset({A} if before else ()),
+    )
+    found = decided(image(A), image(B), image(C), stream, revisions=1, approval=approval)
+    assert found.images[A] == Retiring(7 * 24 * 60)
+    assert found.images[C] == NotApproved()
+
+
 def test_R36_what_is_attached_stays_as_long_as_its_retired_subject() -> None:
     tag = f"{A.replace(':', '-')}.sig"
     retired = {A: Retirement(RECENTLY), B: Retirement(LONG_AGO, (("shop/app", tag),))}
@@ -164,6 +189,15 @@ def test_R36_a_retired_image_frees_no_blob_that_a_kept_one_needs_and_counts_its_
     )
     plan = analyse(found, rules_of(revisions=1, grace=WEEK), registry=Registry("https://registry")).plan
     assert {each.name: (each.bytes, each.members) for each in plan.retired} == {A: (4001, 0), C: (600_000, 1)}
+
+
+def test_R36_a_retired_image_frees_no_blob_that_is_a_member_of_a_kept_index() -> None:
+    """A member without an Image of its own is a manifest that the index needs all the same."""
+    found = snapshot(
+        image(A, layers=[L1, L2]), index(C, [L1]), image_stream("shop/app", latest=[C]), blob_sizes={L1: 1, L2: 20}
+    )
+    plan = analyse(found, rules_of(revisions=1, grace=WEEK), registry=Registry("https://registry")).plan
+    assert {each.name: each.bytes for each in plan.retired} == {A: 20}
 
 
 def test_R36_links_stay_in_every_repository_that_named_a_retired_image() -> None:

@@ -18,6 +18,7 @@ from pruner.analysis import analyse, find_usage
 from pruner.analysis.blobs import blobs_of
 from pruner.analysis.prune import decide
 from pruner.analysis.storage import (
+    RANKS,
     Cause,
     HeldByIdle,
     KeptBy,
@@ -26,16 +27,17 @@ from pruner.analysis.storage import (
     Storage,
     UsedBy,
     idle_workloads,
+    order,
     storage,
 )
 from pruner.analysis.storage_steps import DeleteIdle, SetTo, Step, steps, usage_for
 from pruner.cli.output import json_text
-from pruner.cluster.objects import Snapshot
+from pruner.cluster.objects import Snapshot, TagEvent
 from pruner.cluster.retirement import Retirement
 from pruner.cluster.workloads import Referrer
 from pruner.console import plain_console
 from pruner.errors import PrunerError
-from pruner.reasons import AmongNewest, Protected
+from pruner.reasons import AmongNewest, Protected, RevisionTooYoung, in_general
 from pruner.report import Report
 from pruner.report.html import page as page_of_report
 from pruner.report.storage import ShownStorage, StorageReport, as_json, page, print_storage, read_storage, said
@@ -56,6 +58,7 @@ from tests.builders.objects import (
     image,
     image_stream,
     index,
+    item,
     pod,
     rules,
     snapshot,
@@ -179,6 +182,102 @@ def test_what_is_protected_and_idle_counts_as_protected() -> None:
         rules(protect=("shop/*",)),
     )
     assert [cause for cause, _ in found.causes] == [KeptBy("R18", Protected("shop/*"))]
+
+
+def test_what_is_hardest_to_give_up_is_what_keeps_an_image() -> None:
+    """Each of these keeps it beside those that follow, which are easier to give up."""
+    young, old, newest = item(A, 5), item(A), item(B)
+    tags: dict[str, list[TagEvent]] = {"used": [old], "safe": [newest, newest, old], "idle": [old]}
+    users = [deployment("shop/web", f"{HOST}/shop/web:used"), scaled(deployment("shop/x", f"{HOST}/shop/web:idle"), 0)]
+    more: list[tuple[dict[str, list[TagEvent]], list[Referrer], Cause]] = [
+        ({}, users, UsedBy("Deployment")),
+        ({}, users[1:], KeptBy("R18", Protected("shop/web:safe"))),
+        ({"safe": []}, users[1:], HeldByIdle("Deployment")),
+        ({"safe": [], "used": [newest, old], "idle": [old]}, [], KeptBy("R16", AmongNewest(1, 2))),
+        ({"safe": [], "used": [], "idle": [old, newest]}, [], NobodyRefers()),
+        ({"safe": [], "used": [newest, newest, young], "idle": []}, [], KeptBy("R14", RevisionTooYoung(60))),
+    ]
+    assert len(more) == len(RANKS)
+    for changed, workloads, cause in more:
+        of_young = {"young": [newest, newest, young]}
+        found, _ = measured(
+            snapshot(
+                image(A, layers=[OF_A]),
+                image_stream("shop/web", {**tags, **changed, **of_young}),
+                *workloads,
+                blob_sizes=SIZES,
+            ),
+            rules(revisions=2, protect=("shop/web:safe",)),
+        )
+        assert [each for each, _ in found.causes] == [cause]
+
+
+def test_what_nothing_keeps_belongs_to_the_image_stream_that_names_it_and_else_to_its_repository() -> None:
+    found, _ = measured(
+        snapshot(
+            image(A, layers=[OF_A], repository="shop/pushed"),
+            image(B, layers=[OF_B], repository="shop/pushed"),
+            image(C, layers=[OF_C]),
+            image(D, layers=[OF_D], repository="shop/pushed"),
+            image_stream("shop/web", latest=[D, A]),
+            image_stream("data/etl", latest=[A]),
+            image_stream("data/kept", latest=[D]),
+            deployment("shop/x", f"{HOST}/data/kept:latest"),
+            blob_sizes=SIZES,
+        ),
+        rules(),
+    )
+    assert {(stream, cause): each.bytes for (stream, cause), each in found.rows} == {
+        ("data/etl", Prunable()): 5,
+        ("shop/web", Prunable()): 5,
+        ("shop/pushed", Prunable()): 20,
+        ("", Prunable()): 30,
+        ("data/kept", UsedBy("Deployment")): 40,
+    }
+
+
+def test_what_nothing_keeps_needs_only_the_layers_that_nothing_else_needs() -> None:
+    found, _ = measured(
+        snapshot(
+            image(A, layers=[BASE, OF_A]),
+            image(B, layers=[BASE, OF_B]),
+            image_stream("shop/web", latest=[A, B]),
+            deployment("shop/x", f"{HOST}/shop/web:latest"),
+            blob_sizes=SIZES,
+        ),
+        rules(),
+    )
+    assert causes(found) == {UsedBy("Deployment"): (1, 1, 1010, 1010), Prunable(): (1, 0, 20, 20)}
+
+
+def test_equal_causes_are_one_object_and_are_sorted_by_what_they_are() -> None:
+    found, _ = measured(
+        snapshot(
+            *(image(name, layers=[layer]) for name, layer in ((A, OF_A), (B, OF_B), (C, OF_C), (D, OF_D))),
+            *(image_stream(f"shop/{name}", used=[A, B], free=[C, D]) for name in ("one", "two")),
+            *(deployment("shop/x", f"{HOST}/shop/one:used", f"{HOST}/shop/two:used", f"{HOST}/shop/one@{B}"),),
+        ),
+        rules(revisions=1),
+    )
+    rows: dict[Cause, list[Cause]] = {}
+    for (_, cause), _ in found.rows:
+        rows.setdefault(cause, []).append(cause)
+    assert {cause: len(same) for cause, same in rows.items()} == {
+        UsedBy("Deployment"): 2,
+        NobodyRefers(): 2,
+        Prunable(): 2,
+    }
+    assert [cause for cause, same in rows.items() if same[0] is not same[1]] == []
+    # None has any bytes, so that names alone decide.
+    assert [cause for cause, _ in found.causes] == [NobodyRefers(), Prunable(), UsedBy("Deployment")]
+    assert [
+        order(cause) for cause in (NobodyRefers(), Prunable(), HeldByIdle("Pod"), KeptBy("R18", Protected("x")))
+    ] == [
+        ("NobodyRefers", ""),
+        ("Prunable", ""),
+        ("HeldByIdle", "Pod"),
+        ("R18", in_general(Protected("x"))),
+    ]
 
 
 def test_members_count_for_what_keeps_their_index() -> None:

@@ -11,10 +11,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from pruner.analysis import analyse
-from pruner.analysis.storage_steps import DeleteIdle, SetTo, Step
+from pruner.analysis import analyse, find_usage
+from pruner.analysis.prune import decide
+from pruner.analysis.storage import idle_workloads, storage
+from pruner.analysis.storage_steps import DeleteIdle, SetTo, Step, steps, usage_for
 from pruner.cluster.objects import Snapshot
-from pruner.settings import AnalysisSettings
+from pruner.settings import AnalysisSettings, RetentionRule
 from tests.builders.objects import (
     HOST,
     A,
@@ -22,6 +24,7 @@ from tests.builders.objects import (
     C,
     D,
     digest,
+    from_,
     image,
     image_stream,
     item,
@@ -156,9 +159,10 @@ def test_the_first_three_retention_rules_are_tried() -> None:
     ]
 
 
-@pytest.mark.parametrize("age", [HOUR - 1, HOUR + 1])
+@pytest.mark.parametrize("age", [HOUR - 1, HOUR, HOUR + 1])
 @pytest.mark.parametrize("young", ["image", "stream", "revision", "pod"])
 def test_an_age_is_tried_where_something_is_younger(young: str, age: float) -> None:
+    """A pod that is exactly as old counts (R5), and nothing else does."""
     ages = {"image": 999.0, "stream": 999.0, "revision": 999.0, "pod": 999.0, young: age}
     found = snapshot(
         stored(A, age=ages["image"]),
@@ -167,7 +171,9 @@ def test_an_age_is_tried_where_something_is_younger(young: str, age: float) -> N
         pod("shop/web", f"{HOST}/shop/web:latest", age=ages["pod"]),
         blob_sizes=SIZES,
     )
-    assert (SetTo("keep_younger_than", "60", "30") in tried(found, rules(minutes=HOUR))) == (age < HOUR)
+    assert (SetTo("keep_younger_than", "60", "30") in tried(found, rules(minutes=HOUR))) == (
+        age <= HOUR if young == "pod" else age < HOUR
+    )
 
 
 def test_R5_a_lower_age_frees_what_a_pod_that_has_ended_used() -> None:
@@ -203,6 +209,38 @@ def test_idle_workloads_are_tried_by_kind_and_only_where_they_keep_something() -
     assert (steps[sets], steps[pods]) == (Step(sets, 2, 1200), Step(pods, 1, 30))
     without = msgspec.structs.replace(found, referrers=tuple(each for each in found.referrers if "other" in each.name))
     assert not any(isinstance(change, DeleteIdle) for change in tried(without, rules()))
+
+
+def test_steps_are_decided_by_the_usage_that_is_known_and_workloads_are_not_looked_at_again() -> None:
+    found = snapshot(
+        *(stored(name) for name in (A, B, C)),
+        image_stream("shop/web", latest=[A, B], v1=[C]),
+        pod("shop/web", f"{HOST}/shop/web:latest"),
+        replica_set("shop/web-1", 0, B),
+        blob_sizes=SIZES,
+    )
+    asked = rules(protect=("shop/web:v1",))
+    idle, apart = idle_workloads(found.referrers), find_usage(found, asked, sources_apart=True)
+    decided = decide(found, asked, usage=usage_for(asked, apart))
+    result = storage(decided, found.blob_sizes, idle)
+    without = msgspec.structs.replace(found, referrers=())
+    changes = [SetTo("protect", "shop/web:v1", ""), FIRST_RULE, DeleteIdle("ReplicaSet", 1)]
+    expected = {change: step for change, step in tried(found, asked).items() if change in changes}
+    assert {change: step.bytes for change, step in expected.items()} == dict(zip(changes, [30, 0, 200], strict=True))
+    assert {step.change: step for step in steps(without, asked, apart, decided, idle, result)} == expected
+
+
+@pytest.mark.parametrize("retention", [(), (rule(keep="all"),)])
+def test_the_usage_of_a_step_is_as_it_is_found_for_its_settings(retention: tuple[RetentionRule, ...]) -> None:
+    found = snapshot(
+        image(A),
+        image_stream("shop/dev", v1=[A]),
+        image_stream("shop/prod", v1=[A], sources={"v1": from_("ImageStreamTag", "dev:v1")}),
+    )
+    asked = rules(retention=retention)
+    apart = find_usage(found, asked, sources_apart=True)
+    assert len(apart.sources) == 1
+    assert usage_for(asked, apart) == find_usage(found, asked, sources_apart=bool(retention))
 
 
 def test_of_steps_that_free_the_same_those_of_more_images_come_first() -> None:

@@ -6,13 +6,15 @@ import json
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+import msgspec
 import pytest
 
 from pruner.analysis import find_usage
+from pruner.analysis.references import Reference, output_of, references_of, references_of_stream
 from pruner.analysis.usage import Usage, age_limit
 from pruner.cluster.further_kinds import extra_referrer
 from pruner.cluster.metadata import BEGINNING, ObjectReference
-from pruner.cluster.workloads import Referrer, RevisionData, Workload, WorkloadMeta
+from pruner.cluster.workloads import ExtraReference, Referrer, RevisionData, Workload, WorkloadMeta
 from pruner.errors import InvalidReferencesError
 from pruner.settings import PRESETS, PodSource
 from tests.builders.objects import (
@@ -359,6 +361,10 @@ EXTENDED: dict[str, tuple[Object, list[str]]] = {
         image_stream("shop/app", sources={"x": from_("DockerImage", f"{WEB}:v1")}),
         ["shop/web:v1"],
     ),
+    "tags of image streams elsewhere, without a tag": (
+        image_stream("shop/app", sources={"x": from_("DockerImage", WEB)}),
+        ["shop/web:latest"],
+    ),
     "controller revisions": (controller_revision("shop/app-1", f"{WEB}:v1"), ["shop/web:v1"]),
 }
 
@@ -417,6 +423,83 @@ def test_the_place_of_each_extended_reference_is_named_R9_R10() -> None:
         "Pod ci/c, volume 'v0': 'c d'",
         "Pod ci/f, running container 'c0': 'g h'",
     ]
+
+
+TAG = from_("ImageStreamTag", "web:v1", "base")
+ANNOTATION = "annotation image.openshift.io/triggers"
+
+
+def of_tag(place: str, *, named: str | None = None, pulled: bool = True) -> Reference:
+    return Reference("ImageStreamTag", "web:v1", "base", place, named, pulled)
+
+
+@pytest.mark.parametrize(
+    ("user", "references"),
+    [
+        (
+            pod("shop/x", "a", init=["b"], ephemeral=["c"], volumes=["d"], running=["e"], ran_init=["f"],
+                ran_ephemeral=["g"]),
+            [
+                Reference("pull spec", "b", "shop", "initContainer", "c0"),
+                Reference("pull spec", "a", "shop", "container", "c0"),
+                Reference("pull spec", "c", "shop", "ephemeralContainer", "c0"),
+                Reference("pull spec", "d", "shop", "volume", "v0"),
+                Reference("image id", "e", "shop", "running container", "c0"),
+                Reference("image id", "f", "shop", "running container", "c0"),
+                Reference("image id", "g", "shop", "running container", "c0"),
+            ],
+        ),
+        *(
+            (build("shop/x", TAG, strategy=strategy), [of_tag(f"spec.strategy.{strategy}Strategy.from")])
+            for strategy in ("source", "docker", "custom")
+        ),
+        (build("shop/x", images=[TAG]), [of_tag("spec.source.images")]),
+        (build("shop/x", changes=[TAG]), [of_tag("spec.triggers", pulled=False)]),
+        (controller("DeploymentConfig", "shop/x", changes=[TAG]), [of_tag("spec.triggers", pulled=False)]),
+        (
+            deployment("shop/x", triggers=FOREIGN_TRIGGERS),
+            [of_tag(ANNOTATION, pulled=False)],
+        ),
+        (
+            deployment("shop/x", triggers="[7]"),
+            [Reference("unknown", "[7]", "shop", ANNOTATION, pulled=False)],
+        ),
+        (
+            build("shop/x", from_("Other", "web:v1")),
+            [Reference("unknown", "web:v1", "shop", "spec.strategy.sourceStrategy.from", pulled=False)],
+        ),
+        (
+            msgspec.structs.replace(
+                deployment("shop/x"),
+                extra=(ExtraReference("spec.a", "web"), ExtraReference("spec.b", "web", "image stream")),
+            ),
+            [
+                Reference("pull spec", "web", "shop", "spec.a"),
+                Reference("image stream", "web", "shop", "spec.b", pulled=False),
+            ],
+        ),
+    ],
+)  # fmt: skip
+def test_a_reference_has_its_form_its_place_and_who_resolves_it_R9_R10(
+    user: Referrer, references: list[Reference]
+) -> None:
+    assert references_of(user, extended=True) == references
+
+
+def test_where_tags_come_from_and_where_builds_push_is_resolved_by_openshift_R9_R10() -> None:
+    assert references_of_stream(image_stream("shop/app", sources={"x": TAG})) == [
+        of_tag("spec.tags", named="x", pulled=False)
+    ]
+    assert output_of(build("shop/app", to=TAG)) == [of_tag("spec.output.to", pulled=False)]
+    assert output_of(deployment("shop/app", "a")) == []
+
+
+def test_tags_and_abbreviated_digests_are_looked_up_in_the_image_streams_that_are_known_R8() -> None:
+    found = snapshot(build("shop/app", from_("ImageStreamImage", f"web@{A[:20]}")))
+    known = {"shop/web": image_stream("shop/web", v1=[A])}
+    assert list(find_usage(found, rules(), frozenset(), known).digests) == [("shop/web", A)]
+    (warning,) = find_usage(found, rules(), frozenset(), {}).warnings
+    assert warning.endswith("neither a digest nor the beginning of one in that image stream")
 
 
 LOCAL = image_stream("shop/web", local=True)

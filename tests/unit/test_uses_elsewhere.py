@@ -9,7 +9,10 @@ import msgspec
 import pytest
 
 from pruner.analysis import Analysis, analyse, find_usage
-from pruner.analysis.elsewhere import hosts_of
+from pruner.analysis.elsewhere import NamedHere, hosts_of
+from pruner.analysis.pullspec import InvalidPullSpecError
+from pruner.analysis.references import Form, Reference
+from pruner.analysis.targets import Target
 from pruner.analysis.usage import Usage
 from pruner.cluster.metadata import ObjectReference
 from pruner.cluster.objects import ImageStream, ImageStreamStatus, Mirror, OtherCluster
@@ -205,3 +208,38 @@ def test_R38_the_hosts_are_those_of_image_streams_and_of_settings() -> None:
         "hub.example.org",
         "lb:8443",
     }
+
+
+NOTHING: list[Target] = []
+
+
+@pytest.mark.parametrize(
+    ("form", "text", "targets"),
+    [
+        ("pull spec", "web:v1", NOTHING),
+        ("pull spec", f"web@{A}", [Target(None, None, None, A)]),
+        ("pull spec", "quay.io/a/b:v1", NOTHING),
+        ("pull spec", f"{HUB}/shop/web:v1", [Target("shop/web", None, "v1", None)]),
+        ("pull spec", f"{HUB}/shop/web:v1@{A}", [Target("shop/web", None, "v1", A)]),
+        ("DockerImage", f"{HUB}/shop/web", [Target("shop/web", None, None, None)]),
+        ("image id", f"{HUB}/shop/web@{A}", [Target("shop/web", None, None, A)]),
+        ("image id", A, [Target(None, None, None, A)]),
+        ("image id", f"{HUB}/shop/web:v1", NOTHING),
+        ("ImageStreamTag", "web:v1", NOTHING),
+        ("image stream", "web", NOTHING),
+        ("image stream", "web:v1", NOTHING),
+        ("ImageStreamImage", f"web@{A}", [Target(None, None, None, A)]),
+        ("ImageStreamImage", "web@sha256:12", NOTHING),
+        ("value", f"{HUB}/shop/web:v1", [Target("shop/web", None, "v1", None)]),
+        ("value", "web", NOTHING),
+        ("value", "No Pull Spec", NOTHING),
+    ],
+)
+def test_R38_what_each_form_of_a_reference_names_here(form: Form, text: str, targets: list[Target]) -> None:
+    assert NamedHere(kiel()).targets(Reference(form, text, "shop", "place")) == targets
+
+
+@pytest.mark.parametrize(("form", "text"), [("ImageStreamTag", "web"), ("image stream", "a:b:c"), ("pull spec", "A B")])
+def test_R38_what_does_not_parse_is_an_error_in_every_form(form: Form, text: str) -> None:
+    with pytest.raises(InvalidPullSpecError):
+        NamedHere(kiel()).targets(Reference(form, text, "shop", "place"))
