@@ -83,8 +83,6 @@ def _whole(value: object) -> int:
 
 LONGEST_AGE: Final = 1_000_000_000
 """Minutes, 1900 years: no date is so long ago that an age could be longer."""
-
-
 MINUTES: Final[Mapping[str, int]] = {"m": 1, "h": 60, "d": 24 * 60, "w": 7 * 24 * 60}
 """Units of ages, in minutes."""
 
