@@ -87,13 +87,18 @@ def read_lines(path: str | Path) -> Iterator[bytes]:
 def read_blocks(path: str | Path) -> Iterator[bytes]:
     """The content of a file in blocks of whole lines. Raises OSError, and PrunerError for a line over `LINE_LIMIT`."""
     with Path(path).open("rb") as file:
-        yield from _bounded_blocks(file, str(path))
+        yield from bounded_blocks(file, str(path))
 
 
-def bounded_lines(file: BinaryIO, where: str) -> Iterator[bytes]:
-    """The lines of an open file. Raises PrunerError for a line over `LINE_LIMIT`."""
-    for block in _bounded_blocks(file, where):
-        yield from lines_of(block)
+def bounded_blocks(file: BinaryIO, where: str) -> Iterator[bytes]:
+    """The content of an open file, in blocks of whole lines. Raises PrunerError for a line over `LINE_LIMIT`."""
+    while block := file.read(_BLOCK):
+        if not block.endswith(b"\n"):
+            block += file.readline(LINE_LIMIT + 1)
+        # Only the last line can be longer than what is read at once, which is less than the limit.
+        if len(block) - block.rfind(b"\n", 0, -1) - 1 > LINE_LIMIT:
+            raise PrunerError(f"{where}: has a line of more than {LINE_LIMIT} bytes, so it is not a plan of pruner")
+        yield block
 
 
 def lines_of(block: bytes) -> list[bytes]:
@@ -118,16 +123,6 @@ def joined(pieces: Iterable[bytes]) -> Iterator[bytes]:
             parts, size = [], 0
     if parts:
         yield b"".join(parts)
-
-
-def _bounded_blocks(file: BinaryIO, where: str) -> Iterator[bytes]:
-    while block := file.read(_BLOCK):
-        if not block.endswith(b"\n"):
-            block += file.readline(LINE_LIMIT + 1)
-        # Only the last line can be longer than what is read at once, which is less than the limit.
-        if len(block) - block.rfind(b"\n", 0, -1) - 1 > LINE_LIMIT:
-            raise PrunerError(f"{where}: has a line of more than {LINE_LIMIT} bytes, so it is not a plan of pruner")
-        yield block
 
 
 def _replace(target: Path, chunks: Iterable[bytes], existing: os.stat_result | None, mode: int = 0o666) -> None:

@@ -27,12 +27,14 @@ def plan(settings: Settings, out: Path | None, **form: Any) -> None:
     from pruner.cli.cluster import analysis_of
     from pruner.cli.output import show
     from pruner.files import write_file
+    from pruner.interpreter import no_search_for_cycles
     from pruner.report import Report
-    from pruner.report.jsonl import encode_report
+    from pruner.report.jsonl import encode_again
 
     analysis = asyncio.run(analysis_of(settings))
-    lines = tuple(encode_report(analysis))
-    for path in (out, Path(settings.report) if settings.report else None):
-        if path is not None:
-            write_file(path, lines)
-    show(Report.of(analysis), **form)
+    with no_search_for_cycles():
+        report = Report.of(analysis)
+        for path in (out, Path(settings.report) if settings.report else None):
+            if path is not None:
+                write_file(path, encode_again(report))
+        show(report, **form)

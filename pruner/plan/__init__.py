@@ -4,7 +4,17 @@
 """
 
 from pruner.plan.approval import Approval
-from pruner.plan.file import UNREADABLE, VERSION, PlanHeader, decode, decode_beginning, encode, find, reason
+from pruner.plan.file import (
+    UNREADABLE,
+    VERSION,
+    PlanHeader,
+    decode,
+    decode_beginning,
+    encode,
+    encoded_lines,
+    find,
+    reason,
+)
 from pruner.plan.prune_plan import (
     DELETED,
     UNVERIFIED,
@@ -40,6 +50,7 @@ __all__ = [
     "decode",
     "decode_beginning",
     "encode",
+    "encoded_lines",
     "find",
     "reason",
 ]

@@ -33,6 +33,7 @@ from pruner.apply import Result, apply_plan
 from pruner.cluster.session import session
 from pruner.errors import ApplyError, Problem, PrunerError, SettingsError
 from pruner.files import write_file
+from pruner.interpreter import no_search_for_cycles
 from pruner.plan import PrunePlan
 from pruner.planning import make_plan
 from pruner.provider import engine
@@ -100,7 +101,8 @@ def check(news: dict[str, Any]) -> CheckResult:
     _refreshed.discard(engine.urn())
     try:
         given = _as_sent(_settings_in(news))
-        return CheckResult({**given, "plan": _planned(given)}, [])
+        with no_search_for_cycles():
+            return CheckResult({**given, "plan": _planned(given)}, [])
     except SettingsError as error:
         failures = [_failure(problem, _value_of(problem.parameter, given)) for problem in error.problems]
     except Exception as error:  # noqa: BLE001 - a failure of the inputs, which names the resource
@@ -155,9 +157,10 @@ def _backlog(given: Mapping[str, Any]) -> dict[str, Any]:
         noted = _noted(settings, given)
         if noted is not None:
             return backlog(noted)
-        analysis = _run(_analysis(settings))
-        _latest.put(settings, analysis)
-        return backlog(analysis.plan)
+        with no_search_for_cycles():
+            analysis = _run(_analysis(settings))
+            _latest.put(settings, analysis)
+            return backlog(analysis.plan)
     except Exception as error:  # noqa: BLE001 - see above
         message = f"what there is to prune is not known: {_as_own(error)}"
         engine.EngineLog().warn(message)

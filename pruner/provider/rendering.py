@@ -15,7 +15,7 @@ from rich.filesize import decimal
 from pruner.plan import PrunedBlob, PrunedImage, PrunedRevision, PrunePlan, RetiredImage
 from pruner.printable import printable
 from pruner.provider.values import value_of
-from pruner.report.model import Report, StreamSum
+from pruner.report.model import StreamSum, stream_sums
 from pruner.report.wording import count, headline
 
 LISTED: Final = 2000
@@ -59,7 +59,7 @@ def backlog(plan: PrunePlan) -> dict[str, Any]:
 
 def table(plan: PrunePlan) -> Iterator[str]:
     """The plan as a table with a row for each of the largest image streams, for those who don't see the inputs."""
-    sums = Report.made_of(plan).streams
+    sums = stream_sums(plan)
     rows = [_cells(each.stream, each) for each in sums[:ROWS]]
     if len(sums) > ROWS:
         rows.append(_cells(f"and {count(len(sums) - ROWS, 'more image stream')}", *sums[ROWS:]))
@@ -131,7 +131,7 @@ def _size(size: int | None) -> str:
 def _summed(plan: PrunePlan, most: int) -> dict[str, str]:
     """Sums of the image streams that lose most; how many more there are is said."""
     links = {change.stream: len(change.layer_links) + len(change.manifest_links) for change in plan.streams}
-    sums = Report.made_of(plan).streams
+    sums = stream_sums(plan)
     summed = {each.stream: _sums(links.get(each.stream, 0), each) for each in sums[:most]}
     if len(sums) > most:
         rest = sums[most:]

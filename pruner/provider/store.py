@@ -22,7 +22,7 @@ import msgspec
 
 from pruner.analysis import Analysis
 from pruner.errors import PrunerError, UnsafePlanError
-from pruner.files import PART, bounded_lines, replace_file
+from pruner.files import PART, bounded_blocks, replace_file
 from pruner.plan import PrunePlan, decode
 from pruner.report.jsonl import decode_report, encode_report
 from pruner.report.model import Report
@@ -81,12 +81,12 @@ class KeptPlans:
         """
         return self.write(analysis.plan.fingerprint, encode_report(analysis))
 
-    def write(self, fingerprint: str, lines: Iterable[bytes]) -> Path:
-        """Keep these lines of a report of the plan with this fingerprint. Raises as `keep` does."""
+    def write(self, fingerprint: str, blocks: Iterable[bytes]) -> Path:
+        """Keep these blocks of a report of the plan with this fingerprint. Raises as `keep` does."""
         path = self.path(fingerprint)
         try:
             self._make()
-            replace_file(path, _sealed(lines))
+            replace_file(path, _sealed(blocks))
         except PrunerError as error:
             raise PrunerError(
                 f"the plan cannot be kept for up: {error}; let XDG_CACHE_HOME name a folder of your own that can be "
@@ -103,14 +103,14 @@ class KeptPlans:
     def plan(self, fingerprint: str) -> PrunePlan:
         """The plan with this fingerprint. Raises UnsafePlanError when there is none, or it is not what was kept."""
         path = self.path(fingerprint)
-        with self._verified(path, fingerprint) as lines:
-            return _checked(decode(lines, str(path)), path, fingerprint)
+        with self._verified(path, fingerprint) as blocks:
+            return _checked(decode(blocks, str(path)), path, fingerprint)
 
     def report(self, fingerprint: str) -> Report:
         """The plan with what is known of everything that stays. Raises UnsafePlanError as `plan` does."""
         path = self.path(fingerprint)
-        with self._verified(path, fingerprint) as lines:
-            report = decode_report(lines, str(path))
+        with self._verified(path, fingerprint) as blocks:
+            report = decode_report(blocks, str(path))
             _checked(report.plan, path, fingerprint)
             return report
 
@@ -176,7 +176,7 @@ class KeptPlans:
 
     @contextlib.contextmanager
     def _verified(self, path: Path, fingerprint: str) -> Iterator[Iterator[bytes]]:
-        """The lines of a kept plan. When the block has ended without an error, every byte of the file was verified.
+        """A kept plan, in blocks of whole lines. Without an error at the end, every byte of the file was verified.
 
         Raises UnsafePlanError when it is absent, is not the user's own, or its seal is not that of its content.
         """
@@ -184,9 +184,9 @@ class KeptPlans:
             self._check_folder()
             with open(path, "rb", opener=_open) as file:
                 _check_file(os.fstat(file.fileno()), path)
-                lines = _unsealed(bounded_lines(file, str(path)), path)
-                yield lines
-                for _ in lines:
+                blocks = _unsealed(bounded_blocks(file, str(path)), path)
+                yield blocks
+                for _ in blocks:
                     pass
         except OSError as error:
             raise UnsafePlanError(
@@ -219,21 +219,22 @@ def _checked(plan: PrunePlan, path: Path, fingerprint: str) -> PrunePlan:
     return plan
 
 
-def _sealed(lines: Iterable[bytes]) -> Iterator[bytes]:
+def _sealed(blocks: Iterable[bytes]) -> Iterator[bytes]:
     digest = hashlib.sha256()
-    for line in lines:
-        digest.update(line)
-        yield line
+    for block in blocks:
+        digest.update(block)
+        yield block
     yield msgspec.json.encode(_Seal(digest.hexdigest())) + b"\n"
 
 
-def _unsealed(lines: Iterable[bytes], path: Path) -> Iterator[bytes]:
+def _unsealed(blocks: Iterable[bytes], path: Path) -> Iterator[bytes]:
     """All lines but the seal; raises UnsafePlanError at the end when it is absent or another one."""
-    digest, last = hashlib.sha256(), None
-    for line in lines:
-        if last is not None:
-            digest.update(last)
-            yield last
-        last = line
-    if last != msgspec.json.encode(_Seal(digest.hexdigest())) + b"\n":
+    digest, seal = hashlib.sha256(), b""
+    for block in blocks:
+        start = block.rfind(b"\n", 0, -1) + 1
+        # What was the last line so far was not the file's last one.
+        before, seal = seal + block[:start], block[start:]
+        digest.update(before)
+        yield before
+    if seal != msgspec.json.encode(_Seal(digest.hexdigest())) + b"\n":
         raise UnsafePlanError(f"{path}: is truncated, or was changed since it was written; run up again")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterator, Mapping
 from datetime import datetime
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -13,6 +15,7 @@ from pruner.reasons import Reason
 
 if TYPE_CHECKING:
     from pruner.analysis import Analysis
+    from pruner.analysis.history import StreamHistory
 
 
 class KeptImage(msgspec.Struct, frozen=True, gc=False, tag="kept image", tag_field="line", omit_defaults=True):
@@ -67,13 +70,7 @@ class Decisions(msgspec.Struct, frozen=True):
                 for name, reason in sorted(analysis.images.items())
                 if reason.kept
             ),
-            revisions=tuple(
-                KeptRevision(history.stream.name, tag.tag, revision, item.image, moment(item.created), reason)
-                for history in analysis.histories
-                for tag in sorted(history.tags, key=lambda tag: tag.tag)
-                for revision, (item, reason) in enumerate(zip(tag.items, tag.reasons, strict=True))
-                if reason.kept
-            ),
+            revisions=tuple(itertools.chain.from_iterable(map(_kept_revisions, analysis.histories))),
             uses=tuple(InUse(image, by) for image, by in sorted(analysis.references.items())),
             sizes=tuple(
                 ImageSize(image.name, size)
@@ -81,6 +78,14 @@ class Decisions(msgspec.Struct, frozen=True):
                 if (size := images[image.name].size) is not None
             ),
         )
+
+
+def _kept_revisions(history: StreamHistory) -> Iterator[KeptRevision]:
+    stream = history.stream.name
+    for tag in sorted(history.tags, key=attrgetter("tag")):
+        decided = zip(itertools.count(), tag.items, tag.reasons, strict=False)
+        for revision, item, reason in itertools.compress(decided, tag.decisions.kept):
+            yield KeptRevision(stream, tag.tag, revision, item.image, moment(item.created), reason)
 
 
 class Kept(msgspec.Struct, frozen=True):

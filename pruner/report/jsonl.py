@@ -21,7 +21,7 @@ from pruner.apply.result import Failure, RegistryRestart, Result, Skipped
 from pruner.apply.result import Summary as ResultSummary
 from pruner.errors import PrunerError, UnsafePlanError
 from pruner.files import lines_of, number_of_lines, read_blocks, read_lines
-from pruner.plan import UNREADABLE, PrunePlan, decode_beginning, encode, reason
+from pruner.plan import UNREADABLE, PrunePlan, decode_beginning, encode, encoded_lines, reason
 from pruner.reasons import Reason
 from pruner.report.decisions import Decisions, ImageSize, InUse, Kept, KeptImage, KeptRevision
 from pruner.report.model import Outcome, Report
@@ -57,7 +57,6 @@ class _Result(msgspec.Struct, frozen=True, tag="result", tag_field="line"):
     registry_restart: RegistryRestart | None = None
 
 
-_encoder: Final = msgspec.json.Encoder()
 _decoder: Final = msgspec.json.Decoder(Counts | KeptImage | KeptRevision | InUse | ImageSize | _Result)
 
 _COUNTS: Final = b'{"line":"decisions"'
@@ -74,13 +73,13 @@ _NAMED: Final[Mapping[type, Callable[[Any], str]]] = {
 
 
 def encode_report(analysis: Analysis) -> Iterator[bytes]:
-    """The lines of a plan and of the decisions on everything else, each with its line break."""
+    """A plan and the decisions on everything else, in blocks of whole lines."""
     yield from encode(analysis.plan)
     yield from _decision_lines(Decisions.of(analysis))
 
 
 def encode_result(plan: PrunePlan, result: Result, earlier: Path | None = None) -> Iterator[bytes]:
-    """The lines of a plan that was carried out: the plan, the decisions, the result.
+    """A plan that was carried out, in blocks of whole lines: the plan, the decisions, the result.
 
     The decisions are those that the report at `earlier` holds, where it is there and of the same plan: what carries a
     plan out does not know what kept the rest.
@@ -90,29 +89,24 @@ def encode_result(plan: PrunePlan, result: Result, earlier: Path | None = None) 
     if decisions is not None:
         yield from _decision_lines(decisions)
     builtins = {"line": "result", **msgspec.to_builtins(result), "summary": msgspec.to_builtins(result.summary)}
-    yield _line(builtins)
+    yield from encoded_lines([builtins])
 
 
 def encode_again(report: Report) -> Iterator[bytes]:
-    """The lines of a report that was read. Of the result it has what is shown, not the whole objects."""
+    """A report, in blocks of whole lines. Of the result it has what is shown, not the whole objects."""
     yield from encode(report.plan)
     if report.decisions is not None:
         yield from _decision_lines(report.decisions)
     if report.outcome is not None:
         outcome = report.outcome
         deleted = tuple(_Object(_Named(name)) for name in sorted(outcome.deleted))
-        yield _line(_Result(outcome.summary, deleted, outcome.skipped, outcome.failures, outcome.registry_restart))
+        result = _Result(outcome.summary, deleted, outcome.skipped, outcome.failures, outcome.registry_restart)
+        yield from encoded_lines([result])
 
 
 def _decision_lines(decisions: Decisions) -> Iterator[bytes]:
     parts = (decisions.images, decisions.revisions, decisions.uses, decisions.sizes)
-    yield _line(Counts(*map(len, parts)))
-    for value in itertools.chain.from_iterable(parts):
-        yield _line(value)
-
-
-def _line(value: Any) -> bytes:
-    return _encoder.encode(value) + b"\n"
+    yield from encoded_lines((Counts(*map(len, parts)),), *parts)
 
 
 def _decisions_of(path: Path, plan: PrunePlan) -> Decisions | None:

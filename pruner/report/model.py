@@ -171,7 +171,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return cls(
             plan=plan,
             images=tuple(images),
-            streams=_stream_sums(plan, images),
+            streams=_stream_sums(plan, {image.digest: image.home for image in images if not image.reason.kept}),
             decisions=decisions,
             outcome=outcome,
         )
@@ -330,16 +330,28 @@ _PLACE: Final = attrgetter("stream", "tag", "revision")
 
 
 def _home(named: tuple[NamedBy | KeptRevision, ...], reference: str) -> str:
-    if named:
-        return named[0].stream
+    return named[0].stream if named else _pushed_to(reference)
+
+
+def _pushed_to(reference: str) -> str:
     path = reference.partition("@")[0].partition("/")[2]
     return path if path.count("/") == 1 else ""
 
 
-def _stream_sums(plan: PrunePlan, images: Iterable[ReportedImage]) -> tuple[StreamSum, ...]:
-    """Largest first. The sum of all is what the plan frees."""
-    homes = {image.digest: image.home or NO_STREAM for image in images if not image.reason.kept}
-    numbers = Counter(homes[image.name] for image in plan.images)
+def stream_sums(plan: PrunePlan) -> tuple[StreamSum, ...]:
+    """What is pruned of each image stream, as the report of a plan alone says it, without a row for each image."""
+    named: dict[str, str] = {}
+    for change in sorted(plan.streams, key=attrgetter("stream")):
+        named.update({item.image: change.stream for item in change.revisions if item.image not in named})
+    return _stream_sums(
+        plan, {image.name: named.get(image.name) or _pushed_to(image.reference) for image in plan.images}
+    )
+
+
+def _stream_sums(plan: PrunePlan, found: Mapping[str, str]) -> tuple[StreamSum, ...]:
+    """By the home of each image that is pruned, largest first. The sum of all is what the plan frees."""
+    homes = {image.name: found[image.name] or NO_STREAM for image in plan.images}
+    numbers = Counter(homes.values())
     revisions = Counter[str]()
     for change in plan.streams:
         revisions[change.stream] += len(change.revisions)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from pruner.errors import PrunerError
-from pruner.files import LINE_LIMIT, bounded_lines, replace_file, write_file
+from pruner.files import LINE_LIMIT, bounded_blocks, replace_file, write_file
 from pruner.printable import printable
 
 
@@ -191,7 +191,7 @@ def test_a_file_for_its_owner_only_replaces_a_link_and_leaves_its_target(tmp_pat
 
 def test_a_line_without_an_end_is_refused_before_it_takes_all_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pruner.files.LINE_LIMIT", 10)
-    assert list(bounded_lines(io.BytesIO(b"123456789\n12"), "plan")) == [b"123456789\n", b"12"]
+    assert list(bounded_blocks(io.BytesIO(b"123456789\n12"), "plan")) == [b"123456789\n12"]
     with pytest.raises(PrunerError, match="plan: has a line of more than 10 bytes"):
-        list(bounded_lines(io.BytesIO(b"x" * 30), "plan"))
+        list(bounded_blocks(io.BytesIO(b"x" * 30), "plan"))
     assert LINE_LIMIT > 300 * 2**20

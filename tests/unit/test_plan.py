@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from pruner.cluster.objects import Registry
 from pruner.errors import UnsafePlanError
+from pruner.files import lines_of
 from pruner.plan import (
     VERSION,
     Approval,
@@ -59,7 +60,7 @@ def plan(**other: Any) -> PrunePlan:
 
 
 def lines(of: PrunePlan | None = None) -> list[bytes]:
-    return list(encode(of or plan()))
+    return lines_of(b"".join(encode(of or plan())))
 
 
 def refused(given: list[bytes]) -> str:

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from pruner.analysis import analyse
 from pruner.plan import Approval, encode
 from pruner.reasons import MemberOf, NamedBy, Unreferenced
+from pruner.report import Report
+from pruner.report.model import stream_sums
 from pruner.settings import AnalysisSettings
 from tests.builders import properties
 from tests.builders.clusters import (
@@ -191,6 +193,12 @@ def test_the_order_of_lists_changes_nothing_P7(cluster: Cluster, rules: Analysis
     one = analyse(found, rules).plan
     other = analyse(msgspec.structs.replace(found, **shuffled), rules).plan
     assert list(encode(one)) == list(encode(other))
+
+
+@given(clusters(), any_settings())
+def test_sums_of_image_streams_are_those_of_the_report_of_the_plan(cluster: Cluster, rules: AnalysisSettings) -> None:
+    plan = analyse(cluster.snapshot, rules).plan
+    assert stream_sums(plan) == Report.made_of(plan).streams
 
 
 @given(clusters(), any_settings())

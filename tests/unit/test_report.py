@@ -12,12 +12,13 @@ from pruner.analysis import Analysis
 from pruner.apply.result import Failure, Result, Skipped
 from pruner.cluster.objects import Registry
 from pruner.errors import UnsafePlanError
+from pruner.files import lines_of
 from pruner.plan import decode, encode
 from pruner.report import Report
 from pruner.report.decisions import InUse
 from pruner.report.expired import retention_sums
 from pruner.report.jsonl import decode_report, encode_again, encode_report, encode_result, read_report, read_touched
-from pruner.report.model import NO_STREAM
+from pruner.report.model import NO_STREAM, stream_sums
 from tests.builders.objects import (
     L1,
     L2,
@@ -110,6 +111,7 @@ def test_the_sums_are_what_the_plan_frees(*, whole: bool) -> None:
     assert sum(each.bytes for each in report.streams) == found.plan.summary.bytes == 120
     assert sum(each.images for each in report.streams) == 3
     assert sum(each.revisions for each in report.streams) == 2
+    assert whole or report.streams == stream_sums(found.plan)
 
 
 def test_ages_count_what_goes_and_what_stays() -> None:
@@ -250,7 +252,7 @@ def test_what_the_plan_touches_is_shown_as_of_the_whole_report(tmp_path: Path, k
 
 
 def test_lines_that_were_cut_off_are_missed() -> None:
-    lines = list(encode_report(analysis()))
+    lines = lines_of(b"".join(encode_report(analysis())))
     with pytest.raises(UnsafePlanError, match="file: is truncated after its plan"):
         decode_report(lines[:-1], "file")
 
@@ -271,5 +273,5 @@ def test_the_same_analysis_gives_the_same_bytes() -> None:
 
 
 def test_uses_are_lines_of_the_file() -> None:
-    lines = [line for line in encode_report(analysis()) if b'"in use"' in line]
+    lines = [line for line in lines_of(b"".join(encode_report(analysis()))) if b'"in use"' in line]
     assert msgspec.json.decode(lines[0], type=InUse) == InUse(D, ("Deployment shop/web",))
