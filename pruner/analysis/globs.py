@@ -54,7 +54,7 @@ class Globs:
             excluded = [pattern[1:] for pattern in patterns if pattern.startswith("!")]
             if excluded:
                 self._excluded[place] = re.compile("|".join(map(expression, excluded))).fullmatch
-            for pattern in [each for each in patterns if not each.startswith("!")] or ["*/*" if slashes else "*"]:
+            for pattern in [each for each in patterns if not each.startswith("!")] or ["*"]:
                 beginning, end = _literal_ends(pattern)
                 if beginning == pattern:
                     exact.setdefault(pattern, []).append(place)

@@ -41,6 +41,10 @@ class TagHistory(msgspec.Struct, frozen=True, gc=False):
     def reasons(self) -> tuple[Reason, ...]:
         return self.decisions.reasons
 
+    def decided(self) -> Iterator[tuple[TagEvent, Reason]]:
+        """Each item with its reason."""
+        return zip(self.items, self.decisions.reasons, strict=True)
+
     def remaining(self) -> Iterable[TagEvent]:
         return compress(self.items, self.decisions.kept) if self.decisions.pruned else self.items
 

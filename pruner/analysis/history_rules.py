@@ -175,9 +175,8 @@ class HistoryRules:
         appeared, decisions = ImageAppeared(), self.fates.decisions(history.stream)
 
         def decided(tag: TagHistory) -> TagHistory:
-            pairs = zip(tag.items, tag.reasons, strict=True)
             reasons: list[Reason] = [
-                appeared if not reason.kept and item.image in present else reason for item, reason in pairs
+                appeared if not reason.kept and item.image in present else reason for item, reason in tag.decided()
             ]
             if reasons and (
                 isinstance(reasons[0], AttachedToPruned | AttachedToAbsent)
@@ -195,11 +194,9 @@ class HistoryRules:
         written for speed.
         """
         fate = self.fates.fate(stream, tag, self.fates.decisions(stream).get(tag))
-        kept = False
-        for reason in self.revisions.keeping(stream, tag, revision, item, fate):
-            kept = True
-            yield reason
-        if kept:
+        keeping = [*self.revisions.keeping(stream, tag, revision, item, fate)]
+        yield from keeping
+        if keeping:
             return
         if self.approval is not None and _key(stream.name, tag, item) not in self.approval.revisions:
             yield _NOT_APPROVED

@@ -206,7 +206,7 @@ class _TagMatcher:
         for place, patterns in rules:
             attached = [pattern for pattern in patterns if pattern.startswith((PREFIX, "!"))]
             matches = matcher(attached)
-            if matches is not None and any(not pattern.startswith("!") for pattern in attached):
+            if matches is not None:
                 self._attached.append((place, matches))
 
     def rule_of_attached(self, tag: str) -> int | None:

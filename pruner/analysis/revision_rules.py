@@ -260,7 +260,7 @@ class RevisionRules:
             elif revision == 0 and tag_users:
                 reason = CurrentOfReferencedTag(tag_users)
             elif not digest or (digest not in images and pattern is None and not protected(digest)):
-                reason = fate.absent or (_ABSENT if digest and can_name_image(digest) else _REFERENCE_ONLY)
+                reason = fate.absent or (_ABSENT if can_name_image(digest) else _REFERENCE_ONLY)
             elif fate.current is not None and revision == 0:
                 reason = fate.current
             elif keep is not None:

@@ -191,7 +191,7 @@ class _Causes:
                 self._take(digest, self._by_users(users))
         for history in self.decided.histories:
             for tag in history.tags:
-                for item, reason in zip(tag.items, tag.reasons, strict=True):
+                for item, reason in tag.decided():
                     if reason.kept and item.image in images:
                         self._take(item.image, self._by(reason))
         for digest, reason in images.items():
@@ -208,14 +208,11 @@ class _Causes:
     def _hand_down(self) -> None:
         """What keeps an index keeps its members."""
         graph = self.decided.graph
-        if not any(image.members for image in graph.images.values()):
-            return
-        # Hardest first, so that no member has to be visited for a weaker cause.
-        for digest, cause in sorted(self._found.items(), key=lambda each: each[1][0]):
-            image = graph.images[digest]
-            for member in graph.with_members(image.members) if image.members else ():
+        # Of causes that are as hard to give up, that of the first index counts, in whatever order images are listed.
+        for digest in sorted(digest for digest in self._found if graph.images[digest].members):
+            for member in graph.with_members(graph.images[digest].members):
                 if member in graph.images:
-                    self._take(member, cause)
+                    self._take(member, self._found[digest])
 
     def _by_users(self, users: Users) -> tuple[int, Cause]:
         known = self._of_users.get(users)
@@ -224,11 +221,10 @@ class _Causes:
         return known
 
     def _strongest(self, users: Users) -> tuple[int, Cause]:
-        kinds = [self.idle.get(user) for user in users]
-        for user, kind in zip(users, kinds, strict=True):
-            if kind is None:
+        for user in users:
+            if user not in self.idle:
                 return RANKS["used"], UsedBy(user.partition(" ")[0])
-        return RANKS["idle"], HeldByIdle(next(kind for kind in kinds if kind is not None))
+        return RANKS["idle"], HeldByIdle(self.idle[users[0]])
 
     def _by(self, reason: Reason) -> tuple[int, Cause]:
         """Equal reasons are mostly one object."""
@@ -269,8 +265,8 @@ def _keys(decided: Decided, stored: Iterable[Image], causes: _Causes) -> dict[st
     for history in decided.histories:
         name = history.stream.name
         for tag in history.tags:
-            for item, is_kept in zip(tag.items, tag.decisions.kept, strict=True):
-                (kept if is_kept else gone)[item.image][name] = None
+            for item, reason in tag.decided():
+                (kept if reason.kept else gone)[item.image][name] = None
     prunable = Prunable()
     # Equal keys are one object, so that a hundred thousand images have a few thousand.
     shared: dict[tuple[Key, ...], tuple[Key, ...]] = {}

@@ -187,9 +187,7 @@ class _Collector:
             user = referrer.name
             for reference in references_of(referrer, extended=self.extended):
                 self._add(user, reference, referrer)
-            spec = referrer.workload.spec
-            if spec is not None and spec.output is not None:
-                self._add_output(user, referrer, None)
+            self._add_output(user, referrer, None)
         for other in self.snapshot.others:
             self._add_other(other)
         sources: list[TagSource] = []
@@ -228,9 +226,7 @@ class _Collector:
             if referrer.kind != "Pod" or counts(referrer, limit):
                 user = in_cluster(referrer.name, other.name)
                 self._add_named(user, references_of(referrer, extended=self.extended), named)
-                spec = referrer.workload.spec
-                if spec is not None and spec.output is not None:
-                    self._add_output(user, referrer, named)
+                self._add_output(user, referrer, named)
         for stream in other.streams:
             self._add_named(in_cluster(f"ImageStream {stream.name}", other.name), references_of_stream(stream), named)
 

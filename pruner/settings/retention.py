@@ -264,7 +264,7 @@ def _contradictions(fields: Mapping[str, Any], given: set[str]) -> list[str]:
     if "keep_newest" not in given:
         counted = ("order", "variants", "prereleases")
         wrong += [f"{key} has no effect without keep_newest" for key in counted if key in given]
-    elif fields.get("order", "time") != "semver":
+    elif fields.get("order") != "semver":
         wrong += [f"{key} has no effect without order: semver" for key in ("variants", "prereleases") if key in given]
     return wrong
 

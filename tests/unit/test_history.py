@@ -185,6 +185,16 @@ def test_the_number_of_a_revision_is_said_R16() -> None:
     ]
 
 
+def test_equal_decisions_on_tags_with_as_many_revisions_are_one_object_R16() -> None:
+    found = analysed(
+        *IMAGES, image_stream("shop/web", a=[A, B], b=[C], c=[C, D]), image_stream("shop/x", d=[D, E]), revisions=1
+    )
+    a, b, c, d = (tag.decisions for history in found.histories for tag in history.tags)
+    assert a.reasons == (AmongNewest(0, 1), BeyondNewest(1, 1))
+    assert (a is c, a is d, a is b) == (True, True, False)
+    assert a.reasons[0] is b.reasons[0]
+
+
 def test_each_revision_that_goes_has_its_own_number_R16() -> None:
     found = analysed(*IMAGES, image_stream("shop/web", latest=[A, B]))
     assert [revision(found, "shop/web:latest", number) for number in (0, 1)] == [BeyondNewest(0, 0), BeyondNewest(1, 0)]

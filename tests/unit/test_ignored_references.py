@@ -90,6 +90,7 @@ def test_oc_reads_no_annotation_R10(case: str) -> None:
         json.dumps([trigger("web:v1", paused=True)]),
         json.dumps([{"From": {"KIND": "ImageStreamTag", "Name": "web:v1", "namespace": None}}]),
         json.dumps([trigger("web:v1", other=[1, 2.5, None])]),
+        json.dumps([trigger("web:v1", other=0)]).replace('"other": 0', f'"other": {"9" * 10_000}'),
         json.dumps([None, trigger("web:v1"), 5]),
         json.dumps([trigger("web:v1")]).replace("spec", "\\ud800"),
     ],

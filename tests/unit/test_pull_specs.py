@@ -13,6 +13,7 @@ from pruner.analysis.pullspec import (
     PullSpec,
     _parse_name,
     _parse_tagged,
+    can_name_image,
     is_digest,
     parse_pull_spec,
 )
@@ -134,3 +135,13 @@ def parsed(parse: Callable[[str], tuple[str, str, str | None]], text: str) -> tu
 def test_a_name_parsed_apart_from_its_tag_is_what_the_library_makes_of_both_R6(parts: list[str]) -> None:
     text = "".join(parts)
     assert parsed(_parse_tagged, text) == parsed(_parse_name.__wrapped__, text)
+
+
+@pytest.mark.parametrize("text", [SHA256, "a", "...", "a.b", "sha256:", "A b", "~"])
+def test_any_segment_of_a_path_can_be_the_name_of_an_image_R19(text: str) -> None:
+    assert can_name_image(text)
+
+
+@pytest.mark.parametrize("text", ["", ".", "..", "/", "a/b", "%", "a%2Fb"])
+def test_what_is_no_segment_of_a_path_can_name_no_image_R19(text: str) -> None:
+    assert not can_name_image(text)

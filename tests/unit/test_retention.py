@@ -31,6 +31,7 @@ from pruner.reasons import (
     CurrentOfReferencedTag,
     EmptyStream,
     Expired,
+    ImageAbsent,
     ImportedTag,
     KeptByRule,
     MovedRecently,
@@ -235,7 +236,7 @@ def test_an_age_from_before_all_time_keeps_every_tag_that_has_a_time_R30() -> No
 
 def test_of_equal_versions_the_first_name_counts_R30() -> None:
     rules = [rule(order="semver", keep_newest=1)]
-    for tags in (["1.0.0", "v1.0.0"], ["v1.0.0", "1.0.0"]):
+    for tags in (["1.0.0", "v1.0.0"], ["v1.0.0", "1.0.0"], ["1.0.0", "1.0.0+b"]):
         found = TagRetention(rules, NOW).decide(image_stream("shop/web", {tag: [A] for tag in tags}))
         assert {tag for tag, decision in found.items() if not decision.expired} == {"1.0.0"}
 
@@ -649,6 +650,16 @@ def test_an_attached_tag_whose_subject_is_absent_goes_by_its_age_R35() -> None:
     found = analysed(image(A), stream, revisions=9)
     assert revision(found, f"shop/web:{tag_of(B)}") == AttachedToAbsent(B)
     assert revision(found, f"shop/web:{tag_of(C)}") == RevisionTooYoung(60)
+
+
+def test_an_attached_tag_whose_subject_is_absent_goes_by_its_rule_where_no_age_is_asked_for_R35() -> None:
+    stream = image_stream("shop/web", {tag_of(B): [A, digest("absent")]})
+    for keep, reasons in (
+        ({"keep_newest": 0}, [Expired("sigs"), Expired("sigs")]),
+        ({"keep": "all"}, [KeptByRule("sigs"), ImageAbsent()]),
+    ):
+        found = analysed(image(A), stream, retention=(rule("sigs", tags=["sha256-*"], **keep),), minutes=None)
+        assert [revision(found, f"shop/web:{tag_of(B)}", number) for number in (0, 1)] == reasons
 
 
 def test_an_attached_tag_in_use_is_kept_without_its_subject_R35() -> None:

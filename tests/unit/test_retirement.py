@@ -50,6 +50,8 @@ from tests.builders.objects import (
     A,
     B,
     C,
+    D,
+    E,
     analysed,
     deployment,
     digest,
@@ -223,6 +225,38 @@ def test_R36_a_namespace_retires_and_deletes_what_its_revisions_named() -> None:
     assert [each.name for each in found.plan.images] == [A]
     whole = decided(image(A), image(B), image(C), image_stream("shop/app"), retired=retired)
     assert [each.name for each in whole.plan.images] == sorted([A, B, C])
+
+
+def test_R36_a_run_retires_what_loses_its_last_name_with_an_image_stream() -> None:
+    """What the image stream goes on to name, and what another one names, does not."""
+    objects = (
+        *(image(name) for name in (A, B, C, D)),
+        image_stream("shop/web", v1=[A]),
+        image_stream("shop/web2", v1=[B]),
+        image_stream("shop/db", v1=[B]),
+        image_stream("shop/api", latest=[C, A, D], v1=[A]),
+    )
+    found, later = decided(*objects, revisions=1), decided(*objects, revisions=0)
+
+    def retired(histories: Analysis, links: Analysis) -> dict[str, set[str]]:
+        return {each.stream.name: links.links.retired_with(each) for each in histories.histories}
+
+    assert retired(found, found) == {"shop/api": {D}, "shop/db": set(), "shop/web": set(), "shop/web2": set()}
+    assert retired(later, found) == {"shop/api": {C, D}, "shop/db": set(), "shop/web": set(), "shop/web2": set()}
+    without = decided(*objects[:4], *objects[4:5], objects[7], revisions=1, namespace="shop")
+    assert isinstance(without.images[C], NamedBy)
+    at_once = decided(*objects, revisions=1, grace=timedelta())
+    assert set().union(*retired(at_once, at_once).values()) == set()
+
+
+def test_R36_what_is_attached_to_what_is_attached_stays_as_long_R35() -> None:
+    def record(at: datetime, subject: str) -> Retirement:
+        return Retirement(at, (("shop/app", f"{subject.replace(':', '-')}.sig"),))
+
+    retired = {A: Retirement(RECENTLY), B: record(LONG_AGO, A), C: record(LONG_AGO, B), D: record(LONG_AGO, C)}
+    found = decided(*(image(name) for name in (A, B, C, D, E)), retired={**retired, E: Retirement(LONG_AGO)})
+    assert [found.images[name] for name in (B, C, D)] == [Retired(LONG_AGO, RECENTLY + WEEK)] * 3
+    assert found.images[E] == GraceOver(7 * 24 * 60)
 
 
 def test_R36_an_image_stream_that_retired_images_come_back_to_is_not_deleted() -> None:

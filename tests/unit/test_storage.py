@@ -50,6 +50,8 @@ from tests.builders.objects import (
     B,
     C,
     D,
+    E,
+    F,
     build,
     controller,
     deployment,
@@ -294,6 +296,35 @@ def test_members_count_for_what_keeps_their_index() -> None:
     )
     assert causes(found) == {UsedBy("Deployment"): (3, 1, 30, 30)}
     assert [name for name, _ in found.streams] == ["shop/web"]
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_members_at_any_depth_count_for_the_hardest_cause_above_them(turned: bool) -> None:
+    """A is in D, at some depth, and in F, which are both used: the first one counts, however they are listed."""
+    objects = [
+        image(A, layers=[OF_A]),
+        index(B, [A]),
+        index(D, [B, digest("absent")]),
+        image(C, layers=[OF_C]),
+        index(E, [C]),
+        index(F, [A]),
+    ]
+    found, _ = measured(
+        snapshot(
+            *(reversed(objects) if turned else objects),
+            image_stream("shop/web", used=[D], free=[F], other=[E]),
+            deployment("shop/x", f"{HOST}/shop/web:used"),
+            controller("DaemonSet", "shop/y", f"{HOST}/shop/web:other"),
+            controller("StatefulSet", "shop/z", f"{HOST}/shop/web@{F}"),
+            blob_sizes=SIZES,
+        ),
+        rules(revisions=1),
+    )
+    first = "Deployment" if D < F else "StatefulSet"
+    assert {cause: each.bytes for cause, each in found.causes if each.bytes} == {
+        UsedBy(first): 10,
+        UsedBy("DaemonSet"): 30,
+    }
 
 
 def test_imported_images_take_no_space_in_this_registry() -> None:

@@ -308,6 +308,8 @@ def test_warnings_are_counted_beyond_a_hundred_and_long_names_are_cut_R9() -> No
     assert len(warnings) == 101
     assert f"{'A' * 200}... (800 more characters)'" in warnings[0]
     assert warnings[-1] == "ignored: 3 more references that cannot be understood"
+    hundred = usage(*builds[:100]).warnings
+    assert (len(hundred), "more references" in hundred[-1]) == (100, False)
     (short,) = usage(build("ci/a", from_("ImageStream", "A" * 200))).warnings
     assert "more characters" not in short
 
@@ -537,9 +539,10 @@ def test_a_bare_name_is_a_stream_where_names_are_resolved_R10(objects: Sequence[
         controller_revision("shop/x", "web:v1"),
         build("shop/x", from_("DockerImage", "web:v1")),
         build("shop/x", images=[from_("DockerImage", "web:v1")]),
+        image_stream("shop/x", sources={"x": from_("DockerImage", "web:v1")}),
     ],
 )
-def test_a_bare_name_is_one_of_the_namespace_wherever_it_stands_R10(user: Referrer) -> None:
+def test_a_bare_name_is_one_of_the_namespace_wherever_it_stands_R10(user: Object) -> None:
     assert tags(LOCAL, user) == ["shop/web:v1"]
 
 

@@ -16,7 +16,7 @@ from pruner.analysis.targets import Target
 from pruner.analysis.usage import Usage
 from pruner.cluster.metadata import ObjectReference
 from pruner.cluster.objects import ImageStream, ImageStreamStatus, Mirror, OtherCluster
-from pruner.cluster.workloads import Referrer
+from pruner.cluster.workloads import Referrer, Workload, WorkloadMeta
 from pruner.errors import InvalidReferencesError
 from pruner.explain import explain, lines
 from pruner.reasons import CurrentOfReferencedTag, Referenced, ReferencedInStream, in_cluster, sentence
@@ -127,6 +127,13 @@ def test_R38_a_build_that_pushes_here_keeps_the_image_stream() -> None:
     assert found.outputs == {"shop/web": ("Build shop/b0 in cluster kiel",)}
 
 
+def test_R38_objects_without_a_spec_use_nothing_here() -> None:
+    bare = [Referrer(kind, Workload(WorkloadMeta("x", "shop", NOW))) for kind in ("Deployment", "Pod", "Build")]
+    assert usage(kiel(*bare, deployment("a/b", f"{HUB}/shop/web:v1"))).tags == {
+        ("shop/web", "v1"): ("Deployment a/b in cluster kiel",)
+    }
+
+
 def test_R38_running_containers_protect_by_digest() -> None:
     found = usage(kiel(pod("a/b", f"{HUB}/shop/web:v1", running=[f"quay.io/x/y@{A}", f"cri-o://{HUB}/shop/web@{B}"])))
     assert named(found) == {"shop/web:v1", f"@{A}", f"@{B}", f"shop/web@{B}"}
@@ -197,6 +204,13 @@ def test_R38_reasons_and_explanations_say_in_which_cluster_something_is_used() -
 def test_R38_a_sentence_names_own_users_first_and_counts_what_it_leaves_out(reason: Any, said: str) -> None:
     users = (in_cluster("Job c/d", "kiel"), "Pod a/b", in_cluster("Pod x/y", "bonn"))
     assert sentence(reason(users), 2) == said
+
+
+def test_R38_several_users_in_one_cluster_are_named_together() -> None:
+    users = ("Job a/b", in_cluster("Job c/d", "kiel"), "Pod e/f", in_cluster("Pod g/h", "kiel"))
+    assert sentence(Referenced(users), 4) == (
+        "referenced by Job a/b, Pod e/f and used in cluster kiel by Job c/d, Pod g/h"
+    )
 
 
 def test_R38_the_hosts_are_those_of_image_streams_and_of_settings() -> None:
