@@ -18,14 +18,20 @@ if TYPE_CHECKING:
 @form_options
 def report(file: Path, **form: Any) -> None:
     """Show a plan, or the report of preview or up, that FILE holds. No cluster is contacted."""
+    from pruner.interpreter import no_search_for_cycles
+
+    with no_search_for_cycles():
+        # What is read is freed in there too: else all of it would be searched as soon as searching begins again.
+        _read_and_show(file, form)
+
+
+def _read_and_show(file: Path, form: dict[str, Any]) -> None:
     from pruner.cli.output import show
     from pruner.files import reading
-    from pruner.interpreter import no_search_for_cycles
     from pruner.report.jsonl import read_report, read_touched
 
     # Only these two show what is kept; its half a million lines are counted for the others.
     whole = form["as_json"] or form["form"] in ("jsonl", "html")
-    with no_search_for_cycles():
-        with reading(file):
-            found = read_report(file) if whole else read_touched(file)
-        show(found, **form)
+    with reading(file):
+        found = read_report(file) if whole else read_touched(file)
+    show(found, **form)

@@ -156,7 +156,8 @@ def decode_report(pieces: Iterable[bytes], where: str) -> Report:
     plan, rest = decode_beginning(pieces, where)
     parts: dict[type, list[Any]] = {KeptImage: [], KeptRevision: [], InUse: [], ImageSize: []}
     counts, outcome = _decisions(rest, where, lambda kind, values: parts[kind].extend(values))
-    return Report.made_of(plan, Decisions(*map(tuple, parts.values())) if counts is not None else None, outcome)
+    decisions = Decisions(*map(tuple, parts.values())) if counts is not None else None
+    return Report(plan=plan, decisions=decisions, outcome=outcome)
 
 
 def read_touched(path: str | Path) -> Report:
@@ -180,9 +181,9 @@ def read_touched(path: str | Path) -> Report:
 
     counts, outcome = _decisions(rest, where, add)
     if counts is None:
-        return Report.made_of(plan, outcome=outcome)
-    touched = Decisions(*map(tuple, parts.values()))
-    return Report.of_touched(plan, touched, Kept(*reasons.values()), outcome)
+        return Report(plan=plan, outcome=outcome)
+    named = Decisions(*map(tuple, parts.values()))
+    return Report(plan=plan, outcome=outcome, counted=Kept(*reasons.values()), named=named)
 
 
 def _decisions(

@@ -29,7 +29,7 @@ def markdown(report: Report, *, limit: int = LIMIT) -> str:
     text = "\n".join(_open_part(report)) + "\n"
     if len(text) > limit - _ROOM:
         return text[: max(limit - _ROOM, 0)].rsplit("\n", 1)[0] + "\n\n*Cut here; the full report has the rest.*\n"
-    images, kept, streams = report.touched, report.kept_by, report.plan.empty_streams
+    kept, streams = report.kept_by, report.plan.empty_streams
     expired = expired_tags(report.plan)
     if expired:
         head = heading("tag", "age:", "removed from", "retention rule")
@@ -49,10 +49,10 @@ def markdown(report: Report, *, limit: int = LIMIT) -> str:
         rows = (row(code(each.stream), wording.age(report, each.created), code(str(each.reason))) for each in streams)
         title = f"Image streams that are deleted ({wording.count(len(streams), 'image stream')})"
         text += _folded(title, head, rows, len(streams), (limit - len(text)) // 3)
-    if images:
+    if number := report.number_touched:
         head = heading("image", "named by", "age:", "frees:", "why")
-        rows = (_row(report, image) for image in images)
-        text += _folded(f"What is pruned, and why ({_counted(report)})", head, rows, len(images), limit - len(text))
+        rows = (_row(report, image) for image in report.each_touched())
+        text += _folded(f"What is pruned, and why ({_counted(report)})", head, rows, number, limit - len(text))
     if kept:
         head = heading("rule", "why", "images:", "revisions:")
         rows = (row(each.rule, code(each.why), each.images, each.revisions) for each in kept)
@@ -63,7 +63,7 @@ def markdown(report: Report, *, limit: int = LIMIT) -> str:
 def _counted(report: Report) -> str:
     """What the rows are: as many images as the plan deletes and retires, and revisions of others."""
     images, retired = len(report.plan.images), len(report.plan.retired)
-    rest = len(report.touched) - images - retired
+    rest = report.number_touched - images - retired
     return ", ".join(
         (
             wording.count(images, "image"),

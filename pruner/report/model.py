@@ -8,9 +8,10 @@ in bytes, every age in days.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cached_property
+from itertools import chain
 from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Final
 
@@ -18,7 +19,7 @@ import msgspec
 
 from pruner.apply.result import Failure, RegistryRestart, Result, Skipped
 from pruner.apply.result import Summary as ResultSummary
-from pruner.plan import PrunedBlob, PrunePlan
+from pruner.plan import PrunedBlob, PrunePlan, StreamChange
 from pruner.reasons import Reason, Retiring, in_general
 from pruner.report.decisions import Decisions, Kept, KeptRevision
 
@@ -148,38 +149,39 @@ NO_STREAM: Final = "(no image stream)"
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True, dict=True):
-    """A plan for showing.
+    """A plan for showing. Rows and sums are made when they are asked for: each form shows some of them.
 
     `decisions` is None where only the plan is known, `outcome` where it has not been carried out. `counted` stands for
-    decisions that were counted while they were read and not kept; `images` are then those that the plan touches.
+    decisions that were counted while they were read and not kept; `images` are then those that the plan touches, and
+    `named` the decisions on digests that it names.
     """
 
     plan: PrunePlan
-    images: tuple[ReportedImage, ...] = ()
-    streams: tuple[StreamSum, ...] = ()
     decisions: Decisions | None = None
     outcome: Outcome | None = None
     counted: Kept | None = None
+    named: Decisions = Decisions()
 
     @classmethod
     def of(cls, analysis: Analysis, result: Result | None = None) -> Report:
-        return cls.made_of(analysis.plan, Decisions.of(analysis), Outcome.of(result) if result is not None else None)
+        outcome = Outcome.of(result) if result is not None else None
+        return cls(plan=analysis.plan, decisions=Decisions.of(analysis), outcome=outcome)
 
-    @classmethod
-    def made_of(cls, plan: PrunePlan, decisions: Decisions | None = None, outcome: Outcome | None = None) -> Report:
-        images = _Rows(plan, decisions or Decisions()).rows()
-        return cls(
-            plan=plan,
-            images=tuple(images),
-            streams=_stream_sums(plan, {image.digest: image.home for image in images if not image.reason.kept}),
-            decisions=decisions,
-            outcome=outcome,
+    @cached_property
+    def _rows(self) -> _Rows:
+        return _Rows(self.plan, self.named if self.decisions is None else self.decisions)
+
+    @cached_property
+    def images(self) -> tuple[ReportedImage, ...]:
+        return tuple(map(self._rows.whole, self._rows.ordered()))
+
+    @cached_property
+    def streams(self) -> tuple[StreamSum, ...]:
+        """Largest first. The sum of all is what the plan frees."""
+        rows = self._rows
+        return _stream_sums(
+            self.plan, {image.name: rows.home(image.name, image.reference) for image in self.plan.images}
         )
-
-    @classmethod
-    def of_touched(cls, plan: PrunePlan, touched: Decisions, kept: Kept, outcome: Outcome | None = None) -> Report:
-        """A report of what the plan touches. `touched` are the decisions on digests that the plan names."""
-        return msgspec.structs.replace(cls.made_of(plan, touched, outcome), decisions=None, counted=kept)
 
     @property
     def pruned(self) -> list[ReportedImage]:
@@ -190,6 +192,20 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     def touched(self) -> list[ReportedImage]:
         """What is pruned, and then what is retired or loses a revision."""
         return [image for image in self.images if not image.reason.kept or image.losing or image.retiring]
+
+    @cached_property
+    def _beginnings(self) -> list[ReportedImage]:
+        """The rows of `touched`, as `_Rows.ordered` begins them."""
+        return [image for image in self._rows.ordered() if self._rows.touched(image)]
+
+    @property
+    def number_touched(self) -> int:
+        """How many rows `touched` has."""
+        return len(self._beginnings)
+
+    def each_touched(self) -> Iterator[ReportedImage]:
+        """The rows of `touched`, each made when it is reached: texts show the first of very many."""
+        return map(self._rows.whole, self._beginnings)
 
     @property
     def retiring(self) -> list[ReportedImage]:
@@ -236,34 +252,53 @@ class _Rows:
         self.blobs: Mapping[str, PrunedBlob] = {blob.digest: blob for blob in plan.blobs}
         self.sizes = {each.name: each.size for each in decisions.sizes}
         self.users = {each.image: each.by for each in decisions.uses}
-        self.pruned: defaultdict[str, list[NamedBy]] = defaultdict(list)
+        self.changes: defaultdict[str, list[tuple[str, StreamChange]]] = defaultdict(list)
         # In order, so that the revisions of each image are, too.
-        for stream, change in sorted(((change.stream, change) for change in plan.streams), key=itemgetter(0)):
-            for item in sorted(change.revisions, key=_PLACE_IN_STREAM):
-                self.pruned[item.image].append(NamedBy(stream, item.tag, item.revision, item.created, item.reason))
+        for change in sorted(((change.stream, change) for change in plan.streams), key=itemgetter(0)):
+            for digest in {item.image for item in change[1].revisions}:
+                self.changes[digest].append(change)
         self.kept: defaultdict[str, list[KeptRevision]] = defaultdict(list)
         for kept in decisions.revisions:
             self.kept[kept.image].append(kept)
+        self._by_image: dict[str, Mapping[str, Sequence[NamedBy]]] = {}
 
-    def rows(self) -> list[ReportedImage]:
+    def ordered(self) -> list[ReportedImage]:
+        """The beginning of each row, in order: without names and users, which `whole` adds."""
         found = [*self._pruned(), *self._retired(), *self._absent(), *self._kept()]
         return sorted(found, key=lambda image: (image.reason.kept, -image.freed, -(image.size or 0), image.digest))
+
+    def whole(self, image: ReportedImage) -> ReportedImage:
+        """The row that begins so."""
+        return msgspec.structs.replace(
+            image,
+            home=self.home(image.digest, image.reference),
+            named_by=self._named_by(image.digest),
+            used_by=self.users.get(image.digest, ()),
+        )
+
+    def touched(self, image: ReportedImage) -> bool:
+        """Whether the plan deletes it, retires it or takes a revision from it."""
+        return not image.reason.kept or image.retiring or image.digest in self.changes
+
+    def home(self, digest: str, reference: str) -> str:
+        """`ReportedImage.home`."""
+        if digest in self.changes:
+            return self.changes[digest][0][0]
+        if digest in self.kept:
+            return min(self.kept[digest], key=_PLACE).stream
+        return _pushed_to(reference)
 
     def _pruned(self) -> Iterable[ReportedImage]:
         for image in self.plan.images:
             freed, unmeasured = self._measured(image.blobs)
-            named = self._named_by(image.name)
             yield ReportedImage(
                 digest=image.name,
                 reason=image.reason,
-                home=_home(named, image.reference),
                 created=image.created,
                 size=self.sizes.get(image.name),
                 freed=freed,
                 unmeasured=unmeasured,
                 reference=image.reference,
-                named_by=named,
-                used_by=self.users.get(image.name, ()),
             )
 
     def _measured(self, digests: Iterable[str]) -> tuple[int, int]:
@@ -281,56 +316,51 @@ class _Rows:
     def _retired(self) -> Iterable[ReportedImage]:
         sizes = {image.name: image.size for image in self.decisions.images} if self.plan.retired else {}
         for image in self.plan.retired:
-            named = self._named_by(image.name)
             yield ReportedImage(
                 digest=image.name,
                 reason=image.reason,
-                home=_home(named, image.reference),
                 created=image.created,
                 size=sizes.get(image.name),
                 reference=image.reference,
-                named_by=named,
-                used_by=self.users.get(image.name, ()),
             )
 
     def _absent(self) -> Iterable[ReportedImage]:
         """What revisions that go name without there being an Image that goes or is known to stay."""
         known = {image.name for image in self.plan.images} | {image.name for image in self.decisions.images}
         known |= {image.name for image in self.plan.retired}
-        for digest in sorted(self.pruned.keys() - known):
-            named = self._named_by(digest)
-            gone, users = named[0], self.users.get(digest, ())
-            yield ReportedImage(digest, gone.reason, gone.stream, named_by=named, used_by=users)
+        for digest in sorted(self.changes.keys() - known):
+            yield ReportedImage(digest, self._named_by(digest)[0].reason)
 
     def _kept(self) -> Iterable[ReportedImage]:
         retired = {image.name for image in self.plan.retired}
         for image in self.decisions.images:
-            if image.name in retired:
-                continue
-            named = self._named_by(image.name)
-            yield ReportedImage(
-                digest=image.name,
-                reason=image.reason,
-                home=_home(named, image.reference),
-                created=image.created,
-                size=image.size,
-                reference=image.reference,
-                named_by=named,
-                used_by=self.users.get(image.name, ()),
-            )
+            if image.name not in retired:
+                yield ReportedImage(
+                    digest=image.name,
+                    reason=image.reason,
+                    created=image.created,
+                    size=image.size,
+                    reference=image.reference,
+                )
 
     def _named_by(self, digest: str) -> tuple[NamedBy | KeptRevision, ...]:
         """Revisions that go come first."""
-        pruned, kept = self.pruned.get(digest, ()), self.kept.get(digest, ())
-        return (*pruned, *(kept if len(kept) < 2 else sorted(kept, key=_PLACE)))
+        pruned = (self._revisions(*change)[digest] for change in self.changes.get(digest, ()))
+        kept = self.kept.get(digest, ())
+        return (*chain.from_iterable(pruned), *(kept if len(kept) < 2 else sorted(kept, key=_PLACE)))
+
+    def _revisions(self, stream: str, change: StreamChange) -> Mapping[str, Sequence[NamedBy]]:
+        """The revisions that a stream loses, by image."""
+        if stream not in self._by_image:
+            found: defaultdict[str, list[NamedBy]] = defaultdict(list)
+            for item in sorted(change.revisions, key=_PLACE_IN_STREAM):
+                found[item.image].append(NamedBy(stream, item.tag, item.revision, item.created, item.reason))
+            self._by_image[stream] = found
+        return self._by_image[stream]
 
 
 _PLACE_IN_STREAM: Final = attrgetter("tag", "revision")
 _PLACE: Final = attrgetter("stream", "tag", "revision")
-
-
-def _home(named: tuple[NamedBy | KeptRevision, ...], reference: str) -> str:
-    return named[0].stream if named else _pushed_to(reference)
 
 
 def _pushed_to(reference: str) -> str:

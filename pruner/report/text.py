@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 
 from rich.console import Console, RenderableType
 from rich.table import Table
@@ -43,7 +44,7 @@ def _parts(report: Report, listed: int) -> Iterator[RenderableType]:
         yield _expired(report, expired, listed)
     if plan.empty_streams:
         yield _deleted_streams(report, listed)
-    if report.touched:
+    if report.number_touched:
         yield _images(report, listed)
     if report.kept_by:
         yield _kept(report)
@@ -113,8 +114,7 @@ def _deleted_streams(report: Report, listed: int) -> Table:
 
 def _images(report: Report, listed: int) -> Table:
     table = _table("What is pruned, and why", "Image", "Named by", "Age", "Frees", "Why", numbers=("Age", "Frees"))
-    images = report.touched
-    for image in images[: listed or None]:
+    for image in islice(report.each_touched(), listed or None):
         table.add_row(
             data(wording.short(image.digest)),
             data(image.name),
@@ -122,7 +122,7 @@ def _images(report: Report, listed: int) -> Table:
             wording.size(image.freed),
             data(why(image)),
         )
-    return _cut(table, len(images), listed)
+    return _cut(table, report.number_touched, listed)
 
 
 def _kept(report: Report) -> Table:

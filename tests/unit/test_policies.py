@@ -220,7 +220,7 @@ def test_max_percent_by_namespace() -> None:
 
 
 def test_max_percent_objects_where_the_whole_is_not_known() -> None:
-    alone = facts(report=Report.made_of(analysis().plan))
+    alone = facts(report=Report(plan=analysis().plan))
     assert "is not known" in says("max-percent", {"limit": 99}, alone)[0]
     assert says("max-percent", {}, alone) == []
 
@@ -332,7 +332,7 @@ def test_an_image_that_two_namespaces_name_is_protected_by_either() -> None:
 def test_links_alone_are_protected_too() -> None:
     found = analysis()
     links = msgspec.structs.replace(found.plan.streams[0], revisions=(), removed_tags=())
-    report = Report.made_of(PrunePlan(cluster="c", as_of=NOW, rules={}, streams=(links,)))
+    report = Report(plan=PrunePlan(cluster="c", as_of=NOW, rules={}, streams=(links,)))
     assert (
         "links of these image streams would go: blog/site"
         in says("protected-namespaces", {"patterns": ["blog"]}, facts(report=report))[0]
@@ -341,7 +341,7 @@ def test_links_alone_are_protected_too() -> None:
 
 def test_image_streams_that_would_be_deleted_are_protected_too() -> None:
     deleted = DeletedStream("blog", "old", "uid", "1", NOW, EmptyStream(60))
-    found = facts(report=Report.made_of(PrunePlan(cluster="c", as_of=NOW, rules={}, empty_streams=(deleted,))))
+    found = facts(report=Report(plan=PrunePlan(cluster="c", as_of=NOW, rules={}, empty_streams=(deleted,))))
     for name, pattern in (("protected-namespaces", "blog"), ("protected-streams", "blog/*")):
         said = says(name, {"patterns": [pattern]}, found)
         assert said == [f"{pattern} is protected, and these image streams would be deleted: blog/old"]

@@ -198,7 +198,7 @@ def test_the_order_of_lists_changes_nothing_P7(cluster: Cluster, rules: Analysis
 @given(clusters(), any_settings())
 def test_sums_of_image_streams_are_those_of_the_report_of_the_plan(cluster: Cluster, rules: AnalysisSettings) -> None:
     plan = analyse(cluster.snapshot, rules).plan
-    assert stream_sums(plan) == Report.made_of(plan).streams
+    assert stream_sums(plan) == Report(plan=plan).streams
 
 
 @given(clusters(), any_settings())

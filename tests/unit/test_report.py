@@ -107,7 +107,7 @@ def test_what_is_in_no_stream_has_a_sum_of_its_own() -> None:
 @pytest.mark.parametrize("whole", [True, False], ids=["of an analysis", "of a plan alone"])
 def test_the_sums_are_what_the_plan_frees(*, whole: bool) -> None:
     found = analysis()
-    report = Report.of(found) if whole else Report.made_of(found.plan)
+    report = Report.of(found) if whole else Report(plan=found.plan)
     assert sum(each.bytes for each in report.streams) == found.plan.summary.bytes == 120
     assert sum(each.images for each in report.streams) == 3
     assert sum(each.revisions for each in report.streams) == 2
@@ -242,6 +242,8 @@ def test_what_the_plan_touches_is_shown_as_of_the_whole_report(tmp_path: Path, k
     whole, touched = read_report(path), read_touched(path)
     assert len(touched.images) == len(touched.touched) > 3
     assert touched.touched == whole.touched
+    assert list(touched.each_touched()) == list(whole.each_touched()) == whole.touched
+    assert touched.number_touched == whole.number_touched == len(whole.touched)
     assert touched.streams == whole.streams
     assert touched.kept_by == whole.kept_by
     assert bool(touched.kept_by) is kept

@@ -79,7 +79,7 @@ def hostile(text: str = HOSTILE) -> Report:
         empty_streams=(deleted,), rules={**plan.rules, "retention": [{"name": text}]})  # fmt: skip
     assert whole.outcome is not None
     outcome = msgspec.structs.replace(whole.outcome, skipped=(Skipped(text, text),), failures=(Failure(text, text),))
-    return Report.made_of(bad, outcome=outcome)
+    return Report(plan=bad, outcome=outcome)
 
 
 def text(report: Report, listed: int = 40) -> str:
@@ -297,7 +297,7 @@ def test_collectors_of_the_older_format_read_the_same() -> None:
 
 @given(texts_of_a_cluster())
 def test_labels_come_back_whatever_they_are(cluster: str) -> None:
-    shown = openmetrics(Report.made_of(PrunePlan(cluster=cluster, as_of=NOW, rules={})))
+    shown = openmetrics(Report(plan=PrunePlan(cluster=cluster, as_of=NOW, rules={})))
     (graph, *_) = text_string_to_metric_families(shown)
     assert graph.samples[0].labels["cluster"] == printable(cluster)
     assert_inert(shown)
@@ -328,7 +328,7 @@ def test_the_page_begins_with_the_largest_rows_of_its_list(monkeypatch: pytest.M
     monkeypatch.setattr("pruner.report.html._FIRST", 3)
     report = Report.of(analysis())
     if kept_only:
-        report = msgspec.structs.replace(report, images=tuple(each for each in report.images if each.reason.kept))
+        report = msgspec.structs.replace(report, plan=PrunePlan(cluster="c", as_of=NOW, rules={}))
     shown = page(report)
     beginning, content = content_of(shown, "beginning"), content_of(shown)
     listed = [row for row in content["images"] if kept_only or row[1] != 1 or not all(named[3] for named in row[7])]
@@ -373,7 +373,7 @@ def test_the_page_of_a_result_names_what_failed() -> None:
 
 
 def test_the_page_of_a_plan_alone_says_that_the_rest_is_not_known() -> None:
-    assert "which does not say what is kept" in page(Report.made_of(analysis().plan))
+    assert "which does not say what is kept" in page(Report(plan=analysis().plan))
 
 
 def test_the_page_of_nothing_is_a_page() -> None:

@@ -77,7 +77,7 @@ def test_tags_are_counted_by_rule_in_the_order_of_the_rules_R30() -> None:
         RetentionSum("builds", 1, 1),
         RetentionSum("nothing", 0, 0),
     ]
-    of_plan_alone = Report.made_of(analysis().plan)
+    of_plan_alone = Report(plan=analysis().plan)
     assert [each.kept for each in retention_sums(of_plan_alone, expired_tags(analysis().plan))] == [None, None, None]
 
 
@@ -109,7 +109,7 @@ def many() -> Report:
     revisions = tuple(msgspec.structs.replace(change.revisions[0], tag=tag) for tag in tags)
     streams = tuple(msgspec.structs.replace(plan.empty_streams[0], name=f"old-{number}") for number in range(3000))
     wide = msgspec.structs.replace(change, revisions=revisions, removed_tags=tags, removed_spec_tags=())
-    return Report.made_of(msgspec.structs.replace(plan, streams=(wide,), empty_streams=streams))
+    return Report(plan=msgspec.structs.replace(plan, streams=(wide,), empty_streams=streams))
 
 
 def test_long_lists_are_cut_and_what_is_left_out_is_counted() -> None:

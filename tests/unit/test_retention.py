@@ -827,7 +827,7 @@ def test_expired_tags_and_empty_image_streams_are_shown_R32_R34() -> None:
     shown = rendered(plan)
     assert shown["expired_tags"] == {"shop/web:pr-1": "status and spec", "shop/web:pr-2": "status"}
     assert set(shown["empty_streams"]) == {"shop/old", "shop/web"}
-    report = Report.made_of(plan)
+    report = Report(plan=plan)
     values = dict(rules_shown(report))
     assert (values["retention"], values["empty_streams"]) == ("previews", "older_than 1440 minutes")
     assert 'pruner_planned_objects{cluster="test",kind="expired_tags"} 2' in openmetrics(report)

@@ -181,7 +181,7 @@ def test_a_plan_says_what_refers_to_the_image_of_an_expired_tag_R31() -> None:
 def test_a_plan_without_decisions_leaves_tags_out_whose_current_revision_it_does_not_name() -> None:
     tags = {"pr-1": [item(B, 90 * DAY), item(A, 100 * DAY)]}
     plan = analysed(image(A), image(B), image_stream("shop/web", tags), revisions=1).plan
-    found = of_report(Report.made_of(plan))
+    found = of_report(Report(plan=plan))
     assert found.streams == ()
     assert any(note.startswith("1 tag left out") for note in found.notes)
 
