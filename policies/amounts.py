@@ -13,7 +13,7 @@ from typing import Any
 
 from policies.facts import Facts, Share, namespaces
 from policies.wording import in_bytes, names, number
-from pruner.report.model import ReportedImage
+from pruner.report.rows import ReportedImage
 from pruner.report.wording import count, size
 
 Options = Mapping[str, Any]

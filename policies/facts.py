@@ -24,7 +24,7 @@ from pruner.provider.schema import DYNAMIC_TYPE
 from pruner.provider.schema import TYPE as NATIVE_TYPE
 from pruner.provider.store import KeptPlans
 from pruner.report import Report
-from pruner.report.model import NO_STREAM, ReportedImage
+from pruner.report.rows import NO_STREAM, ReportedImage
 from pruner.settings import ALIASES, Settings, UnfitError, read
 from pruner.settings.usage_history import may_be_partial, window
 from pruner.settings.uses_from import names_of

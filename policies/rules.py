@@ -23,7 +23,7 @@ from policies.wording import NAMED, name, names, number, rest
 from pruner.errors import PrunerError
 from pruner.plan import UNVERIFIED, DeletedStream, StreamChange
 from pruner.report.jsonl import read_report
-from pruner.report.model import ReportedImage
+from pruner.report.rows import ReportedImage
 from pruner.report.wording import age, count, time
 
 Level = Literal["advisory", "mandatory", "disabled"]

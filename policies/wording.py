@@ -7,7 +7,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
 from pruner.errors import PrunerError
-from pruner.report.model import ReportedImage
+from pruner.report.rows import ReportedImage
 from pruner.report.wording import short
 
 NAMED: Final = 10

@@ -15,7 +15,7 @@ from rich.filesize import decimal
 from pruner.plan import PrunedBlob, PrunedImage, PrunedRevision, PrunePlan, RetiredImage
 from pruner.printable import printable
 from pruner.provider.values import value_of
-from pruner.report.model import StreamSum, stream_sums
+from pruner.report.rows import StreamSum, stream_sums
 from pruner.report.wording import count, headline
 
 LISTED: Final = 2000

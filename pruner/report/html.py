@@ -24,7 +24,8 @@ from pruner.printable import printable
 from pruner.reasons import Reason, sentence
 from pruner.report import wording
 from pruner.report.expired import expired_tags, retention_sums
-from pruner.report.model import NO_STREAM, Report, ReportedImage, StreamSum
+from pruner.report.model import Report
+from pruner.report.rows import NO_STREAM, ReportedImage, StreamSum
 from pruner.report.storage import ShownStorage, headline, sections
 from pruner.report.templates import environment, part, source
 

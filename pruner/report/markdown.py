@@ -13,7 +13,8 @@ from typing import Final
 from pruner.report import wording
 from pruner.report.expired import expired_tags, retention_sums
 from pruner.report.markdown_table import code, heading, row
-from pruner.report.model import Report, ReportedImage
+from pruner.report.model import Report
+from pruner.report.rows import ReportedImage
 from pruner.report.text import why
 
 LIMIT: Final = 60_000

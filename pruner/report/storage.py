@@ -32,7 +32,7 @@ from pruner.errors import PrunerError
 from pruner.files import reading
 from pruner.reasons import in_general
 from pruner.report import wording
-from pruner.report.model import NO_STREAM
+from pruner.report.rows import NO_STREAM
 from pruner.report.templates import environment, part, source
 
 LISTED: Final = 40

@@ -12,7 +12,8 @@ from rich.text import Text
 from pruner.console import Margin, data
 from pruner.report import wording
 from pruner.report.expired import ExpiredTag, expired_tags, retention_sums
-from pruner.report.model import Outcome, Report, ReportedImage
+from pruner.report.model import Outcome, Report
+from pruner.report.rows import ReportedImage
 
 LISTED = 40
 """Rows of a table; how many more there are is said."""

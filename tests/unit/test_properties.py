@@ -14,7 +14,7 @@ from pruner.analysis import analyse
 from pruner.plan import Approval, encode
 from pruner.reasons import MemberOf, NamedBy, Unreferenced
 from pruner.report import Report
-from pruner.report.model import stream_sums
+from pruner.report.rows import stream_sums
 from pruner.settings import AnalysisSettings
 from tests.builders import properties
 from tests.builders.clusters import (

@@ -18,7 +18,7 @@ from pruner.report import Report
 from pruner.report.decisions import InUse
 from pruner.report.expired import retention_sums
 from pruner.report.jsonl import decode_report, encode_again, encode_report, encode_result, read_report, read_touched
-from pruner.report.model import NO_STREAM, stream_sums
+from pruner.report.rows import NO_STREAM, stream_sums
 from tests.builders.objects import (
     L1,
     L2,
