@@ -18,7 +18,7 @@ def expression(glob: str) -> str:
     A `*` takes as little as it can, up to the next piece of the pattern, and never tries anything else: atomic groups,
     `(?>...)`. Only the last piece before a slash, a colon or the end is looked for there, since a piece has one length.
     """
-    return "".join(part if part in "/:" else _segment(part) for part in re.split("([/:])", glob))
+    return "".join(map(_segment, re.split("([/:])", glob)))
 
 
 def _segment(glob: str) -> str:

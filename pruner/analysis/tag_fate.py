@@ -117,7 +117,7 @@ class TagFates:
 
     def _made_by_rule(self, decision: TagDecision) -> TagFate:
         if isinstance(decision.reason, Expired):
-            return TagFate(prune=decision.reason, expired=True, count=self._keep_tag_revisions)
+            return TagFate(prune=decision.reason, expired=True)
         count = decision.rule.keep_tag_revisions
         return TagFate(current=decision.reason, count=self._keep_tag_revisions if count is None else count)
 

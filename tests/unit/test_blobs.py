@@ -134,6 +134,7 @@ def test_a_registry_without_the_admin_endpoint_keeps_its_blobs_R26(deletes: bool
     registry = Registry("https://registry", deletes_blobs=deletes)
     found = analysed(image(A, layers=[L1]), image_stream("shop/web", latest=[A]), registry=registry)
     assert bool(found.plan.blobs) is deletes
+    assert [(each.blobs, each.shared) for each in found.plan.images] == [(tuple(sorted((A, L1))) if deletes else (), 0)]
     assert links(found) == ({L1}, {A})
     assert found.plan.registry == registry
 

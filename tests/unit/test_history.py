@@ -479,6 +479,18 @@ def test_a_revision_of_what_no_image_can_be_called_stays_R19(name: str, retentio
     assert reasons == [OlderRevisionKept(1) if retention else ImageAbsent(), ReferenceOnly()]
 
 
+@pytest.mark.parametrize("protect", [(), ("a/*",)])
+def test_all_reasons_for_a_revision_without_an_image_R18_R19(protect: tuple[str, ...]) -> None:
+    stream = image_stream("a/web", latest=[A, "a/b", ""])
+    found = analysed(stream, protect=protect)
+    reasons = [
+        [*found.history_rules.reasons(stream, "latest", number, item(name))]
+        for number, name in enumerate((A, "a/b", ""))
+    ]
+    expected = [Protected("a/*")] if protect else [ReferenceOnly()]
+    assert reasons == [[Protected("a/*")] if protect else [ImageAbsent()], expected, [ReferenceOnly()]]
+
+
 def test_an_image_that_exists_after_all_keeps_its_revisions_R19() -> None:
     found = analysed(image(C), image_stream("shop/web", latest=[A, B, C], v1=[A]))
     kept = found.history_rules.keeping_images(found.histories[0], {A, C})

@@ -512,6 +512,13 @@ def test_an_imported_tag_expires_only_with_imported_R32(imported: bool, referenc
     assert [change.removed_spec_tags for change in found.plan.streams] == ([] if expected.kept else [("a",)])
 
 
+def test_an_expired_tag_before_one_that_is_kept_loses_its_entry_R32() -> None:
+    stream = image_stream("shop/web", {"pr-1": [A, B], "v1": [C, D]}, sources={"pr-1": None, "v1": None})
+    retention = (rule("previews", tags=["pr-*"], keep_newest=0), rule("rest", keep="all"))
+    (change,) = analysed(*IMAGES, stream, retention=retention, revisions=1).plan.streams
+    assert (change.removed_tags, change.removed_spec_tags) == (("pr-1",), ("pr-1",))
+
+
 def test_tags_of_spec_alone_and_without_revisions_stay_R32() -> None:
     stream = image_stream("shop/web", {"failed": None, "none": []}, sources={"failed": None, "spec-only": None})
     assert analysed(stream, retention=PREVIEWS).plan.empty

@@ -45,6 +45,7 @@ from tests.builders.clusters import any_settings, applied, clusters, deletions, 
 from tests.builders.objects import (
     L1,
     L2,
+    L3,
     NOW,
     OLD,
     A,
@@ -257,6 +258,47 @@ def test_R36_what_is_attached_to_what_is_attached_stays_as_long_R35() -> None:
     found = decided(*(image(name) for name in (A, B, C, D, E)), retired={**retired, E: Retirement(LONG_AGO)})
     assert [found.images[name] for name in (B, C, D)] == [Retired(LONG_AGO, RECENTLY + WEEK)] * 3
     assert found.images[E] == GraceOver(7 * 24 * 60)
+
+
+def test_R36_links_go_and_stay_for_records_and_for_what_was_pushed_there() -> None:
+    def of(*names: str) -> dict[str, Retirement]:
+        return {name: Retirement(LONG_AGO if name != B else RECENTLY, (("shop/web", "v1"),)) for name in names}
+
+    pushed = image(A, layers=[L1], repository="shop/web")
+    other = image(B, layers=[L2], repository="shop/other")
+    over = image(C, layers=[L1, L2, L3], repository="shop/other")
+    at_once = decided(pushed, other, image_stream("shop/web"), retired=of(B), grace=timedelta())
+    assert [(each.layer_links, set(each.manifest_links)) for each in at_once.plan.streams] == [
+        (tuple(sorted((L1, L2))), {A, B})
+    ]
+    young = msgspec.structs.replace(pushed, created=NOW)
+    kept = decided(young, other, over, image_stream("shop/web"), retired=of(B, C))
+    assert [(each.layer_links, each.manifest_links) for each in kept.plan.streams] == [((L3,), (C,))]
+
+
+@pytest.mark.parametrize("longer", [B, C])
+def test_R36_a_member_of_several_retired_indexes_stays_as_long_as_the_last_of_them(longer: str) -> None:
+    later = RECENTLY + timedelta(days=1)
+    at = {name: later if name == longer else RECENTLY for name in (B, C)}
+    retired = {A: Retirement(LONG_AGO), **{name: Retirement(each) for name, each in at.items()}}
+    found = decided(image(A), index(B, [A]), index(C, [A]), retired=retired)
+    assert found.images[A] == Retired(LONG_AGO, later + WEEK)
+
+
+def test_R36_what_is_needed_again_is_that_of_the_approval_and_of_the_namespace() -> None:
+    stream = image_stream("shop/app", v1=[A], v2=[B])
+    retired = {A: Retirement(LONG_AGO, (("shop/app", "v1"),)), B: Retirement(LONG_AGO, (("blog/app", "v1"),))}
+
+    def needed_again(**asked: Any) -> list[str]:
+        found = decided(image(A), image(B), stream, retired=retired, revisions=1, **asked)
+        return [each.name for each in found.plan.needed_again]
+
+    assert needed_again() == sorted([A, B])
+    assert needed_again(namespace="shop") == [A]
+    assert needed_again(namespace="blog") == [B]
+    assert needed_again(namespace="other") == []
+    assert needed_again(approval=Approval(needed_again=frozenset({(B, image(B).uid)}))) == [B]
+    assert needed_again(approval=Approval(needed_again=frozenset({(B, "another uid")}))) == []
 
 
 def test_R36_an_image_stream_that_retired_images_come_back_to_is_not_deleted() -> None:

@@ -327,6 +327,19 @@ def test_members_at_any_depth_count_for_the_hardest_cause_above_them(turned: boo
     }
 
 
+def test_what_is_used_by_its_digest_in_another_repository_counts_as_used_R12() -> None:
+    found, _ = measured(
+        snapshot(
+            image(A, layers=[OF_A]),
+            image_stream("shop/web", latest=[A]),
+            deployment("shop/x", f"{HOST}/shop/gone@{A}", f"{HOST}/shop/gone@{digest('absent')}"),
+            blob_sizes=SIZES,
+        ),
+        rules(revisions=1),
+    )
+    assert causes(found) == {UsedBy("Deployment"): (1, 1, 10, 10)}
+
+
 def test_imported_images_take_no_space_in_this_registry() -> None:
     found, _ = measured(
         snapshot(

@@ -24,6 +24,7 @@ from tests.builders.objects import (
     B,
     C,
     D,
+    controller,
     digest,
     from_,
     image,
@@ -34,7 +35,7 @@ from tests.builders.objects import (
     rules,
     snapshot,
 )
-from tests.unit.test_storage import measured, replica_set
+from tests.unit.test_storage import measured, replica_set, scaled
 
 OF = {name: digest(f"layer of {name}") for name in (A, B, C, D)}
 SIZES = {OF[A]: 1000, OF[B]: 200, OF[C]: 30, OF[D]: 4}
@@ -186,6 +187,33 @@ def test_R5_a_lower_age_frees_what_a_pod_that_has_ended_used() -> None:
     )
     change = SetTo("keep_younger_than", "60", "30")
     assert tried(found, rules(minutes=HOUR))[change] == Step(change, 1, 200)
+
+
+def test_R5_a_lower_age_is_tried_with_the_sources_of_expired_tags_apart_R31() -> None:
+    """A tag that a retention rule removes keeps nothing that it comes from."""
+    found = snapshot(
+        *(stored(name) for name in (A, B)),
+        image_stream("shop/dev", {"pr-1": [A]}),
+        image_stream("shop/prod", {"pr-1": [A]}, sources={"pr-1": from_("ImageStreamTag", "dev:pr-1")}),
+        image_stream("shop/web", latest=[item(B, age=45)]),
+        blob_sizes=SIZES,
+    )
+    change = SetTo("keep_younger_than", "60", "30")
+    now, then = (rules(minutes=age, retention=(rule(keep_newest=0),)) for age in (60, 30))
+    assert more_than_now(found, now, then) == (1, 200)
+    assert tried(found, now)[change] == Step(change, 1, 200)
+
+
+def test_idle_workloads_that_name_tags_are_tried_without_them() -> None:
+    names = [f"{HOST}/shop/web:v1", f"{HOST}/shop/web@{B}", f"{HOST}/elsewhere/web@{C}"]
+    found = snapshot(
+        *(stored(name) for name in (A, B, C)),
+        image_stream("shop/web", v1=[A, B], v2=[C]),
+        *(scaled(controller("ReplicaSet", f"shop/x{number}", name), 0) for number, name in enumerate(names)),
+        blob_sizes=SIZES,
+    )
+    change = DeleteIdle("ReplicaSet", 3)
+    assert tried(found, rules(revisions=0))[change] == Step(change, 3, 1230)
 
 
 def test_what_a_selector_protects_is_tried_without_it() -> None:

@@ -29,6 +29,14 @@ def test_a_promoted_tag_stays_with_its_source_R10(source: str) -> None:
     assert {each.name for each in found.plan.images} == {B, F}
 
 
+def test_a_source_without_a_tag_is_the_latest_R7_R10() -> None:
+    prod = image_stream("prod/app", {"v1": [A]}, sources={"v1": from_("DockerImage", f"{HOST}/ci/app")})
+    for tag, rule in (("latest", "R15"), ("LATEST", None)):
+        found = analysed(image(A), image_stream("ci/app", {tag: [A]}), prod)
+        assert kept_by(revision(found, "prod/app:v1")) == rule
+        assert kept_by(revision(found, f"ci/app:{tag}")) == rule
+
+
 @pytest.mark.parametrize("source", PROMOTIONS)
 def test_oc_counts_no_sources_of_tags_R10(source: str) -> None:
     ci = image_stream("ci/app", {"tested": [A]})
