@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -416,7 +415,8 @@ def test_a_longer_grace_never_deletes_more_P4(cluster: Generated, rules: Analysi
 def test_without_records_a_plan_without_grace_has_nothing_new_P8(cluster: Generated, rules: AnalysisSettings) -> None:
     plan = analyse(cluster.snapshot, rules).plan
     assert (plan.retired, plan.needed_again) == ((), ())
-    assert "retire" not in json.dumps([json.loads(line) for line in encode(plan)][1:])
+    header, *lines = b"".join(encode(plan)).splitlines()
+    assert (b"retire" in header, [line for line in lines if b"retire" in line]) == (True, [])
 
 
 # --- records ----------------------------------------------------------------------------------------------------------
