@@ -32,7 +32,18 @@ from pruner.cluster.retirement import (
 from pruner.errors import UnsafePlanError
 from pruner.plan import Approval, decode, encode
 from pruner.planning import check_grace, check_size
-from pruner.reasons import GraceOver, MemberOf, NamedBy, NotApproved, Restored, Retired, Retiring, Unreferenced
+from pruner.reasons import (
+    AmongNewest,
+    GraceOver,
+    ImageAbsent,
+    MemberOf,
+    NamedBy,
+    NotApproved,
+    Restored,
+    Retired,
+    Retiring,
+    Unreferenced,
+)
 from pruner.report import Report
 from pruner.report.openmetrics import openmetrics
 from pruner.report.wording import headline
@@ -368,6 +379,19 @@ def test_R37_the_revisions_of_a_restored_image_are_kept_until_its_time() -> None
             assert (tag.reasons[1] == Restored(until)) is reason
             unnamed = decided(image(A), restored=restored, grace=grace)
             assert (unnamed.images[A] == Restored(until)) is reason
+
+
+def test_R37_what_was_restored_is_a_reason_to_keep_its_revision_while_it_has_an_image() -> None:
+    stream = image_stream("shop/app", latest=[C, A, B])
+    until = NOW + WEEK
+    restored = {name: Restoration(VERSION, RECENTLY, until) for name in (A, B)}
+    found = decided(image(A), image(C), stream, restored=restored, revisions=1)
+    (history,) = stream.histories
+    reasons = [
+        [*found.history_rules.reasons(stream, "latest", place, each)] for place, each in enumerate(history.items or ())
+    ]
+    assert reasons == [[AmongNewest(0, 1)], [Restored(until)], [ImageAbsent()]]
+    assert [*found.histories[0].tags[0].reasons] == [each for (each,) in reasons]
 
 
 def test_R37_the_record_stays_while_the_restoration_protects_it() -> None:

@@ -256,8 +256,11 @@ def test_equal_causes_are_one_object_and_are_sorted_by_what_they_are() -> None:
     found, _ = measured(
         snapshot(
             *(image(name, layers=[layer]) for name, layer in ((A, OF_A), (B, OF_B), (C, OF_C), (D, OF_D))),
-            *(image_stream(f"shop/{name}", used=[A, B], free=[C, D]) for name in ("one", "two")),
-            *(deployment("shop/x", f"{HOST}/shop/one:used", f"{HOST}/shop/two:used", f"{HOST}/shop/one@{B}"),),
+            image_stream("shop/one", used=[A, digest("older")], free=[E, C]),
+            image_stream("shop/two", used=[B], free=[F, D]),
+            image(E),
+            image(F),
+            deployment("shop/x", f"{HOST}/shop/one:used", f"{HOST}/shop/two:used"),
         ),
         rules(revisions=1),
     )

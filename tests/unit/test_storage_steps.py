@@ -273,6 +273,14 @@ def test_the_usage_of_a_step_is_as_it_is_found_for_its_settings(retention: tuple
     assert usage_for(asked, apart) == find_usage(found, asked, sources_apart=bool(retention))
 
 
+def test_steps_that_free_the_same_are_sorted_by_what_they_change() -> None:
+    found = snapshot(image_stream("shop/web"), image_stream("data/web", age=5))
+    asked = rules(minutes=60, revisions=2, namespace="shop", protect=("data/*",))
+    changes = [step.change for step in measured(found, asked)[1]]
+    assert len(changes) == 5
+    assert changes == sorted(changes, key=str)
+
+
 def test_of_steps_that_free_the_same_those_of_more_images_come_first() -> None:
     found = snapshot(
         *(stored(name) for name in (A, B)),
