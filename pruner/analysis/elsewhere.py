@@ -7,17 +7,21 @@ refers to image streams. Names of image streams are the other cluster's own. Dig
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
-from typing import Final
+from typing import Final, TypeVar
 
 from pruner.analysis.pullspec import InvalidPullSpecError, is_digest, parse_pull_spec, split_transport
-from pruner.analysis.references import Reference
+from pruner.analysis.references import Form, Reference
 from pruner.analysis.targets import Target, UselessReferenceError, target_of, target_of_image_id, target_of_tag
 from pruner.cluster.objects import ImageStreamStatus, Mirror, OtherCluster, Snapshot
 
+T = TypeVar("T")
+
 _CACHED: Final = 16384
-"""Pull specs and image IDs of a cluster whose meaning is remembered: some 6 MB at most."""
+"""Texts of a cluster whose meaning is remembered: some 6 MB at most."""
+_HOSTS: Final = 256
+"""Hosts whose form is remembered: a cluster names a few, again and again."""
 _DEFAULT_PORTS: Final = (":443", ":80")
 
 
@@ -32,6 +36,7 @@ def hosts_of(snapshot: Snapshot, further: Iterable[str]) -> frozenset[str]:
     return frozenset(hosts - {""})
 
 
+@lru_cache(maxsize=_HOSTS)
 def _host(text: str) -> str:
     """A host, `host[:port]`, in the form in which hosts are compared."""
     host = text.rpartition("://")[2].lower()
@@ -44,8 +49,15 @@ class NamedHere:
     def __init__(self, other: OtherCluster) -> None:
         self._hosts = other.hosts
         self._mirrors = [mirror for mirror in other.mirrors if _host(mirror.mirror.partition("/")[0]) in other.hosts]
-        self._of_text = lru_cache(maxsize=_CACHED)(self._of_pull_spec)
-        self._of_id = lru_cache(maxsize=_CACHED)(self._of_image_id)
+
+    def once(self, make: Callable[[list[Target]], T]) -> Callable[[Reference], T]:
+        """Give for a reference what is made of its targets; for equal texts, which are many, that is made once."""
+
+        @lru_cache(maxsize=_CACHED)
+        def known(form: Form, text: str, pulled: bool) -> T:
+            return make(self.targets(Reference(form, text, "", "", pulled=pulled)))
+
+        return lambda reference: known(reference.form, reference.text, reference.pulled)
 
     def targets(self, reference: Reference) -> list[Target]:
         """What a reference names here; nothing where it names something of the other cluster's own, or of elsewhere.
@@ -54,9 +66,9 @@ class NamedHere:
         """
         match reference.form:
             case "pull spec" | "DockerImage":
-                return self._of_text(reference.text)
+                return self._of_pull_spec(reference.text)
             case "image id":
-                return self._of_id(reference.text)
+                return self._of_image_id(reference.text)
             case "ImageStreamTag" | "image stream":
                 target_of_tag(reference)
                 return []
@@ -65,7 +77,7 @@ class NamedHere:
                 return [_anywhere(digest)] if is_digest(digest) else []
             case "value":
                 try:
-                    return self._of_text(reference.text)
+                    return self._of_pull_spec(reference.text)
                 except InvalidPullSpecError:
                     return []
             case "unknown":
@@ -76,7 +88,7 @@ class NamedHere:
         digest = target_of_image_id(text).digest
         _, image_id = split_transport(text.rpartition("://")[2])
         if digest and "/" in image_id:
-            return self._of_text(image_id)
+            return self._of_pull_spec(image_id)
         return [_anywhere(digest)] if digest else []
 
     def _of_pull_spec(self, text: str) -> list[Target]:

@@ -9,7 +9,7 @@ being pruned.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Final, TypeVar
@@ -42,6 +42,9 @@ _QUOTED: Final = 200
 
 Users = tuple[str, ...]
 """Names of objects, `Kind namespace/name`, sorted."""
+
+UsersOf = Callable[[Reference], list[list[str]]]
+"""Where the users of what a reference names are noted."""
 
 
 class TagSource(msgspec.Struct, frozen=True):
@@ -221,28 +224,27 @@ class _Collector:
     def _add_other(self, other: OtherCluster) -> None:
         """Note what another cluster uses of this one (R38). Its pods have the age that they have by its own clock."""
         named = NamedHere(other)
+        users_of = named.once(lambda targets: [users for it in targets for users in self._users_of(it, it.stream)])
         limit = self._pod_age_limit(min(self.snapshot.as_of, other.as_of))
         for referrer in other.referrers:
             if referrer.kind != "Pod" or counts(referrer, limit):
                 user = in_cluster(referrer.name, other.name)
-                self._add_named(user, references_of(referrer, extended=self.extended), named)
+                self._add_named(user, references_of(referrer, extended=self.extended), users_of)
                 self._add_output(user, referrer, named)
         for stream in other.streams:
-            self._add_named(in_cluster(f"ImageStream {stream.name}", other.name), references_of_stream(stream), named)
+            user = in_cluster(f"ImageStream {stream.name}", other.name)
+            self._add_named(user, references_of_stream(stream), users_of)
 
-    def _add_named(self, user: str, references: Iterable[Reference], named: NamedHere) -> None:
+    def _add_named(self, user: str, references: Iterable[Reference], users_of: UsersOf) -> None:
         """Note what references of another cluster's object use here."""
         for reference in references:
             try:
-                targets = named.targets(reference)
+                found = users_of(reference)
             except InvalidPullSpecError as error:
                 self._note(user, reference, error)
                 continue
-            for target in targets:
-                if target.digest:
-                    self._add_digest(user, target.stream, target.digest)
-                elif target.stream is not None:
-                    self.tags[target.stream, target.tag or "latest"].append(user)
+            for users in found:
+                users.append(user)
 
     def _understood(self, user: str, reference: Reference) -> list[Target]:
         """What the reference uses; nothing where that cannot be understood, which is noted."""
@@ -358,17 +360,19 @@ class _Collector:
         return stream
 
     def _add_target(self, user: str, target: Target, namespace: str, referrer: Referrer) -> None:
-        stream = self._stream_of(target, namespace, referrer)
-        if target.digest:
-            self._add_digest(user, stream, target.digest)
-        elif stream is not None:
-            self.tags[stream, target.tag or "latest"].append(user)
+        for users in self._users_of(target, self._stream_of(target, namespace, referrer)):
+            users.append(user)
 
-    def _add_digest(self, user: str, stream: str | None, digest: str) -> None:
+    def _users_of(self, target: Target, stream: str | None) -> Iterator[list[str]]:
+        """Where users of a target are noted, which is in an image stream or in none."""
+        if not target.digest:
+            if stream is not None:
+                yield self.tags[stream, target.tag or "latest"]
+            return
         if stream is not None:
-            self.digests[stream, digest].append(user)
+            yield self.digests[stream, target.digest]
         if self.extended:
-            self.anywhere[digest].append(user)
+            yield self.anywhere[target.digest]
 
 
 def _warnings(ignored: list[str]) -> tuple[str, ...]:
