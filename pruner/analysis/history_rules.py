@@ -165,7 +165,7 @@ class HistoryRules:
             return
         decisions, histories = self.fates.decisions(stream), stream.histories
         for place, tag in enumerate(tags):
-            if subject_of(tag.tag) in kept:
+            if subject_of(tag.tag) in kept and tag.decisions.pruned:
                 fate = self.fates.fate(stream, tag.tag, decisions.get(tag.tag), kept)
                 reasons = self._by_fate(stream, histories[place], fate, used)
                 tags[place] = TagHistory(tag.tag, tag.items, self._shared(reasons))

@@ -809,6 +809,12 @@ def test_an_attached_tag_that_comes_back_in_a_run_is_decided_by_its_rule_too_R35
     assert attached.reasons[0] == AttachedToKept(A)
 
 
+def test_an_attached_tag_without_revisions_stays_beside_one_that_is_kept_R35() -> None:
+    tags = {tag_of(A): [SIG], tag_of(A, ".att"): None, tag_of(A, ".sbom"): [], "latest": [A]}
+    found = analysed(image(A), image(SIG), image_stream("shop/web", tags), revisions=1)
+    assert [tag.reasons for tag in found.histories[0].tags] == [(AttachedToKept(A),), (), (), (AmongNewest(0, 1),)]
+
+
 def test_an_attached_tag_that_loses_nothing_keeps_its_own_reason_R35() -> None:
     stream = image_stream("shop/web", {tag_of(A): [SIG], "latest": [A, B]}, sources={tag_of(A): None})
     found = analysed(image(A), image(B), image(SIG), stream, revisions=1)
