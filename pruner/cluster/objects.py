@@ -11,16 +11,14 @@ from __future__ import annotations
 
 from datetime import datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
 from pruner.cluster.metadata import ObjectMeta, ObjectReference, Stated
 from pruner.cluster.retirement import RESTORED, RETIRED, Restoration, Retirement
 from pruner.cluster.workloads import Referrer
-
-if TYPE_CHECKING:
-    from pruner.settings import PodSource
+from pruner.settings import PodSource
 
 WITH_CONFIG = frozenset(
     {"application/vnd.docker.distribution.manifest.v2+json", "application/vnd.oci.image.manifest.v1+json"}
