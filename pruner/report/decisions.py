@@ -83,9 +83,9 @@ class Decisions(msgspec.Struct, frozen=True):
 def _kept_revisions(history: StreamHistory) -> Iterator[KeptRevision]:
     stream = history.stream.name
     for tag in sorted(history.tags, key=attrgetter("tag")):
-        decided = zip(itertools.count(), tag.items, tag.reasons, strict=False)
-        for revision, item, reason in itertools.compress(decided, tag.decisions.kept):
-            yield KeptRevision(stream, tag.tag, revision, item.image, moment(item.created), reason)
+        for revision, (item, reason) in enumerate(tag.decided()):
+            if reason.kept:
+                yield KeptRevision(stream, tag.tag, revision, item.image, moment(item.created), reason)
 
 
 class Kept(msgspec.Struct, frozen=True):
